@@ -1,0 +1,45 @@
+// Time as an interface, so that deadlines and expiries are unit tests.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "base/thread_annotations.h"
+
+namespace fedglm {
+
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual std::chrono::system_clock::time_point Now() const = 0;
+  static Clock& System();
+};
+
+// A clock that moves when told to. Thread-safe.
+class ManualClock : public Clock {
+ public:
+  explicit ManualClock(std::chrono::system_clock::time_point start) : now_(start) {}
+  std::chrono::system_clock::time_point Now() const override;
+  void Advance(std::chrono::milliseconds by);
+
+ private:
+  mutable Mutex mutex_;
+  std::chrono::system_clock::time_point now_ GUARDED_BY(mutex_);
+};
+
+// "2026-11-24T04:00:00Z"
+std::string FormatUtc(std::chrono::system_clock::time_point time);
+int64_t UnixMilliseconds(std::chrono::system_clock::time_point time);
+
+// Seconds since construction, monotonic.
+class Stopwatch {
+ public:
+  double Seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace fedglm

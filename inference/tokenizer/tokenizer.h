@@ -1,0 +1,49 @@
+// Text to token ids and back, from a GGUF's own vocabulary: byte-level BPE (tokenizer.ggml.model "gpt2") with the
+// pre-tokenizer that tokenizer.ggml.pre names, and SentencePiece ("llama").
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "inference/gguf/gguf_file.h"
+
+namespace fedglm {
+
+using Token = int32_t;
+
+struct EncodeOptions {
+  bool add_special = true;     // what the GGUF says: BOS / EOS (tokenizer.ggml.add_bos_token …), [gMASK]<sop> for GLM-4
+  bool parse_special = false;  // control tokens spelled in the text become their ids
+};
+
+// Immutable; thread-safe.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+  // BadFile if the vocabulary is missing or inconsistent (merges that name no token, ids out of range…).
+  static absl::StatusOr<std::shared_ptr<const Tokenizer>> FromGguf(const GgufFile& file);
+
+  virtual std::vector<Token> Encode(std::string_view text, const EncodeOptions& options) const = 0;
+  // The bytes of one token; empty for control tokens unless `render_special`.
+  virtual std::string Piece(Token token, bool render_special = false) const = 0;
+  std::string Decode(const std::vector<Token>& tokens, bool render_special = false) const;
+
+  virtual int64_t size() const = 0;
+  virtual bool IsControl(Token token) const = 0;
+  virtual std::optional<Token> Find(std::string_view piece_text) const = 0;  // a token's exact text in the vocabulary
+  std::optional<Token> bos() const { return bos_; }
+  std::optional<Token> eos() const { return eos_; }
+  // Tokens that end a turn: EOS, EOT and their like in this vocabulary (<|user|>, <|im_end|>, <|eot_id|>…).
+  bool EndsGeneration(Token token) const;
+
+ protected:
+  std::optional<Token> bos_, eos_;
+  std::vector<Token> end_tokens_;
+};
+
+}  // namespace fedglm
