@@ -6,10 +6,10 @@
 #include <functional>
 #include <memory>
 
+#include "base/cpu.h"
+
 namespace fedglm {
 
-// Physical cores that this process may use (affinity mask and hyper-threads considered), at least 1.
-int UsablePhysicalCores();
 
 class ThreadPool {
  public:

@@ -1,0 +1,100 @@
+#include "base/cgroup.h"
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+
+namespace fedglm {
+namespace {
+
+constexpr char kRoot[] = "/sys/fs/cgroup";
+constexpr uint64_t kUnlimited = uint64_t{1} << 60;
+
+// This process's folder for a controller below /sys/fs/cgroup: version 2 if `controller` is empty.
+std::string GroupFolder(const std::string& controller) {
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    if (controller.empty() ? controllers == ",," : controllers.find("," + controller + ",") != std::string::npos) {
+      return std::string(kRoot) + (controller.empty() ? "" : "/" + controller) + line.substr(second + 1);
+    }
+  }
+  return "";
+}
+
+// The first number in a file; `fallback` if there is none ("max").
+uint64_t NumberIn(const std::string& path, uint64_t fallback) {
+  std::ifstream file(path);
+  uint64_t number;
+  return file >> number ? number : fallback;
+}
+
+// The value of "key value" in a file such as memory.stat.
+uint64_t FieldIn(const std::string& path, const std::string& key) {
+  std::ifstream file(path);
+  std::string name;
+  for (uint64_t value; file >> name >> value;) {
+    if (name == key) return value;
+  }
+  return 0;
+}
+
+// The lowest limit from the group up to the root, and the folder it stands in.
+struct Limit {
+  uint64_t bytes = kUnlimited;
+  std::string folder;
+};
+
+Limit LowestLimit(std::string folder, const std::string& file) {
+  Limit lowest;
+  while (folder.size() > std::string(kRoot).size()) {
+    if (const uint64_t bytes = NumberIn(folder + "/" + file, kUnlimited); bytes < lowest.bytes) lowest = {bytes, folder};
+    folder.resize(folder.find_last_of('/'));
+  }
+  return lowest;
+}
+
+struct MemoryLimit {
+  Limit limit;
+  bool version2 = true;
+};
+
+MemoryLimit FindMemoryLimit() {
+  const Limit second = LowestLimit(GroupFolder(""), "memory.max");
+  const Limit first = LowestLimit(GroupFolder("memory"), "memory.limit_in_bytes");
+  return first.bytes < second.bytes ? MemoryLimit{first, false} : MemoryLimit{second, true};
+}
+
+}  // namespace
+
+double CgroupCpuQuota() {
+  const std::string second = GroupFolder("");
+  std::ifstream file(second + "/cpu.max");
+  double quota, period;
+  if (file >> quota >> period && period > 0) return quota / period;
+  const std::string first = GroupFolder("cpu");
+  if (first.empty()) return 0;
+  const uint64_t quota_us = NumberIn(first + "/cpu.cfs_quota_us", 0);
+  const uint64_t period_us = NumberIn(first + "/cpu.cfs_period_us", 0);
+  if (quota_us == 0 || period_us == 0 || quota_us > kUnlimited) return 0;
+  return static_cast<double>(quota_us) / static_cast<double>(period_us);
+}
+
+uint64_t CgroupMemoryLimit() {
+  const uint64_t bytes = FindMemoryLimit().limit.bytes;
+  return bytes >= kUnlimited ? 0 : bytes;
+}
+
+uint64_t CgroupMemoryUsed() {
+  const auto [limit, version2] = FindMemoryLimit();
+  if (limit.folder.empty()) return 0;
+  const uint64_t used = NumberIn(limit.folder + (version2 ? "/memory.current" : "/memory.usage_in_bytes"), 0);
+  const uint64_t droppable =
+      FieldIn(limit.folder + "/memory.stat", version2 ? "inactive_file" : "total_inactive_file") +
+      FieldIn(limit.folder + "/memory.stat", version2 ? "active_file" : "total_active_file");
+  return used - std::min(used, droppable);
+}
+
+}  // namespace fedglm

@@ -1,0 +1,113 @@
+#include "base/thread_pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace fedglm {
+namespace {
+
+// A few microseconds: between two layers of a model the next call comes at once, and waking a thread costs more.
+constexpr int kSpins = 2000;
+
+void Pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+}  // namespace
+
+struct ThreadPool::State {
+  std::mutex turn;  // one ParallelFor at a time
+
+  // The current call. Written by the caller before `generation` changes, read by workers after.
+  const std::function<void(int64_t, int64_t)>* body = nullptr;
+  int64_t count = 0, grain = 1;
+  std::atomic<int64_t> next{0};
+  std::atomic<int> working{0};
+
+  std::atomic<uint64_t> generation{0};
+  std::atomic<bool> stop{false};
+  std::mutex sleep;  // guards sleeping workers' decision to wait
+  std::condition_variable wake;
+  std::vector<std::thread> workers;
+
+  void TakeRanges() {
+    while (true) {
+      const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
+      if (begin >= count) return;
+      (*body)(begin, std::min(count, begin + grain));
+    }
+  }
+
+  bool AwaitWork(uint64_t seen) {
+    for (int i = 0; i < kSpins; ++i) {
+      if (generation.load(std::memory_order_acquire) != seen || stop.load(std::memory_order_relaxed)) return true;
+      Pause();
+    }
+    std::unique_lock<std::mutex> lock(sleep);
+    wake.wait(lock, [&] { return generation.load(std::memory_order_acquire) != seen || stop.load(); });
+    return true;
+  }
+
+  void Work() {
+    uint64_t seen = 0;
+    while (true) {
+      AwaitWork(seen);
+      if (stop.load()) return;
+      seen = generation.load(std::memory_order_acquire);
+      TakeRanges();
+      working.fetch_sub(1, std::memory_order_release);
+    }
+  }
+};
+
+ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
+  if (threads < 1) threads = UsablePhysicalCores();
+  for (int i = 1; i < threads; ++i) state_->workers.emplace_back([this] { state_->Work(); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard<std::mutex> lock(state_->sleep);
+    state_->stop = true;
+  }
+  state_->wake.notify_all();
+  for (std::thread& worker : state_->workers) worker.join();
+}
+
+int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()) + 1; }
+
+void ThreadPool::ParallelFor(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
+  if (count <= 0) return;
+  grain = std::max<int64_t>(1, grain);
+  if (state_->workers.empty() || count <= grain) {
+    body(0, count);
+    return;
+  }
+  std::lock_guard<std::mutex> turn(state_->turn);
+  state_->body = &body;
+  state_->count = count;
+  state_->grain = grain;
+  state_->next.store(0, std::memory_order_relaxed);
+  state_->working.store(static_cast<int>(state_->workers.size()), std::memory_order_relaxed);
+  {
+    std::lock_guard<std::mutex> lock(state_->sleep);
+    state_->generation.fetch_add(1, std::memory_order_release);
+  }
+  state_->wake.notify_all();
+  state_->TakeRanges();
+  while (state_->working.load(std::memory_order_acquire) != 0) Pause();
+}
+
+}  // namespace fedglm
