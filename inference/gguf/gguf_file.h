@@ -74,6 +74,8 @@ class GgufFile {
   double NumberOr(std::string_view key, double fallback) const;
   bool BoolOr(std::string_view key, bool fallback) const;
   const GgufArray* FindArray(std::string_view key) const;  // nullptr if absent or not an array
+  // The value as it lies in the file: its type number (uint32) and its bytes. Empty if absent.
+  std::span<const std::byte> RawValue(std::string_view key) const;
 
  private:
   GgufFile() = default;
@@ -85,6 +87,7 @@ class GgufFile {
   std::vector<GgufTensor> tensors_;
   std::map<std::string, size_t, std::less<>> tensor_index_;
   std::vector<std::pair<std::string, GgufValue>> metadata_;
+  std::vector<std::span<const std::byte>> raw_metadata_;
   std::map<std::string, size_t, std::less<>> metadata_index_;
   friend class GgufParser;
 };

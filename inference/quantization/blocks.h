@@ -28,10 +28,10 @@ static_assert(sizeof(BlockQ2_K) == 84 && sizeof(BlockQ3_K) == 110 && sizeof(Bloc
 static_assert(sizeof(BlockQ5_K) == 176 && sizeof(BlockQ6_K) == 210 && sizeof(BlockIQ4_XS) == 136);
 
 // IQ4's non-linear levels.
-inline constexpr int8_t kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+static constexpr int8_t kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
 // Q4_K and Q5_K pack eight 6-bit scales and eight 6-bit minimums into 12 bytes.
-inline void UnpackScaleAndMinimum(int index, const uint8_t* packed, uint8_t& scale, uint8_t& minimum) {
+static inline void UnpackScaleAndMinimum(int index, const uint8_t* packed, uint8_t& scale, uint8_t& minimum) {
   if (index < 4) {
     scale = packed[index] & 63;
     minimum = packed[index + 4] & 63;
@@ -42,7 +42,7 @@ inline void UnpackScaleAndMinimum(int index, const uint8_t* packed, uint8_t& sca
 }
 
 // Q3_K packs sixteen 6-bit scales into 12 bytes, stored with an offset of 32.
-inline int UnpackQ3Scale(int index, const uint8_t* packed) {
+static inline int UnpackQ3Scale(int index, const uint8_t* packed) {
   const int low = index < 8 ? packed[index] & 15 : packed[index - 8] >> 4;
   const int high = (packed[8 + index % 4] >> (2 * (index / 4))) & 3;
   return (low | (high << 4)) - 32;

@@ -1,4 +1,5 @@
 // IEEE half precision and bfloat16 in portable code: the reference for the conversions that CPUs have built in.
+// static: kernels include this file under other compile flags, and the linker must not mix the copies.
 #pragma once
 
 #include <bit>
@@ -6,7 +7,7 @@
 
 namespace fedglm {
 
-inline float HalfToFloat(uint16_t half) {
+static inline float HalfToFloat(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
   const uint32_t exponent = (half >> 10) & 0x1fu;
   const uint32_t mantissa = half & 0x3ffu;
@@ -19,7 +20,7 @@ inline float HalfToFloat(uint16_t half) {
 }
 
 // Rounds to nearest even; overflows to infinity; a NaN stays a NaN.
-inline uint16_t FloatToHalf(float value) {
+static inline uint16_t FloatToHalf(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
   const uint32_t magnitude = bits & 0x7fffffffu;
@@ -33,9 +34,9 @@ inline uint16_t FloatToHalf(float value) {
   return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
 }
 
-inline float Bfloat16ToFloat(uint16_t value) { return std::bit_cast<float>(static_cast<uint32_t>(value) << 16); }
+static inline float Bfloat16ToFloat(uint16_t value) { return std::bit_cast<float>(static_cast<uint32_t>(value) << 16); }
 
-inline uint16_t FloatToBfloat16(float value) {
+static inline uint16_t FloatToBfloat16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 64u);
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);

@@ -1,0 +1,226 @@
+#include "inference/gguf/architecture.h"
+
+#include <cmath>
+#include <optional>
+
+namespace fedglm {
+namespace {
+
+constexpr int64_t kMaxWidth = 1 << 20;
+
+// Reads "ARCHITECTURE.key" and remembers the first thing that is wrong.
+class KeyReader {
+ public:
+  KeyReader(const GgufFile& file, std::string prefix) : file_(file), prefix_(std::move(prefix)) {}
+
+  int64_t Required(const std::string& key, int64_t maximum) {
+    const absl::StatusOr<int64_t> value = file_.RequireInteger(prefix_ + "." + key);
+    if (!value.ok()) return Fail(value.status());
+    return InRange(key, *value, maximum);
+  }
+  int64_t Optional(const std::string& key, int64_t fallback, int64_t maximum) {
+    return InRange(key, file_.IntegerOr(prefix_ + "." + key, fallback), maximum);
+  }
+  double Number(const std::string& key, double fallback) {
+    const double value = file_.NumberOr(prefix_ + "." + key, fallback);
+    if (!std::isfinite(value) || value <= 0) Fail(BadFileError(prefix_ + "." + key + " must be positive"));
+    return value;
+  }
+  std::string Name(const std::string& key) const { return prefix_ + "." + key; }
+  const absl::Status& status() const { return status_; }
+
+ private:
+  int64_t InRange(const std::string& key, int64_t value, int64_t maximum) {
+    if (value < 1 || value > maximum) {
+      return Fail(BadFileError(prefix_ + "." + key + " is " + std::to_string(value)));
+    }
+    return value;
+  }
+  int64_t Fail(absl::Status status) {
+    if (status_.ok()) status_ = std::move(status);
+    return 1;
+  }
+  const GgufFile& file_;
+  std::string prefix_;
+  absl::Status status_;
+};
+
+absl::Status CheckShape(const GgufFile& file, const std::string& name, int64_t columns, int64_t rows, bool required = true) {
+  const GgufTensor* const tensor = file.FindTensor(name);
+  if (tensor == nullptr) return required ? BadFileError("tensor '" + name + "' is missing") : absl::OkStatus();
+  if (tensor->columns() != columns || tensor->rows() != rows) {
+    return BadFileError("tensor '" + name + "' is " + std::to_string(tensor->rows()) + " x " +
+                        std::to_string(tensor->columns()) + ", expected " + std::to_string(rows) + " x " +
+                        std::to_string(columns));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLayer(const GgufFile& file, const Hyperparameters& h, int64_t layer) {
+  const std::string prefix = "blk." + std::to_string(layer) + ".";
+  const bool glm = h.kind == ArchitectureKind::kGlm4;
+  struct Expected {
+    const char* name;
+    int64_t columns, rows;
+    bool required;
+  };
+  const Expected expected[] = {
+      {"attn_norm.weight", h.hidden, 1, true},
+      {"attn_q.weight", h.hidden, h.query_width(), true},
+      {"attn_k.weight", h.hidden, h.kv_width(), true},
+      {"attn_v.weight", h.hidden, h.kv_width(), true},
+      {"attn_q.bias", h.query_width(), 1, false},
+      {"attn_k.bias", h.kv_width(), 1, false},
+      {"attn_v.bias", h.kv_width(), 1, false},
+      {"attn_output.weight", h.query_width(), h.hidden, true},
+      {"attn_output.bias", h.hidden, 1, false},
+      {"post_attention_norm.weight", h.hidden, 1, glm},
+      {"ffn_norm.weight", h.hidden, 1, true},
+      {"ffn_gate.weight", h.hidden, h.feed_forward, !glm},
+      {"ffn_gate.bias", h.feed_forward, 1, false},
+      {"ffn_up.weight", h.hidden, glm ? 2 * h.feed_forward : h.feed_forward, true},
+      {"ffn_up.bias", h.feed_forward, 1, false},
+      {"ffn_down.weight", h.feed_forward, h.hidden, true},
+      {"ffn_down.bias", h.hidden, 1, false},
+      {"post_ffw_norm.weight", h.hidden, 1, glm},
+  };
+  for (const Expected& e : expected) {
+    FEDGLM_RETURN_IF_ERROR(CheckShape(file, prefix + e.name, e.columns, e.rows, e.required));
+  }
+  return absl::OkStatus();
+}
+
+// Only linear scaling is known here; what else a file asks for would silently give other numbers.
+absl::Status ReadRotaryScaling(const GgufFile& file, KeyReader& keys, Hyperparameters& h) {
+  const std::string type = file.StringOr(keys.Name("rope.scaling.type"), "none");
+  const double factor = file.NumberOr(keys.Name("rope.scaling.factor"), file.NumberOr(keys.Name("rope.scale_linear"), 1.0));
+  if (!std::isfinite(factor) || factor < 0) return BadFileError("rope.scaling.factor is not a positive number");
+  if (type == "linear" || type == "none") {
+    // llama.cpp reads factor 0 as none, and without a type takes a factor as linear.
+    h.rotary_scale = factor == 0 ? 1.0 : 1.0 / factor;
+    return absl::OkStatus();
+  }
+  return BadFileError("rotary scaling of type '" + type + "' is not supported (none and linear are)");
+}
+
+absl::Status ReadRotaryLayout(const GgufFile& file, KeyReader& keys, Hyperparameters& h) {
+  h.rotary_layout = RotaryLayout::kInterleaved;
+  const GgufArray* const sections = file.FindArray(keys.Name("rope.dimension_sections"));
+  if (sections == nullptr || h.kind != ArchitectureKind::kGlm4) return absl::OkStatus();
+  // Temporal, height, width, extra. A text token has the same position in the first three, so that its rotation is
+  // NeoX's; the extra one has no position for text.
+  int64_t sum = 0;
+  for (const int64_t section : sections->integers) {
+    if (section < 0 || section > h.rotary_size) return BadFileError("rope.dimension_sections is out of range");
+    sum += section;
+  }
+  if (sum == 0) return absl::OkStatus();
+  if (sections->integers.size() > 3 && sections->integers[3] != 0) {
+    return BadFileError("rope.dimension_sections with a fourth section is not supported");
+  }
+  h.rotary_layout = RotaryLayout::kNeox;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Hyperparameters> Read(const GgufFile& file) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::string architecture, file.RequireString("general.architecture"));
+  Hyperparameters h;
+  if (architecture == "glm4") {
+    h.kind = ArchitectureKind::kGlm4;
+  } else if (architecture == "llama") {
+    h.kind = ArchitectureKind::kLlama;
+  } else {
+    return BadFileError("architecture '" + architecture + "' is not supported (glm4 and llama are)");
+  }
+  h.name = file.StringOr("general.name", architecture);
+  KeyReader keys(file, architecture);
+  h.layers = keys.Required("block_count", 1024);
+  h.hidden = keys.Required("embedding_length", kMaxWidth);
+  h.feed_forward = keys.Required("feed_forward_length", kMaxWidth);
+  h.heads = keys.Required("attention.head_count", 4096);
+  h.kv_heads = keys.Optional("attention.head_count_kv", h.heads, 4096);
+  h.context_length = keys.Optional("context_length", 2048, int64_t{1} << 31);
+  h.head_size = keys.Optional("attention.key_length", std::max<int64_t>(1, h.hidden / h.heads), 4096);
+  const int64_t value_size = keys.Optional("attention.value_length", h.head_size, 4096);
+  h.rotary_size = keys.Optional("rope.dimension_count", h.head_size, 4096);
+  h.rotary_base = keys.Number("rope.freq_base", 10000.0);
+  h.rms_epsilon = keys.Number("attention.layer_norm_rms_epsilon", 1e-5);
+  FEDGLM_RETURN_IF_ERROR(keys.status());
+  if (h.heads % h.kv_heads != 0) return BadFileError("the number of heads is no multiple of the K/V heads");
+  if (value_size != h.head_size) return BadFileError("keys and values of different sizes are not supported");
+  if (h.rotary_size > h.head_size || h.rotary_size % 2 != 0) return BadFileError("rope.dimension_count does not fit the heads");
+  if (file.IntegerOr(keys.Name("expert_count"), 0) > 0) return BadFileError("mixture-of-experts models are not supported");
+  FEDGLM_RETURN_IF_ERROR(ReadRotaryScaling(file, keys, h));
+  FEDGLM_RETURN_IF_ERROR(ReadRotaryLayout(file, keys, h));
+
+  FEDGLM_ASSIGN_OR_RETURN(const GgufTensor* const embedding, file.RequireTensor("token_embd.weight"));
+  h.vocabulary = embedding->rows();
+  h.tied_embeddings = file.FindTensor("output.weight") == nullptr;
+  h.qkv_bias = file.FindTensor("blk.0.attn_q.bias") != nullptr;
+  FEDGLM_RETURN_IF_ERROR(CheckShape(file, "token_embd.weight", h.hidden, h.vocabulary));
+  FEDGLM_RETURN_IF_ERROR(CheckShape(file, "output.weight", h.hidden, h.vocabulary, false));
+  FEDGLM_RETURN_IF_ERROR(CheckShape(file, "output_norm.weight", h.hidden, 1));
+  FEDGLM_RETURN_IF_ERROR(CheckShape(file, "rope_freqs.weight", h.rotary_size / 2, 1, false));
+  for (int64_t layer = 0; layer < h.layers; ++layer) FEDGLM_RETURN_IF_ERROR(CheckLayer(file, h, layer));
+  if (const GgufArray* tokens = file.FindArray("tokenizer.ggml.tokens");
+      tokens != nullptr && static_cast<int64_t>(tokens->strings.size()) > h.vocabulary) {
+    return BadFileError("the tokenizer has more tokens than the embedding has rows");
+  }
+  return h;
+}
+
+// The GGUF row of Hugging Face's row i, for Q or K with `heads` heads.
+std::vector<int32_t> RowsInGguf(const Hyperparameters& h, int64_t heads) {
+  const bool half_split_in_gguf = h.rotary_layout == RotaryLayout::kNeox;
+  // Hugging Face: llama is half-split, glm4 interleaved. Where the GGUF has the same, nothing is permuted.
+  const bool half_split_in_hf = h.kind == ArchitectureKind::kLlama;
+  if (half_split_in_gguf == half_split_in_hf) return {};
+  const int64_t half = h.rotary_size / 2;
+  std::vector<int32_t> rows;
+  for (int64_t head = 0; head < heads; ++head) {
+    for (int64_t i = 0; i < h.head_size; ++i) {
+      int64_t row = i;
+      if (i < h.rotary_size) row = half_split_in_hf ? (i % half) * 2 + i / half : (i % 2) * half + i / 2;
+      rows.push_back(static_cast<int32_t>(head * h.head_size + row));
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+absl::StatusOr<Hyperparameters> ReadHyperparameters(const GgufFile& file) {
+  absl::StatusOr<Hyperparameters> hyperparameters = Read(file);
+  if (!hyperparameters.ok() && Message(hyperparameters.status()).rfind(file.path().string(), 0) != 0) {
+    return Annotate(hyperparameters.status(), file.path().string());
+  }
+  return hyperparameters;
+}
+
+std::vector<LinearModule> LinearModules(const Hyperparameters& h) {
+  const std::vector<int32_t> query_rows = RowsInGguf(h, h.heads), key_rows = RowsInGguf(h, h.kv_heads);
+  std::vector<LinearModule> modules;
+  for (int64_t layer = 0; layer < h.layers; ++layer) {
+    const std::string gguf = "blk." + std::to_string(layer) + ".";
+    const std::string peft = "model.layers." + std::to_string(layer) + ".";
+    const auto add = [&](const char* gguf_name, const char* group, const char* target, int64_t inputs, int64_t outputs,
+                         std::vector<int32_t> rows = {}) {
+      modules.push_back({layer, gguf + gguf_name + ".weight", peft + group + "." + target, target, inputs, outputs,
+                         std::move(rows)});
+    };
+    add("attn_q", "self_attn", "q_proj", h.hidden, h.query_width(), query_rows);
+    add("attn_k", "self_attn", "k_proj", h.hidden, h.kv_width(), key_rows);
+    add("attn_v", "self_attn", "v_proj", h.hidden, h.kv_width());
+    add("attn_output", "self_attn", "o_proj", h.query_width(), h.hidden);
+    if (h.kind == ArchitectureKind::kGlm4) {
+      add("ffn_up", "mlp", "gate_up_proj", h.hidden, 2 * h.feed_forward);
+    } else {
+      add("ffn_gate", "mlp", "gate_proj", h.hidden, h.feed_forward);
+      add("ffn_up", "mlp", "up_proj", h.hidden, h.feed_forward);
+    }
+    add("ffn_down", "mlp", "down_proj", h.feed_forward, h.hidden);
+  }
+  return modules;
+}
+
+}  // namespace fedglm

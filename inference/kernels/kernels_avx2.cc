@@ -1,0 +1,70 @@
+// AVX2 with FMA and F16C: x86-64 from 2013 on.
+#include "inference/kernels/kernel_table.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "inference/quantization/decode_blocks.h"
+
+namespace fedglm {
+namespace {
+
+constexpr int kTokenBlock = 3;  // 4 rows x 3 tokens: 12 of the 16 registers hold sums
+
+struct Vector {
+  static constexpr int64_t kWidth = 8;
+  using Register = __m256;
+  static Register Zero() { return _mm256_setzero_ps(); }
+  static Register Load(const float* p) { return _mm256_loadu_ps(p); }
+  static void Store(float* p, Register x) { _mm256_storeu_ps(p, x); }
+  static Register Broadcast(float x) { return _mm256_set1_ps(x); }
+  static Register Add(Register a, Register b) { return _mm256_add_ps(a, b); }
+  static Register MultiplyAdd(Register a, Register b, Register c) { return _mm256_fmadd_ps(a, b, c); }
+  static float Sum(Register x) {
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+  }
+};
+
+}  // namespace
+}  // namespace fedglm
+
+#include "inference/kernels/tile_loops.h"
+
+namespace fedglm {
+namespace {
+
+bool Supported() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
+void DecodeHalfRow(const std::byte* blocks, float* weights, int64_t columns) {
+  int64_t i = 0;
+  for (; i + 8 <= columns; i += 8) {
+    _mm256_storeu_ps(weights + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(blocks + 2 * i))));
+  }
+  DecodeBlocksOf(BlockType::kF16, blocks + 2 * i, weights + i, columns - i);
+}
+
+void DecodeRowAvx2(BlockType type, const std::byte* blocks, float* weights, int64_t columns) {
+  if (type == BlockType::kF16) return DecodeHalfRow(blocks, weights, columns);
+  DecodeBlocksOf(type, blocks, weights, columns);
+}
+
+}  // namespace
+
+const KernelTable* Avx2Kernels() {
+  static const KernelTable table = {"avx2", Supported, DecodeRowAvx2, DotProduct, AddScaledRow, MultiplyTile, AccumulateTile};
+  return &table;
+}
+
+}  // namespace fedglm
+
+#else
+
+namespace fedglm {
+const KernelTable* Avx2Kernels() { return nullptr; }
+}  // namespace fedglm
+
+#endif

@@ -1,0 +1,69 @@
+// AVX-512 (F, BW, VL, DQ): Skylake-SP, Zen 4 and later.
+#include "inference/kernels/kernel_table.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "inference/quantization/decode_blocks.h"
+
+namespace fedglm {
+namespace {
+
+constexpr int kTokenBlock = 6;  // 4 rows x 6 tokens: 24 of the 32 registers hold sums
+
+struct Vector {
+  static constexpr int64_t kWidth = 16;
+  using Register = __m512;
+  static Register Zero() { return _mm512_setzero_ps(); }
+  static Register Load(const float* p) { return _mm512_loadu_ps(p); }
+  static void Store(float* p, Register x) { _mm512_storeu_ps(p, x); }
+  static Register Broadcast(float x) { return _mm512_set1_ps(x); }
+  static Register Add(Register a, Register b) { return _mm512_add_ps(a, b); }
+  static Register MultiplyAdd(Register a, Register b, Register c) { return _mm512_fmadd_ps(a, b, c); }
+  static float Sum(Register x) { return _mm512_reduce_add_ps(x); }
+};
+
+}  // namespace
+}  // namespace fedglm
+
+#include "inference/kernels/tile_loops.h"
+
+namespace fedglm {
+namespace {
+
+bool Supported() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
+void DecodeHalfRow(const std::byte* blocks, float* weights, int64_t columns) {
+  int64_t i = 0;
+  for (; i + 16 <= columns; i += 16) {
+    _mm512_storeu_ps(weights + i,
+                     _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(blocks + 2 * i))));
+  }
+  DecodeBlocksOf(BlockType::kF16, blocks + 2 * i, weights + i, columns - i);
+}
+
+void DecodeRowAvx512(BlockType type, const std::byte* blocks, float* weights, int64_t columns) {
+  if (type == BlockType::kF16) return DecodeHalfRow(blocks, weights, columns);
+  DecodeBlocksOf(type, blocks, weights, columns);
+}
+
+}  // namespace
+
+const KernelTable* Avx512Kernels() {
+  static const KernelTable table = {"avx512",     Supported,    DecodeRowAvx512, DotProduct,
+                                    AddScaledRow, MultiplyTile, AccumulateTile};
+  return &table;
+}
+
+}  // namespace fedglm
+
+#else
+
+namespace fedglm {
+const KernelTable* Avx512Kernels() { return nullptr; }
+}  // namespace fedglm
+
+#endif
