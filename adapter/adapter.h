@@ -69,14 +69,17 @@ absl::Status SaveAdapter(const Adapter& adapter, const std::filesystem::path& fo
 std::string SerializeAdapter(const Adapter& adapter);
 absl::StatusOr<Adapter> ParseAdapter(std::string_view bytes);
 
+// SHA-256 of the adapter_model.safetensors that SaveAdapter would write.
+std::string WeightsSha256(const Adapter& adapter);
+
 // What the aggregator signs and the site verifies: a canonical text of the provenance without its signature.
 std::string SignedBytes(const Provenance& provenance);
 
-// Refused if the adapter names another base.
+// BadFile if the adapter names another base. An adapter without provenance, or an unknown base (""), passes.
 absl::Status CheckBase(const Adapter& adapter, const std::string& base_sha256);
 
-// A for every module from a seed that all sites share (Kaiming-uniform as PEFT: bound sqrt(3)/sqrt(inputs)·… see
-// docs/adapter-format.md), B zero. The same bytes on every machine: a counter-based generator, no library's normal().
+// A for every module from a seed that all sites share, uniform in ±sqrt(3 / inputs) so that A x has the scale of x; B zero.
+// The same bytes on every machine: a counter-based generator, no library's distributions. docs/adapter-format.md.
 struct ModuleShape {
   std::string name;
   int64_t inputs, outputs;

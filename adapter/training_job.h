@@ -23,6 +23,19 @@ enum class JobKind {
   kPretrain,  // all weights of a new small model → a GGUF in `output`
 };
 
+// The model that kPretrain makes from nothing.
+struct PretrainShape {
+  int64_t vocabulary = 2048;  // of the tokenizer trained on the records, control tokens included
+  int64_t layers = 4;
+  int64_t hidden = 256;
+  int64_t feed_forward = 640;
+  int64_t heads = 4;
+  int64_t kv_heads = 2;
+  int64_t context_length = 1024;
+  std::string type = "Q8_0";  // block type of the matrices in the file
+  std::string name = "glm4-small";
+};
+
 struct TrainingJob {
   JobKind kind = JobKind::kTrain;
   std::filesystem::path model;                   // GGUF; for kPretrain the file that gives vocabulary and shape
@@ -53,6 +66,7 @@ struct TrainingJob {
   bool forbid_network = true;
   int64_t evaluate_every = 0;
   std::vector<std::filesystem::path> held_out;   // evaluated at the end (and every evaluate_every steps)
+  PretrainShape pretrain;
 };
 
 Json ToJson(const TrainingJob& job);

@@ -1,0 +1,113 @@
+#include "adapter/adapter.h"
+
+#include <cmath>
+#include <set>
+
+#include "adapter/peft.h"
+#include "adapter/provenance.h"
+#include "adapter/safetensors.h"
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/json.h"
+
+namespace fedglm {
+namespace {
+
+constexpr uint64_t kMaxWeightsBytes = uint64_t{8} << 30;
+constexpr uint64_t kMaxJsonBytes = 4 << 20;
+constexpr char kWeights[] = "adapter_model.safetensors";
+constexpr char kConfig[] = "adapter_config.json";
+constexpr char kProvenance[] = "provenance.json";
+
+}  // namespace
+
+double AdapterConfig::scale() const {
+  return use_rslora ? alpha / std::sqrt(static_cast<double>(rank)) : alpha / static_cast<double>(rank);
+}
+
+absl::StatusOr<Adapter> LoadAdapter(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (!std::filesystem::exists(folder / kConfig, error)) {
+    return NotFoundError(folder.string() + ": no adapter there (" + kConfig + " is missing)");
+  }
+  FEDGLM_ASSIGN_OR_RETURN(const std::string config_text, ReadFile(folder / kConfig, kMaxJsonBytes));
+  FEDGLM_ASSIGN_OR_RETURN(const Json config, ParseJson(config_text, (folder / kConfig).string()));
+  Adapter adapter;
+  absl::StatusOr<AdapterConfig> parsed = PeftConfigFromJson(config);
+  if (!parsed.ok()) return Annotate(parsed.status(), (folder / kConfig).string());
+  adapter.config = *std::move(parsed);
+  const std::string weights_name = (folder / kWeights).string();
+  FEDGLM_ASSIGN_OR_RETURN(const std::string weights, ReadFile(folder / kWeights, kMaxWeightsBytes));
+  FEDGLM_ASSIGN_OR_RETURN(const SafetensorsFile file, ParseSafetensors(weights, weights_name));
+  FEDGLM_RETURN_IF_ERROR(Annotate(ModulesFromPeft(file.tensors, adapter), weights_name));
+  if (std::filesystem::exists(folder / kProvenance, error)) {
+    const std::string name = (folder / kProvenance).string();
+    FEDGLM_ASSIGN_OR_RETURN(const std::string text, ReadFile(folder / kProvenance, kMaxJsonBytes));
+    FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(text, name));
+    absl::StatusOr<Provenance> provenance = ProvenanceFromJson(json);
+    if (!provenance.ok()) return Annotate(provenance.status(), name);
+    if (!provenance->weights_sha256.empty() && provenance->weights_sha256 != Sha256Hex(weights)) {
+      return BadFileError(weights_name + ": is not the file that provenance.json describes");
+    }
+    adapter.provenance = *std::move(provenance);
+  }
+  return adapter;
+}
+
+absl::Status SaveAdapter(const Adapter& adapter, const std::filesystem::path& folder) {
+  const std::filesystem::path target = folder.has_filename() ? folder : folder.parent_path();
+  FEDGLM_RETURN_IF_ERROR(MakeDirectories(target.parent_path()));
+  const std::filesystem::path part = target.string() + "." + HexEncode(std::span(reinterpret_cast<const uint8_t*>(SecureRandomBytes(4).data()), 4));
+  FEDGLM_RETURN_IF_ERROR(MakeDirectories(part));
+  const auto write = [&]() -> absl::Status {
+    const std::string weights = SerializeSafetensors(ModulesToPeft(adapter), {{"format", "pt"}});
+    FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(part / kWeights, weights));
+    FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(part / kConfig, DumpJson(PeftConfigToJson(adapter.config), 2) + "\n"));
+    if (adapter.provenance) {
+      Provenance provenance = *adapter.provenance;
+      provenance.weights_sha256 = Sha256Hex(weights);
+      FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(part / kProvenance, DumpJson(ProvenanceToJson(provenance), 2) + "\n"));
+    }
+    return ReplaceDirectory(part, target);
+  };
+  const absl::Status status = write();
+  std::error_code ignored;
+  if (!status.ok()) std::filesystem::remove_all(part, ignored);
+  return status;
+}
+
+std::string SerializeAdapter(const Adapter& adapter) {
+  std::map<std::string, std::string> metadata = {{"format", "pt"}, {"fedglm.config", DumpJson(PeftConfigToJson(adapter.config))}};
+  if (adapter.provenance) metadata["fedglm.provenance"] = DumpJson(ProvenanceToJson(*adapter.provenance));
+  return SerializeSafetensors(ModulesToPeft(adapter), metadata);
+}
+
+absl::StatusOr<Adapter> ParseAdapter(std::string_view bytes) {
+  FEDGLM_ASSIGN_OR_RETURN(const SafetensorsFile file, ParseSafetensors(bytes, "adapter"));
+  const auto config = file.metadata.find("fedglm.config");
+  if (config == file.metadata.end()) return BadFileError("adapter: it has no configuration");
+  FEDGLM_ASSIGN_OR_RETURN(const Json config_json, ParseJson(config->second, "adapter configuration"));
+  Adapter adapter;
+  FEDGLM_ASSIGN_OR_RETURN(adapter.config, PeftConfigFromJson(config_json));
+  FEDGLM_RETURN_IF_ERROR(ModulesFromPeft(file.tensors, adapter));
+  if (const auto text = file.metadata.find("fedglm.provenance"); text != file.metadata.end()) {
+    FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(text->second, "adapter provenance"));
+    FEDGLM_ASSIGN_OR_RETURN(adapter.provenance, ProvenanceFromJson(json));
+  }
+  return adapter;
+}
+
+std::string WeightsSha256(const Adapter& adapter) {
+  return Sha256Hex(SerializeSafetensors(ModulesToPeft(adapter), {{"format", "pt"}}));
+}
+
+absl::Status CheckBase(const Adapter& adapter, const std::string& base_sha256) {
+  if (!adapter.provenance || adapter.provenance->base_sha256.empty() || base_sha256.empty() ||
+      adapter.provenance->base_sha256 == base_sha256) {
+    return absl::OkStatus();
+  }
+  return BadFileError("the adapter is for another base (its base is " + adapter.provenance->base_sha256.substr(0, 12) +
+                      "…, this one is " + base_sha256.substr(0, 12) + "…)");
+}
+
+}  // namespace fedglm

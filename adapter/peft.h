@@ -1,0 +1,21 @@
+// PEFT's names and configuration (adapter_config.json, "base_model.model.<module>.lora_A.weight"). Private to this folder.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "adapter/adapter.h"
+#include "base/json.h"
+#include "base/status.h"
+
+namespace fedglm {
+
+// Refuses what would change the arithmetic and is not implemented: DoRA, rank or alpha patterns, trained biases, ….
+absl::StatusOr<AdapterConfig> PeftConfigFromJson(const Json& json);
+Json PeftConfigToJson(const AdapterConfig& config);
+
+// Pairs lora_A with lora_B and checks their shapes against the configured rank. Fills adapter.modules.
+absl::Status ModulesFromPeft(const std::map<std::string, Matrix>& tensors, Adapter& adapter);
+std::map<std::string, Matrix> ModulesToPeft(const Adapter& adapter);
+
+}  // namespace fedglm

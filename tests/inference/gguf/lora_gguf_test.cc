@@ -1,0 +1,59 @@
+#include "inference/gguf/lora_gguf.h"
+
+#include <set>
+
+#include "gtest/gtest.h"
+#include "tests/support/golden.h"
+
+namespace fedglm {
+namespace {
+
+TEST(LoraGguf, PeftFolderAndGgufFileAreOneAdapter) {
+  const auto base = *GgufFile::Open(GoldenFolder() / "golden" / "glm4-tiny-f32.gguf");
+  const auto peft = LoadAdapter(GoldenFolder() / "golden" / "glm4-tiny-lora");
+  ASSERT_TRUE(peft.ok()) << Message(peft.status());
+  const auto gguf = ImportGgufLora(GoldenFolder() / "golden" / "glm4-tiny-lora.gguf", *base);
+  ASSERT_TRUE(gguf.ok()) << Message(gguf.status());
+  EXPECT_EQ(peft->config.rank, 4);
+  EXPECT_EQ(gguf->config.alpha, peft->config.alpha);
+  EXPECT_EQ(gguf->modules, peft->modules);
+}
+
+TEST(LoraGguf, ExportIsReadBackAsTheSameAdapter) {
+  const auto folder = TemporaryDirectory::Make();
+  const auto base = *GgufFile::Open(GoldenFolder() / "golden" / "glm4-tiny-f32.gguf");
+  const Adapter adapter = *LoadAdapter(GoldenFolder() / "golden" / "glm4-tiny-lora");
+  ASSERT_TRUE(ExportGgufLora(adapter, *base, folder->path() / "lora.gguf").ok());
+  const auto back = LoadAdapterFor(folder->path() / "lora.gguf", *base, "");
+  ASSERT_TRUE(back.ok()) << Message(back.status());
+  EXPECT_EQ(back->modules, adapter.modules);
+}
+
+// Rows that both orders list must be a permutation, and there and back again must be where we began.
+TEST(LoraGguf, OrdersAreInverseForLlamaAndForMRope) {
+  for (const bool llama : {true, false}) {
+    Hyperparameters h;
+    h.kind = llama ? ArchitectureKind::kLlama : ArchitectureKind::kGlm4;
+    h.rotary_layout = llama ? RotaryLayout::kInterleaved : RotaryLayout::kNeox;
+    h.layers = 1, h.hidden = 16, h.feed_forward = 8, h.heads = 2, h.kv_heads = 1, h.head_size = 8;
+    h.rotary_size = llama ? 8 : 4;
+    const std::vector<LinearModule> modules = LinearModules(h);
+    Adapter adapter;
+    adapter.config.rank = 1;
+    for (const LinearModule& module : modules) {
+      LoraPair pair = {Matrix::Zero(1, module.inputs), Matrix::Zero(module.outputs, 1)};
+      for (int64_t i = 0; i < module.outputs; ++i) pair.b.values[static_cast<size_t>(i)] = static_cast<float>(i);
+      adapter.modules[module.peft_name] = pair;
+    }
+    const Adapter gguf = *ToGgufOrder(adapter, modules);
+    EXPECT_EQ(ToHuggingFaceOrder(gguf, modules)->modules, adapter.modules);
+    const std::vector<float>& q = gguf.modules.at("model.layers.0.self_attn.q_proj").b.values;
+    // llama: Hugging Face's halves (0…3 | 4…7) become pairs; glm4 with M-RoPE: pairs of the first four become halves.
+    const std::vector<float> expected = llama ? std::vector<float>{0, 4, 1, 5, 2, 6, 3, 7} : std::vector<float>{0, 2, 1, 3, 4, 5, 6, 7};
+    EXPECT_EQ(std::vector<float>(q.begin(), q.begin() + 8), expected);
+    EXPECT_EQ(gguf.modules.at("model.layers.0.self_attn.v_proj"), adapter.modules.at("model.layers.0.self_attn.v_proj"));
+  }
+}
+
+}  // namespace
+}  // namespace fedglm
