@@ -57,7 +57,7 @@ class Engine {
   const GgufFile& file() const;
   const Hyperparameters& hyperparameters() const;
   const Tokenizer& tokenizer() const;
-  ChatFormat chat_format() const;
+  const ChatTemplate& chat_template() const;
   int64_t context() const;
 
   // From the next token on, also of answers that are being written: their KV cache entries of the old adapter are kept.

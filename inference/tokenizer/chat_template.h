@@ -18,18 +18,24 @@ struct ChatMessage {
 
 enum class ChatFormat { kGlm4, kChatMl, kLlama2, kLlama3 };
 
-// From tokenizer.chat_template; without one, from the control tokens in the vocabulary, else ChatML.
-ChatFormat DetectChatFormat(const GgufFile& file, const Tokenizer& tokenizer);
+struct ChatTemplate {
+  ChatFormat format = ChatFormat::kChatMl;
+  std::string default_system;  // what the model's own template says if there is no system message; empty: nothing
+};
 
-// A part of the rendered conversation. Only template text may become control tokens: user content never does.
+// From tokenizer.chat_template; without one, from the control tokens in the vocabulary, else ChatML.
+ChatTemplate DetectChatTemplate(const GgufFile& file, const Tokenizer& tokenizer);
+
+// A part of the rendered conversation. Only template text may become control tokens: content never does.
 struct ChatPart {
   std::vector<Token> tokens;
   bool answer = false;  // an assistant's content and the token that ends its turn: what training computes its loss on
 };
 
 // UsageError for an unknown role or no messages. With `add_generation_prompt` it ends where the assistant begins to
-// speak. The parts joined are the tokens, beginning with what add_special would add ([gMASK]<sop>, BOS).
-absl::StatusOr<std::vector<ChatPart>> RenderChat(ChatFormat format, const Tokenizer& tokenizer,
+// speak. The parts joined are the tokens, beginning with what the model's template begins with ([gMASK]<sop>, BOS).
+// An answer is tokenized on its own, since it is written after a prompt that ends where it begins.
+absl::StatusOr<std::vector<ChatPart>> RenderChat(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
                                                  const std::vector<ChatMessage>& messages, bool add_generation_prompt);
 
 std::vector<Token> JoinParts(const std::vector<ChatPart>& parts);

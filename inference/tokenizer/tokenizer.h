@@ -17,8 +17,9 @@ namespace fedglm {
 using Token = int32_t;
 
 struct EncodeOptions {
-  bool add_special = true;     // what the GGUF says: BOS / EOS (tokenizer.ggml.add_bos_token …), [gMASK]<sop> for GLM-4
+  bool add_special = true;     // BOS and EOS as the GGUF says (tokenizer.ggml.add_bos_token …)
   bool parse_special = false;  // control tokens spelled in the text become their ids
+  bool user_defined = true;    // so do user-defined ones, always; false for text that must stay text (chat content)
 };
 
 // Immutable; thread-safe.
@@ -38,12 +39,14 @@ class Tokenizer {
   virtual std::optional<Token> Find(std::string_view piece_text) const = 0;  // a token's exact text in the vocabulary
   std::optional<Token> bos() const { return bos_; }
   std::optional<Token> eos() const { return eos_; }
+  bool adds_bos() const { return add_bos_; }
   // Tokens that end a turn: EOS, EOT and their like in this vocabulary (<|user|>, <|im_end|>, <|eot_id|>…).
   bool EndsGeneration(Token token) const;
 
  protected:
   std::optional<Token> bos_, eos_;
-  std::vector<Token> end_tokens_;
+  bool add_bos_ = false, add_eos_ = false;
+  std::vector<Token> end_tokens_;  // sorted
 };
 
 }  // namespace fedglm
