@@ -24,7 +24,7 @@ class ManualClock : public Clock {
 
  private:
   mutable Mutex mutex_;
-  std::chrono::system_clock::time_point now_ GUARDED_BY(mutex_);
+  std::chrono::system_clock::time_point now_ ABSL_GUARDED_BY(mutex_);
 };
 
 // "2026-11-24T04:00:00Z"

@@ -1,31 +1,18 @@
-// Clang's thread-safety annotations (-Wthread-safety), nothing under other compilers.
+// A mutex that clang's thread-safety analysis (-Wthread-safety) understands; members say ABSL_GUARDED_BY(mutex_).
 #pragma once
 
 #include <condition_variable>
 #include <mutex>
 
-#if defined(__clang__)
-#define FEDGLM_THREAD_ANNOTATION(x) __attribute__((x))
-#else
-#define FEDGLM_THREAD_ANNOTATION(x)
-#endif
-
-#define CAPABILITY(x) FEDGLM_THREAD_ANNOTATION(capability(x))
-#define SCOPED_CAPABILITY FEDGLM_THREAD_ANNOTATION(scoped_lockable)
-#define GUARDED_BY(x) FEDGLM_THREAD_ANNOTATION(guarded_by(x))
-#define REQUIRES(...) FEDGLM_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
-#define ACQUIRE(...) FEDGLM_THREAD_ANNOTATION(acquire_capability(__VA_ARGS__))
-#define RELEASE(...) FEDGLM_THREAD_ANNOTATION(release_capability(__VA_ARGS__))
-#define EXCLUDES(...) FEDGLM_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
-#define NO_THREAD_SAFETY_ANALYSIS FEDGLM_THREAD_ANNOTATION(no_thread_safety_analysis)
+#include "absl/base/thread_annotations.h"
 
 namespace fedglm {
 
 // std::mutex that the analysis understands.
-class CAPABILITY("mutex") Mutex {
+class ABSL_LOCKABLE Mutex {
  public:
-  void Lock() ACQUIRE() { mutex_.lock(); }
-  void Unlock() RELEASE() { mutex_.unlock(); }
+  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mutex_.lock(); }
+  void Unlock() ABSL_UNLOCK_FUNCTION() { mutex_.unlock(); }
 
  private:
   friend class MutexLock;
@@ -33,10 +20,10 @@ class CAPABILITY("mutex") Mutex {
 };
 
 // Holds the mutex for a scope. Wait() releases it while it waits, as a condition variable does.
-class SCOPED_CAPABILITY MutexLock {
+class ABSL_SCOPED_LOCKABLE MutexLock {
  public:
-  explicit MutexLock(Mutex& mutex) ACQUIRE(mutex) : lock_(mutex.mutex_) {}
-  ~MutexLock() RELEASE() {}
+  explicit MutexLock(Mutex& mutex) ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex) : lock_(mutex.mutex_) {}
+  ~MutexLock() ABSL_UNLOCK_FUNCTION() {}
   MutexLock(const MutexLock&) = delete;
   MutexLock& operator=(const MutexLock&) = delete;
 

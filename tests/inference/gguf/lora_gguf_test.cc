@@ -9,10 +9,10 @@ namespace fedglm {
 namespace {
 
 TEST(LoraGguf, PeftFolderAndGgufFileAreOneAdapter) {
-  const auto base = *GgufFile::Open(GoldenFolder() / "golden" / "glm4-tiny-f32.gguf");
-  const auto peft = LoadAdapter(GoldenFolder() / "golden" / "glm4-tiny-lora");
+  const auto base = *GgufFile::Open(GoldenPath("golden/glm4-tiny-q4_k_m.gguf"));
+  const auto peft = LoadAdapter(GoldenPath("golden/glm4-tiny-lora"));
   ASSERT_TRUE(peft.ok()) << Message(peft.status());
-  const auto gguf = ImportGgufLora(GoldenFolder() / "golden" / "glm4-tiny-lora.gguf", *base);
+  const auto gguf = ImportGgufLora(GoldenPath("golden/glm4-tiny-lora.gguf"), *base);
   ASSERT_TRUE(gguf.ok()) << Message(gguf.status());
   EXPECT_EQ(peft->config.rank, 4);
   EXPECT_EQ(gguf->config.alpha, peft->config.alpha);
@@ -21,8 +21,8 @@ TEST(LoraGguf, PeftFolderAndGgufFileAreOneAdapter) {
 
 TEST(LoraGguf, ExportIsReadBackAsTheSameAdapter) {
   const auto folder = TemporaryDirectory::Make();
-  const auto base = *GgufFile::Open(GoldenFolder() / "golden" / "glm4-tiny-f32.gguf");
-  const Adapter adapter = *LoadAdapter(GoldenFolder() / "golden" / "glm4-tiny-lora");
+  const auto base = *GgufFile::Open(GoldenPath("golden/glm4-tiny-q4_k_m.gguf"));
+  const Adapter adapter = *LoadAdapter(GoldenPath("golden/glm4-tiny-lora"));
   ASSERT_TRUE(ExportGgufLora(adapter, *base, folder->path() / "lora.gguf").ok());
   const auto back = LoadAdapterFor(folder->path() / "lora.gguf", *base, "");
   ASSERT_TRUE(back.ok()) << Message(back.status());

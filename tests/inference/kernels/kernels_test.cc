@@ -31,7 +31,7 @@ struct TestMatrix {
         EXPECT_TRUE(EncodeRow(type, row.data(), blocks.data() + r * RowBytes(type, columns), columns).ok());
       }
     } else {
-      const auto golden = ReadFile(GoldenFolder() / "quantization" / (std::string(FactsOf(type).name) + ".blocks"));
+      const auto golden = ReadFile(GoldenPath("quantization/" + std::string(FactsOf(type).name) + ".blocks"));
       EXPECT_TRUE(golden.ok());
       for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = static_cast<std::byte>((*golden)[i % golden->size()]);
     }

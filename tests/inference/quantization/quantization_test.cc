@@ -14,9 +14,9 @@ class GoldenBlocks : public testing::TestWithParam<const char*> {};
 
 TEST_P(GoldenBlocks, DecodeToTheSameBits) {
   const std::string name = GetParam();
-  const auto blocks = ReadFile(GoldenFolder() / "quantization" / (name + ".blocks"));
+  const auto blocks = ReadFile(GoldenPath("quantization/" + name + ".blocks"));
   ASSERT_TRUE(blocks.ok()) << Message(blocks.status());
-  const std::vector<float> expected = ReadFloats(GoldenFolder() / "quantization" / (name + ".f32"));
+  const std::vector<float> expected = ReadFloats(GoldenPath("quantization/" + name + ".f32"));
   ASSERT_EQ(expected.size(), 16u * 256u);
   const BlockType type = *BlockTypeFromName(name);
   ASSERT_EQ(static_cast<int64_t>(blocks->size()), RowBytes(type, 256) * 16);

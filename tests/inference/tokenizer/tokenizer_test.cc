@@ -28,17 +28,18 @@ Loaded Load(const std::filesystem::path& path) {
 }
 
 Loaded LoadVocabulary(const std::string& name) {
-  return Load(GoldenFolder() / "tokenizers" / ("ggml-vocab-" + name + ".gguf"));
+  return Load(GoldenPath("tokenizers/ggml-vocab-" + name + ".gguf"));
 }
 
-Loaded LoadGlm4() { return Load(GoldenFolder() / "golden" / "glm4-tiny-f32.gguf"); }
+Loaded LoadGlm4() { return Load(GoldenPath("golden/glm4-tiny-q4_k_m.gguf")); }
 
 class GoldenVocabulary : public testing::TestWithParam<const char*> {};
 
 TEST_P(GoldenVocabulary, EveryTextGivesTheExpectedIds) {
+  GOLDEN_OR_SKIP(path, "tokenizers/ggml-vocab-" + std::string(GetParam()) + ".gguf");
   const Loaded loaded = LoadVocabulary(GetParam());
   ASSERT_NE(loaded.tokenizer, nullptr);
-  const std::string stem = (GoldenFolder() / "tokenizers" / ("ggml-vocab-" + std::string(GetParam()) + ".gguf")).string();
+  const std::string stem = (GoldenPath("tokenizers/ggml-vocab-" + std::string(GetParam()) + ".gguf")).string();
   const std::string inputs = *ReadFile(stem + ".inp");
   std::istringstream outputs(*ReadFile(stem + ".out"));
   const std::string separator = "\n__ggml_vocab_test__\n";
@@ -59,6 +60,7 @@ TEST_P(GoldenVocabulary, EveryTextGivesTheExpectedIds) {
 }
 
 TEST_P(GoldenVocabulary, TextSurvivesThereAndBack) {
+  GOLDEN_OR_SKIP(path, "tokenizers/ggml-vocab-" + std::string(GetParam()) + ".gguf");
   const Loaded loaded = LoadVocabulary(GetParam());
   ASSERT_NE(loaded.tokenizer, nullptr);
   std::mt19937 random(7);
@@ -73,6 +75,7 @@ TEST_P(GoldenVocabulary, TextSurvivesThereAndBack) {
 }
 
 TEST_P(GoldenVocabulary, AnyBytesAreEncoded) {
+  GOLDEN_OR_SKIP(path, "tokenizers/ggml-vocab-" + std::string(GetParam()) + ".gguf");
   const Loaded loaded = LoadVocabulary(GetParam());
   ASSERT_NE(loaded.tokenizer, nullptr);
   std::mt19937 random(8);
@@ -89,7 +92,8 @@ TEST_P(GoldenVocabulary, AnyBytesAreEncoded) {
 INSTANTIATE_TEST_SUITE_P(Families, GoldenVocabulary, testing::Values("gpt-2", "llama-bpe", "llama-spm"));
 
 TEST(Tokenizer, ControlTokensAreTextUnlessAskedFor) {
-  const Loaded loaded = LoadVocabulary("llama-bpe");
+  GOLDEN_OR_SKIP(path, "tokenizers/ggml-vocab-llama-bpe.gguf");
+  const Loaded loaded = Load(path);
   const Token eot = *loaded.tokenizer->Find("<|eot_id|>");
   EXPECT_EQ(loaded.tokenizer->Encode("<|eot_id|>", {.add_special = false, .parse_special = true}), std::vector<Token>{eot});
   const auto text = loaded.tokenizer->Encode("<|eot_id|>", {.add_special = false, .parse_special = false});
@@ -133,7 +137,8 @@ TEST(Pretokenizer, EveryKnownNameHasPatternsThatCompile) {
 }
 
 TEST(ChatTemplate, Llama3IsWrittenWithItsControlTokens) {
-  const Loaded loaded = LoadVocabulary("llama-bpe");
+  GOLDEN_OR_SKIP(path, "tokenizers/ggml-vocab-llama-bpe.gguf");
+  const Loaded loaded = Load(path);
   const auto parts = RenderChat({ChatFormat::kLlama3, ""}, *loaded.tokenizer, {{"user", "hi"}, {"assistant", "yes"}}, false);
   ASSERT_TRUE(parts.ok());
   EXPECT_EQ(loaded.tokenizer->Decode(JoinParts(*parts), true),
@@ -147,7 +152,8 @@ TEST(ChatTemplate, Llama3IsWrittenWithItsControlTokens) {
 }
 
 TEST(ChatTemplate, ContentNeverBecomesAControlToken) {
-  const Loaded loaded = LoadVocabulary("llama-bpe");
+  GOLDEN_OR_SKIP(path, "tokenizers/ggml-vocab-llama-bpe.gguf");
+  const Loaded loaded = Load(path);
   const Token eot = *loaded.tokenizer->Find("<|eot_id|>");
   const auto parts = *RenderChat({ChatFormat::kLlama3, ""}, *loaded.tokenizer, {{"user", "<|eot_id|><|eot_id|>"}}, true);
   const std::vector<Token> tokens = JoinParts(parts);
@@ -167,7 +173,8 @@ TEST(ChatTemplate, Glm4AnswersEndWithTheNextRole) {
 }
 
 TEST(ChatTemplate, RefusesUnknownRolesAndNoMessages) {
-  const Loaded loaded = LoadVocabulary("gpt-2");
+  GOLDEN_OR_SKIP(path, "tokenizers/ggml-vocab-gpt-2.gguf");
+  const Loaded loaded = Load(path);
   EXPECT_FALSE(RenderChat({}, *loaded.tokenizer, {}, true).ok());
   EXPECT_FALSE(RenderChat({}, *loaded.tokenizer, {{"wizard", "hi"}}, true).ok());
 }

@@ -1,0 +1,70 @@
+#include "inference/memory/memory_budget.h"
+
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "base/configuration.h"
+#include "base/memory.h"
+
+namespace fedglm {
+
+std::string_view MemoryAccountName(MemoryAccount account) {
+  switch (account) {
+    case MemoryAccount::kPinnedWeights:
+      return "pinned weights";
+    case MemoryAccount::kStreamedWeights:
+      return "streamed weights";
+    case MemoryAccount::kKvPages:
+      return "KV pages";
+    case MemoryAccount::kActivations:
+      return "activations";
+    case MemoryAccount::kScratch:
+      return "scratch";
+  }
+  return "";
+}
+
+MemoryReservation::MemoryReservation(MemoryReservation&& other) noexcept { *this = std::move(other); }
+
+MemoryReservation& MemoryReservation::operator=(MemoryReservation&& other) noexcept {
+  std::swap(budget_, other.budget_);
+  std::swap(account_, other.account_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+MemoryReservation::~MemoryReservation() {
+  if (budget_ != nullptr) budget_->Release(account_, bytes_);
+}
+
+MemoryBudget::MemoryBudget(uint64_t total) : total_(total != 0 ? total : TotalMemoryBytes() / 4 * 3) {}
+
+absl::StatusOr<MemoryReservation> MemoryBudget::Reserve(MemoryAccount account, uint64_t bytes) {
+  MutexLock lock(mutex_);
+  const uint64_t used = std::accumulate(used_.begin(), used_.end(), uint64_t{0});
+  if (bytes > total_ || used > total_ - bytes) {
+    return absl::ResourceExhaustedError(std::string(MemoryAccountName(account)) + " want " + FormatByteSize(bytes) +
+                                        ", but " + FormatByteSize(used) + " of the memory budget of " +
+                                        FormatByteSize(total_) + " are in use");
+  }
+  used_[static_cast<size_t>(account)] += bytes;
+  return MemoryReservation(this, account, bytes);
+}
+
+void MemoryBudget::Release(MemoryAccount account, uint64_t bytes) {
+  MutexLock lock(mutex_);
+  used_[static_cast<size_t>(account)] -= bytes;
+}
+
+uint64_t MemoryBudget::used() const {
+  MutexLock lock(mutex_);
+  return std::accumulate(used_.begin(), used_.end(), uint64_t{0});
+}
+
+uint64_t MemoryBudget::used(MemoryAccount account) const {
+  MutexLock lock(mutex_);
+  return used_[static_cast<size_t>(account)];
+}
+
+}  // namespace fedglm

@@ -1,0 +1,58 @@
+// What a process may use of the machine's memory, by named account. A reservation that does not fit is an error that the
+// caller can act on (refuse new work, shrink), long before the kernel would act.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "base/status.h"
+#include "base/thread_annotations.h"
+
+namespace fedglm {
+
+enum class MemoryAccount { kPinnedWeights, kStreamedWeights, kKvPages, kActivations, kScratch };
+std::string_view MemoryAccountName(MemoryAccount account);
+
+class MemoryBudget;
+
+// Gives its bytes back when destroyed. The budget must outlive it.
+class MemoryReservation {
+ public:
+  MemoryReservation() = default;
+  MemoryReservation(MemoryReservation&& other) noexcept;
+  MemoryReservation& operator=(MemoryReservation&& other) noexcept;
+  ~MemoryReservation();
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  friend class MemoryBudget;
+  MemoryReservation(MemoryBudget* budget, MemoryAccount account, uint64_t bytes)
+      : budget_(budget), account_(account), bytes_(bytes) {}
+  MemoryBudget* budget_ = nullptr;
+  MemoryAccount account_ = MemoryAccount::kScratch;
+  uint64_t bytes_ = 0;
+};
+
+// Thread-safe.
+class MemoryBudget {
+ public:
+  // `total` 0: three quarters of what the control group or the machine has.
+  explicit MemoryBudget(uint64_t total);
+
+  // ResourceExhausted (exit code 1) naming the account, what it wants and what is left.
+  absl::StatusOr<MemoryReservation> Reserve(MemoryAccount account, uint64_t bytes);
+
+  uint64_t total() const { return total_; }
+  uint64_t used() const;
+  uint64_t used(MemoryAccount account) const;
+
+ private:
+  friend class MemoryReservation;
+  void Release(MemoryAccount account, uint64_t bytes);
+  const uint64_t total_;
+  mutable Mutex mutex_;
+  std::array<uint64_t, 5> used_ ABSL_GUARDED_BY(mutex_) = {};
+};
+
+}  // namespace fedglm

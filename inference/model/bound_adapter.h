@@ -1,0 +1,35 @@
+// An adapter made ready for a base: factors in the base's row order, found by the GGUF name of the matrix they belong to.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "adapter/adapter.h"
+#include "base/status.h"
+#include "base/thread_pool.h"
+#include "inference/gguf/architecture.h"
+
+namespace fedglm {
+
+// Immutable; thread-safe.
+class BoundAdapter {
+ public:
+  // BadFile if a module is not one of the base's, or a shape differs.
+  static absl::StatusOr<std::shared_ptr<const BoundAdapter>> Bind(const Adapter& adapter,
+                                                                  const std::vector<LinearModule>& modules);
+
+  // y[t] += scale * B (A x[t]) if the matrix has factors. x: [tokens][inputs], y: [tokens][outputs].
+  void Apply(const std::string& gguf_name, const float* x, int64_t tokens, float* y, ThreadPool& pool) const;
+
+ private:
+  struct Factors {
+    int64_t rank = 0;
+    std::vector<float> a, b;  // [rank][inputs], [outputs][rank], b times the adapter's scale
+    int64_t inputs = 0, outputs = 0;
+  };
+  std::unordered_map<std::string, Factors> factors_;
+};
+
+}  // namespace fedglm

@@ -1,0 +1,63 @@
+#include "inference/sampling/sampler.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+
+namespace fedglm {
+namespace {
+
+std::map<Token, int> Draw(SamplingOptions options, const std::vector<float>& logits, int count) {
+  options.seed = 7;
+  Sampler sampler(options);
+  std::map<Token, int> drawn;
+  for (int i = 0; i < count; ++i) ++drawn[sampler.Sample(logits)];
+  return drawn;
+}
+
+TEST(Sampler, GreedyTakesTheMostLikelyAndTheFirstOfEqualOnes) {
+  Sampler sampler({});
+  EXPECT_EQ(sampler.Sample(std::vector<float>{1, 3, 2}), 1);
+  EXPECT_EQ(sampler.Sample(std::vector<float>{2, 3, 3}), 1);
+  EXPECT_EQ(sampler.Sample(std::vector<float>{std::nanf(""), 3, 2}), 1);
+}
+
+TEST(Sampler, DrawsInProportion) {
+  const std::vector<float> logits = {std::log(0.7f), std::log(0.2f), std::log(0.1f)};
+  std::map<Token, int> drawn = Draw({.temperature = 1.0}, logits, 20000);
+  EXPECT_NEAR(drawn[0] / 20000.0, 0.7, 0.02);
+  EXPECT_NEAR(drawn[1] / 20000.0, 0.2, 0.02);
+  EXPECT_NEAR(drawn[2] / 20000.0, 0.1, 0.02);
+}
+
+TEST(Sampler, TopKTopPAndMinPKeepTheLikelyOnes) {
+  const std::vector<float> logits = {std::log(0.5f), std::log(0.3f), std::log(0.15f), std::log(0.05f)};
+  EXPECT_EQ(Draw({.temperature = 1, .top_k = 2}, logits, 2000).size(), 2u);
+  EXPECT_EQ(Draw({.temperature = 1, .top_p = 0.75}, logits, 2000).size(), 2u);
+  EXPECT_EQ(Draw({.temperature = 1, .top_p = 0.0}, logits, 2000).size(), 1u);
+  EXPECT_EQ(Draw({.temperature = 1, .min_p = 0.2}, logits, 2000).size(), 3u);
+}
+
+TEST(Sampler, ARepeatedTokenIsPenalised) {
+  Sampler sampler({.repetition_penalty = 2.0});
+  sampler.Accept(0);
+  EXPECT_EQ(sampler.Sample(std::vector<float>{3, 2}), 1);
+  EXPECT_EQ(sampler.Sample(std::vector<float>{-1, -1.5f}), 1);
+}
+
+TEST(Sampler, TheSeedDecides) {
+  const std::vector<float> logits(100, 0.0f);
+  Sampler a({.temperature = 1, .seed = 5}), b({.temperature = 1, .seed = 5}), c({.temperature = 1, .seed = 6});
+  bool differs = false;
+  for (int i = 0; i < 20; ++i) {
+    const Token token = a.Sample(logits);
+    EXPECT_EQ(token, b.Sample(logits));
+    differs |= token != c.Sample(logits);
+  }
+  EXPECT_TRUE(differs);
+}
+
+}  // namespace
+}  // namespace fedglm
