@@ -1,0 +1,265 @@
+#include "base/process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <thread>
+#include <utility>
+
+extern char** environ;
+
+namespace fedglm {
+namespace {
+
+constexpr size_t kMaxLine = size_t{64} << 20;
+
+std::atomic<int> stop_signal{0};
+
+extern "C" void OnStopSignal(int number) {
+  int none = 0;
+  if (!stop_signal.compare_exchange_strong(none, number)) _exit(128 + number);
+}
+
+// This process's environment with the additions put over it.
+std::vector<std::string> MergedEnvironment(const std::vector<std::string>& additions) {
+  std::map<std::string, std::string> merged;
+  const auto put = [&](const std::string& entry) { merged[entry.substr(0, entry.find('='))] = entry; };
+  for (char** entry = environ; *entry != nullptr; ++entry) put(*entry);
+  for (const std::string& entry : additions) put(entry);
+  std::vector<std::string> result;
+  for (auto& [name, entry] : merged) result.push_back(std::move(entry));
+  return result;
+}
+
+std::vector<char*> Pointers(std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (std::string& text : strings) pointers.push_back(text.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+void CloseIfOpen(int& descriptor) {
+  if (descriptor >= 0) close(descriptor);
+  descriptor = -1;
+}
+
+struct Pipe {
+  int read = -1, write = -1;
+  ~Pipe() {
+    CloseIfOpen(read);
+    CloseIfOpen(write);
+  }
+  absl::Status Open() {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return ErrnoError("pipe", errno);
+    read = ends[0];
+    write = ends[1];
+    return absl::OkStatus();
+  }
+};
+
+absl::StatusOr<int> OpenOutput(const std::filesystem::path& path) {
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (file < 0) return ErrnoError(path.string(), errno);
+  return file;
+}
+
+// Between fork and exec only what is safe there: no allocation, no locks.
+[[noreturn]] void RunChild(const SpawnOptions& options, char** arguments, char** environment, int in, int out, int err,
+                           int report) {
+  if (options.die_with_parent) {
+    const pid_t parent = getppid();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(127);
+  }
+  if (options.own_process_group) setpgid(0, 0);
+  if (in >= 0) dup2(in, STDIN_FILENO);
+  if (out >= 0) dup2(out, STDOUT_FILENO);
+  if (err >= 0) dup2(err, STDERR_FILENO);
+  for (const int number : {SIGINT, SIGTERM, SIGPIPE, SIGCHLD}) signal(number, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  execve(arguments[0], arguments, environment);
+  const int error = errno;
+  [[maybe_unused]] const ssize_t written = write(report, &error, sizeof(error));
+  _exit(127);
+}
+
+int ExitStatus(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
+
+}  // namespace
+
+absl::StatusOr<Process> Process::Spawn(const SpawnOptions& options) {
+  if (options.arguments.empty()) return UsageError("no program to start");
+  Pipe in, out, report;
+  FEDGLM_RETURN_IF_ERROR(report.Open());
+  if (options.pipe_stdin) FEDGLM_RETURN_IF_ERROR(in.Open());
+  if (options.pipe_stdout) FEDGLM_RETURN_IF_ERROR(out.Open());
+  Pipe files;  // owns the two output files: read is stdout's, write is stderr's
+  if (!options.stdout_file.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(files.read, OpenOutput(options.stdout_file));
+  }
+  if (!options.stderr_file.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(files.write, OpenOutput(options.stderr_file));
+  }
+  std::vector<std::string> arguments = options.arguments, environment = MergedEnvironment(options.environment);
+  std::vector<char*> argv = Pointers(arguments), envp = Pointers(environment);
+
+  const pid_t pid = fork();
+  if (pid < 0) return ErrnoError("cannot start " + options.arguments[0], errno);
+  if (pid == 0) {
+    RunChild(options, argv.data(), envp.data(), in.read, files.read >= 0 ? files.read : out.write, files.write,
+             report.write);
+  }
+  Process process;
+  process.pid_ = pid;
+  process.stdin_ = std::exchange(in.write, -1);
+  process.stdout_ = std::exchange(out.read, -1);
+  CloseIfOpen(report.write);
+  int error = 0;
+  ssize_t got;
+  do {
+    got = read(report.read, &error, sizeof(error));
+  } while (got < 0 && errno == EINTR);
+  if (got == sizeof(error)) {
+    process.Wait();
+    return ErrnoError("cannot start " + options.arguments[0], error);
+  }
+  return process;
+}
+
+Process::Process(Process&& other) noexcept { *this = std::move(other); }
+
+Process& Process::operator=(Process&& other) noexcept {
+  std::swap(pid_, other.pid_);
+  std::swap(stdin_, other.stdin_);
+  std::swap(stdout_, other.stdout_);
+  std::swap(status_, other.status_);
+  std::swap(buffer_, other.buffer_);
+  return *this;
+}
+
+Process::~Process() {
+  CloseIfOpen(stdin_);
+  CloseIfOpen(stdout_);
+  if (pid_ > 0 && !status_) {
+    kill(pid_, SIGKILL);
+    Wait();
+  }
+}
+
+absl::Status Process::Write(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = write(stdin_, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return ErrnoError("writing to a child process", errno);
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+  return absl::OkStatus();
+}
+
+void Process::CloseStdin() { CloseIfOpen(stdin_); }
+
+absl::StatusOr<std::optional<std::string>> Process::ReadLine() {
+  while (true) {
+    absl::StatusOr<std::optional<std::string>> line = ReadLineFor(std::chrono::hours(1));
+    if (line.ok() || line.status().code() != absl::StatusCode::kDeadlineExceeded) return line;
+  }
+}
+
+absl::StatusOr<std::optional<std::string>> Process::ReadLineFor(std::chrono::milliseconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (true) {
+    if (const size_t end = buffer_.find('\n'); end != std::string::npos) {
+      std::string line = buffer_.substr(0, end);
+      buffer_.erase(0, end + 1);
+      return std::optional<std::string>(std::move(line));
+    }
+    if (buffer_.size() > kMaxLine) return FailedError("a child process writes a line without end");
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd wait = {stdout_, POLLIN, 0};
+    const int ready = poll(&wait, 1, static_cast<int>(std::max<int64_t>(0, left.count())));
+    if (ready < 0 && errno == EINTR && stop_signal.load() == 0) continue;
+    if (ready <= 0) return absl::DeadlineExceededError("no line yet");
+    char chunk[65536];
+    const ssize_t got = read(stdout_, chunk, sizeof(chunk));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoError("reading from a child process", errno);
+    if (got == 0) {
+      if (buffer_.empty()) return std::optional<std::string>();
+      return std::optional<std::string>(std::exchange(buffer_, {}));
+    }
+    buffer_.append(chunk, static_cast<size_t>(got));
+  }
+}
+
+bool Process::Running() { return !WaitFor(std::chrono::milliseconds(0)).has_value(); }
+
+int Process::Wait() {
+  if (!status_) {
+    int status = 0;
+    while (waitpid(pid_, &status, 0) < 0) {
+      if (errno != EINTR) return status_.emplace(127);  // somebody else reaped it
+    }
+    status_ = ExitStatus(status);
+  }
+  return *status_;
+}
+
+std::optional<int> Process::WaitFor(std::chrono::milliseconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (!status_) {
+    int status = 0;
+    const pid_t ended = waitpid(pid_, &status, WNOHANG);
+    if (ended == pid_) {
+      status_ = ExitStatus(status);
+    } else if (ended < 0 && errno != EINTR) {
+      status_ = 127;
+    } else if (std::chrono::steady_clock::now() >= deadline) {
+      return std::nullopt;
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+  return status_;
+}
+
+void Process::Signal(int signal_number) {
+  if (pid_ > 0 && !status_) kill(pid_, signal_number);
+}
+
+int Process::Terminate(std::chrono::milliseconds grace) {
+  Signal(SIGTERM);
+  if (const std::optional<int> status = WaitFor(grace)) return *status;
+  Signal(SIGKILL);
+  return Wait();
+}
+
+void HandleStopSignals() {
+  struct sigaction action = {};
+  action.sa_handler = OnStopSignal;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+bool StopRequested() { return stop_signal.load() != 0; }
+int StopSignal() { return stop_signal.load(); }
+void RequestStop(int signal_number) { stop_signal.store(signal_number); }
+
+std::filesystem::path ExecutableDirectory() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+}
+
+}  // namespace fedglm
