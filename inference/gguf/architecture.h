@@ -46,6 +46,9 @@ struct Hyperparameters {
 // optional tied embeddings and biases).
 absl::StatusOr<Hyperparameters> ReadHyperparameters(const GgufFile& file);
 
+// The rotary angle per position of each pair: scale / (base^(2i / rotary_size) * rope_freqs[i]), [rotary_size / 2].
+std::vector<double> RotaryFrequencies(const Hyperparameters& hyperparameters, const GgufFile& file);
+
 // A linear layer that an adapter can be attached to.
 struct LinearModule {
   int64_t layer;

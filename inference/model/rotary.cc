@@ -2,25 +2,7 @@
 
 #include <cmath>
 
-#include "inference/quantization/codec.h"
-
 namespace fedglm {
-
-std::vector<double> RotaryFrequencies(const Hyperparameters& h, const GgufFile& file) {
-  const size_t half = static_cast<size_t>(h.rotary_size / 2);
-  std::vector<double> frequencies(half);
-  for (size_t i = 0; i < half; ++i) {
-    frequencies[i] = h.rotary_scale *
-                     std::pow(h.rotary_base, -2.0 * static_cast<double>(i) / static_cast<double>(h.rotary_size));
-  }
-  // Llama 3's long-context factors, one divisor a pair.
-  if (const GgufTensor* const factors = file.FindTensor("rope_freqs.weight")) {
-    std::vector<float> divisors(half);
-    DecodeRow(factors->type, factors->bytes.data(), divisors.data(), static_cast<int64_t>(half));
-    for (size_t i = 0; i < half; ++i) frequencies[i] /= static_cast<double>(divisors[i]);
-  }
-  return frequencies;
-}
 
 void RotaryAngles(const std::vector<double>& frequencies, int64_t position, float* cosines, float* sines) {
   for (size_t i = 0; i < frequencies.size(); ++i) {

@@ -1,16 +1,12 @@
-// Rotary position embedding (Su et al. 2021, https://arxiv.org/abs/2104.09864). The trainer computes the same tables.
+// Rotary position embedding (Su et al. 2021, https://arxiv.org/abs/2104.09864).
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "inference/gguf/architecture.h"
-#include "inference/gguf/gguf_file.h"
 
 namespace fedglm {
-
-// The angle per position of each pair: scale / (base^(2i / rotary_size) * rope_freqs[i]), [rotary_size / 2].
-std::vector<double> RotaryFrequencies(const Hyperparameters& hyperparameters, const GgufFile& file);
 
 // cos and sin of one position: [rotary_size / 2] each.
 void RotaryAngles(const std::vector<double>& frequencies, int64_t position, float* cosines, float* sines);

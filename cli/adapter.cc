@@ -1,0 +1,123 @@
+// fedglm adapter: what can be done with an adapter folder without training it.
+#include <cmath>
+#include <cstdio>
+
+#include "adapter/adapter.h"
+#include "adapter/tensors.h"
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/tls.h"
+#include "cli/command.h"
+#include "cli/model_options.h"
+#include "inference/gguf/architecture.h"
+#include "inference/gguf/lora_gguf.h"
+#include "inference/gguf/merge.h"
+
+namespace fedglm::cli {
+namespace {
+
+struct AdapterOptions {
+  std::string model, adapter, other, out, key, type;
+  bool json = false;
+};
+
+absl::Status ExportGguf(const AdapterOptions& options) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<const GgufFile> base, GgufFile::Open(options.model));
+  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<const Adapter> adapter, OpenAdapter(options.adapter, *base));
+  FEDGLM_RETURN_IF_ERROR(ExportGgufLora(*adapter, *base, options.out));
+  std::fprintf(stderr, "wrote %s\n", options.out.c_str());
+  return absl::OkStatus();
+}
+
+absl::Status Merge(const AdapterOptions& options) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<const GgufFile> base, GgufFile::Open(options.model));
+  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<const Adapter> adapter, OpenAdapter(options.adapter, *base));
+  std::optional<BlockType> type;
+  if (!options.type.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(type, BlockTypeFromName(options.type));
+  }
+  FEDGLM_RETURN_IF_ERROR(MergeAdapter(*base, *adapter, type, options.out));
+  std::fprintf(stderr, "wrote %s\n", options.out.c_str());
+  return absl::OkStatus();
+}
+
+absl::Status Verify(const AdapterOptions& options) {
+  FEDGLM_ASSIGN_OR_RETURN(const Adapter adapter, LoadAdapter(options.adapter));
+  if (!adapter.provenance) return RefusedError(options.adapter + " has no provenance.json: nothing to verify");
+  const Provenance& provenance = *adapter.provenance;
+  if (provenance.weights_sha256 != WeightsSha256(adapter)) {
+    return RefusedError("the weights are not those that provenance.json names");
+  }
+  if (!options.model.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(const std::string base_sha256, ModelSha256(options.model));
+    FEDGLM_RETURN_IF_ERROR(CheckBase(adapter, base_sha256));
+  }
+  if (options.key.empty()) {
+    std::printf("weights are intact%s; no --key: the signature was not checked\n", options.model.empty() ? "" : ", base matches");
+    return absl::OkStatus();
+  }
+  if (provenance.signature.empty()) return RefusedError("the adapter is not signed");
+  FEDGLM_ASSIGN_OR_RETURN(const std::string key, ReadFile(options.key, 1 << 16));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string signature, Base64UrlDecode(provenance.signature));
+  FEDGLM_RETURN_IF_ERROR(VerifySignature(key, SignedBytes(provenance), signature));
+  std::printf("weights are intact%s, signature is good: federation %s, round %lld, %zu contributors\n",
+              options.model.empty() ? "" : ", base matches", provenance.federation.c_str(),
+              static_cast<long long>(provenance.round), provenance.contributors.size());
+  return absl::OkStatus();
+}
+
+// The norm of the difference of each factor, relative to the first adapter's.
+absl::Status Diff(const AdapterOptions& options) {
+  FEDGLM_ASSIGN_OR_RETURN(const Adapter a, LoadAdapter(options.adapter));
+  FEDGLM_ASSIGN_OR_RETURN(const Adapter b, LoadAdapter(options.other));
+  const TensorMap first = TensorsOf(a, AggregationMode::kAverage);
+  TensorMap difference = TensorsOf(b, AggregationMode::kAverage);
+  FEDGLM_RETURN_IF_ERROR(AddScaled(-1.0, first, difference));
+  Json tensors = Json::array();
+  for (const auto& [name, matrix] : difference) {
+    const double norm = NormOf({{name, matrix}}), reference = NormOf({{name, first.at(name)}});
+    if (options.json) {
+      tensors.push_back({{"name", name}, {"difference", norm}, {"norm", reference}});
+    } else {
+      std::printf("%-56s difference %10.4g  norm %10.4g\n", name.c_str(), norm, reference);
+    }
+  }
+  const double total = NormOf(difference), reference = NormOf(first);
+  if (options.json) {
+    const Json result = {{"version", 1}, {"difference", total}, {"norm", reference}, {"tensors", tensors}};
+    std::printf("%s\n", DumpJson(result).c_str());
+  } else {
+    std::printf("%-56s difference %10.4g  norm %10.4g\n", "all", total, reference);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddAdapter(CommandLine& line) {
+  CLI::App* group = line.AddGroup("adapter", "export, merge, verify and compare adapters");
+  auto options = std::make_shared<AdapterOptions>();
+  CLI::App* app = line.Add("export-gguf", "as a GGUF LoRA file for llama.cpp", [options] { return ExportGguf(*options); }, group);
+  app->add_option("adapter", options->adapter, "adapter folder")->required();
+  app->add_option("out", options->out, "file to write")->required();
+  app->add_option("-m,--model", options->model, "its base")->required();
+
+  app = line.Add("merge", "write the base with the adapter added to its weights", [options] { return Merge(*options); }, group);
+  app->add_option("adapter", options->adapter, "adapter folder")->required();
+  app->add_option("out", options->out, "GGUF to write")->required();
+  app->add_option("-m,--model", options->model, "its base")->required();
+  app->add_option("--type", options->type, "block type of the merged matrices; default: the base's, or Q8_0 if that cannot be written");
+
+  app = line.Add("verify", "check digest, base and signature", [options] { return Verify(*options); }, group);
+  app->add_option("adapter", options->adapter, "adapter folder")->required();
+  app->add_option("-m,--model", options->model, "the base it should be for");
+  app->add_option("--key", options->key, "the aggregator's public signing key (PEM)");
+
+  app = line.Add("diff", "how far two adapters are apart", [options] { return Diff(*options); }, group);
+  app->add_option("first", options->adapter)->required();
+  app->add_option("second", options->other)->required();
+  app->add_flag("--json", options->json);
+}
+
+}  // namespace fedglm::cli

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <charconv>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace fedglm::cli {
+
+struct ListenAddress {
+  std::string host;
+  int port = 0;
+};
+
+// "HOST:PORT" or "[IPV6]:PORT". UsageError otherwise.
+inline absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text) {
+  const size_t colon = text.rfind(':');
+  const std::string_view digits = colon == std::string_view::npos ? "" : text.substr(colon + 1);
+  ListenAddress address;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), address.port);
+  if (digits.empty() || error != std::errc() || end != digits.data() + digits.size() || address.port < 0 ||
+      address.port > 65535 || colon == 0) {
+    return UsageError("'" + std::string(text) + "' is not HOST:PORT");
+  }
+  std::string_view host = text.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  address.host = std::string(host);
+  return address;
+}
+
+}  // namespace fedglm::cli

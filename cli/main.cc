@@ -1,0 +1,29 @@
+#include "base/log.h"
+#include "base/process.h"
+#include "cli/command.h"
+
+int main(int argc, char** argv) {
+  fedglm::HandleStopSignals();
+  fedglm::LogOptions log;
+  log.program = "fedglm";
+  log.level = fedglm::LogLevel::kWarning;
+  if (absl::Status status = fedglm::InitializeLogging(log); !status.ok()) return 1;
+
+  fedglm::cli::CommandLine line;
+  AddGenerate(line);
+  AddChat(line);
+  AddServe(line);
+  AddTokenize(line);
+  AddLogits(line);
+  AddPerplexity(line);
+  AddBench(line);
+  AddInspect(line);
+  AddQuantize(line);
+  AddTrain(line);
+  AddPretrain(line);
+  AddEvaluate(line);
+  AddAdapter(line);
+  AddDemo(line);
+  AddFederation(line);
+  return line.Run(argc, argv);
+}

@@ -1,0 +1,80 @@
+#include "cli/model_options.h"
+
+#include <cstdlib>
+#include <iostream>
+#include <iterator>
+
+#include "base/configuration.h"
+#include "base/digest.h"
+#include "base/file.h"
+#include "inference/gguf/lora_gguf.h"
+
+namespace fedglm::cli {
+namespace {
+
+std::filesystem::path CacheFolder() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0') {
+    return std::filesystem::path(cache) / "fedglm";
+  }
+  const char* home = std::getenv("HOME");
+  return std::filesystem::path(home != nullptr ? home : "/tmp") / ".cache" / "fedglm";
+}
+
+}  // namespace
+
+void ModelOptions::AddTo(CLI::App* app) {
+  app->add_option("-m,--model", model, "GGUF file")->required();
+  app->add_option("--adapter", adapter, "LoRA adapter: a PEFT folder or a GGUF file");
+  app->add_option("-t,--threads", threads, "threads (default: the physical cores)")->check(CLI::Range(0, 1024));
+  app->add_option("-c,--context", context, "context length in tokens")->check(CLI::Range(0, 1 << 20));
+  app->add_option("--memory-budget", memory_budget, "at most so much memory, as 4GiB");
+}
+
+absl::StatusOr<std::string> ModelSha256(const std::filesystem::path& model) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::weakly_canonical(model, error);
+  const auto size = std::filesystem::file_size(absolute, error);
+  if (error) return Sha256HexOfFile(model);
+  const auto changed = std::filesystem::last_write_time(absolute, error).time_since_epoch().count();
+  const std::string key =
+      Sha256Hex(absolute.string() + "\n" + std::to_string(size) + "\n" + std::to_string(changed));
+  const std::filesystem::path entry = CacheFolder() / "digests" / key;
+  if (absl::StatusOr<std::string> known = ReadFile(entry, 64); known.ok() && known->size() == 64) return *known;
+  FEDGLM_ASSIGN_OR_RETURN(const std::string digest, Sha256HexOfFile(model));
+  // A cache that cannot be written costs time, nothing else.
+  if (MakeDirectories(entry.parent_path(), 0700).ok()) (void)WriteFileAtomically(entry, digest, 0600);
+  return digest;
+}
+
+absl::StatusOr<std::shared_ptr<const Adapter>> OpenAdapter(const std::string& path, const GgufFile& base) {
+  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, LoadAdapterFor(path, base, ""));
+  if (adapter.provenance && !adapter.provenance->base_sha256.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(const std::string digest, ModelSha256(base.path()));
+    FEDGLM_RETURN_IF_ERROR(Annotate(CheckBase(adapter, digest), path));
+  }
+  return std::make_shared<const Adapter>(std::move(adapter));
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelOptions& options) {
+  EngineOptions engine_options;
+  engine_options.threads = options.threads;
+  engine_options.context = options.context;
+  if (!options.memory_budget.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(engine_options.memory_budget, ParseByteSize(options.memory_budget));
+  }
+  FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Open(options.model, engine_options));
+  if (!options.adapter.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const Adapter> adapter, OpenAdapter(options.adapter, engine->file()));
+    FEDGLM_RETURN_IF_ERROR(engine->SetAdapter(std::move(adapter)));
+  }
+  return engine;
+}
+
+absl::StatusOr<std::string> TextOrFile(const std::string& text, const std::string& file) {
+  if (text.empty() == file.empty()) return UsageError("give either a text or a file");
+  if (file.empty()) return text;
+  if (file == "-") return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+  return ReadFile(file);
+}
+
+}  // namespace fedglm::cli

@@ -1,0 +1,35 @@
+// The flags that every command with a model shares, and what they open.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "base/status.h"
+#include "inference/engine/engine.h"
+
+namespace fedglm::cli {
+
+struct ModelOptions {
+  std::string model;
+  std::string adapter;        // a PEFT folder or a GGUF LoRA; empty: none
+  int threads = 0;
+  int64_t context = 0;
+  std::string memory_budget;  // "4GiB"; empty: from the cgroup or the machine
+
+  void AddTo(CLI::App* app);
+};
+
+// The engine with the adapter in place.
+absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelOptions& options);
+
+// An adapter for an open base, refused if it names another one. The base's digest is computed only if it is needed.
+absl::StatusOr<std::shared_ptr<const Adapter>> OpenAdapter(const std::string& path, const GgufFile& base);
+
+// SHA-256 of a model file, kept in the user's cache folder by path, size and time of change: hashing 5 GB takes seconds.
+absl::StatusOr<std::string> ModelSha256(const std::filesystem::path& model);
+
+// `text`, or the content of `file` if that is not empty ("-": stdin). UsageError if neither or both are given.
+absl::StatusOr<std::string> TextOrFile(const std::string& text, const std::string& file);
+
+}  // namespace fedglm::cli

@@ -1,0 +1,61 @@
+#include "training/optimizer/optimizer.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace fedglm {
+
+double LearningRateFactor(const TrainingJob& job, int64_t step) {
+  const double at = static_cast<double>(step + job.schedule_offset);
+  const double warmup = static_cast<double>(job.warmup_steps);
+  if (at < warmup) return (at + 1) / warmup;
+  if (job.schedule != "cosine") return 1.0;
+  const double total = static_cast<double>(job.schedule_steps > 0 ? job.schedule_steps : job.steps);
+  const double progress = std::clamp((at - warmup) / std::max(1.0, total - warmup), 0.0, 1.0);
+  return 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
+}
+
+struct Optimizer::State {
+  TrainingJob job;
+  std::vector<at::Tensor> parameters;
+  std::unique_ptr<torch::optim::Optimizer> optimizer;
+};
+
+Optimizer::Optimizer(const TrainingJob& job, std::vector<at::Tensor> parameters) : state_(std::make_unique<State>()) {
+  state_->job = job;
+  state_->parameters = parameters;
+  if (job.optimizer == "sgd") {
+    state_->optimizer = std::make_unique<torch::optim::SGD>(
+        parameters, torch::optim::SGDOptions(job.learning_rate).weight_decay(job.weight_decay));
+  } else {
+    state_->optimizer = std::make_unique<torch::optim::AdamW>(
+        parameters, torch::optim::AdamWOptions(job.learning_rate)
+                        .betas({job.beta1, job.beta2}).eps(job.epsilon).weight_decay(job.weight_decay));
+  }
+}
+
+Optimizer::~Optimizer() = default;
+
+void Optimizer::ZeroGradients() { state_->optimizer->zero_grad(); }
+
+double Optimizer::Step(int64_t step) {
+  double sum = 0;
+  for (const at::Tensor& parameter : state_->parameters) {
+    if (parameter.grad().defined()) sum += parameter.grad().square().sum(at::kDouble).item<double>();
+  }
+  const double norm = std::sqrt(sum), limit = state_->job.clip_norm;
+  if (limit > 0 && norm > limit) {
+    for (const at::Tensor& parameter : state_->parameters) {
+      if (parameter.grad().defined()) parameter.grad().mul_(limit / norm);
+    }
+  }
+  const double rate = state_->job.learning_rate * LearningRateFactor(state_->job, step);
+  for (torch::optim::OptimizerParamGroup& group : state_->optimizer->param_groups()) group.options().set_lr(rate);
+  state_->optimizer->step();
+  return norm;
+}
+
+}  // namespace fedglm

@@ -1,0 +1,135 @@
+#include "training/pretrainer.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "inference/gguf/gguf_writer.h"
+#include "inference/quantization/codec.h"
+#include "training/base_model.h"
+#include "training/data/bpe_trainer.h"
+#include "training/model/dense_weights.h"
+#include "training/optimization.h"
+
+namespace fedglm {
+namespace {
+
+constexpr char kPretokenizer[] = "glm4";
+constexpr const char* kControlTokens[] = {"<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>",
+                                          "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"};
+constexpr char kChatTemplate[] =
+    "[gMASK]<sop>{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}";
+
+absl::StatusOr<Hyperparameters> ShapeOf(const PretrainShape& shape, int64_t vocabulary) {
+  if (shape.hidden % shape.heads != 0 || shape.heads % shape.kv_heads != 0) {
+    return UsageError("the hidden size must be a multiple of the heads, and the heads of the K/V heads");
+  }
+  Hyperparameters h;
+  h.kind = ArchitectureKind::kGlm4;
+  h.name = shape.name;
+  h.vocabulary = vocabulary;
+  h.context_length = shape.context_length;
+  h.layers = shape.layers;
+  h.hidden = shape.hidden;
+  h.feed_forward = shape.feed_forward;
+  h.heads = shape.heads;
+  h.kv_heads = shape.kv_heads;
+  h.head_size = shape.hidden / shape.heads;
+  h.rotary_size = h.head_size / 2;  // as GLM-4: half of each head
+  if (h.rotary_size % 2 != 0) return UsageError("the head size must be a multiple of 4");
+  h.tied_embeddings = true;
+  h.qkv_bias = true;
+  return h;
+}
+
+struct NewVocabulary {
+  std::vector<std::string> tokens, merges;
+  std::vector<int32_t> kinds;  // tokenizer.ggml.token_type
+  int64_t Find(std::string_view name) const {
+    return std::find(tokens.begin(), tokens.end(), name) - tokens.begin();
+  }
+};
+
+absl::StatusOr<NewVocabulary> MakeVocabulary(const TrainingJob& job) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<std::string> texts, LoadTexts(job.records));
+  const auto controls = static_cast<int64_t>(std::size(kControlTokens));
+  FEDGLM_ASSIGN_OR_RETURN(BpeVocabulary bpe, TrainBpe(texts, job.pretrain.vocabulary - controls, kPretokenizer));
+  NewVocabulary vocabulary;
+  vocabulary.tokens = std::move(bpe.tokens);
+  vocabulary.merges = std::move(bpe.merges);
+  vocabulary.kinds.assign(vocabulary.tokens.size(), 1);
+  for (const char* name : kControlTokens) {
+    vocabulary.tokens.emplace_back(name);
+    vocabulary.kinds.push_back(3);
+  }
+  return vocabulary;
+}
+
+void WriteMetadata(GgufWriter& writer, const Hyperparameters& h, const NewVocabulary& vocabulary) {
+  const auto number = [&](const char* key, int64_t value) {
+    writer.AddUint32(std::string("glm4.") + key, static_cast<uint32_t>(value));
+  };
+  writer.AddString("general.architecture", "glm4");
+  writer.AddString("general.name", h.name);
+  number("block_count", h.layers);
+  number("context_length", h.context_length);
+  number("embedding_length", h.hidden);
+  number("feed_forward_length", h.feed_forward);
+  number("attention.head_count", h.heads);
+  number("attention.head_count_kv", h.kv_heads);
+  number("attention.key_length", h.head_size);
+  number("attention.value_length", h.head_size);
+  number("rope.dimension_count", h.rotary_size);
+  writer.AddFloat32("glm4.rope.freq_base", static_cast<float>(h.rotary_base));
+  writer.AddFloat32("glm4.attention.layer_norm_rms_epsilon", static_cast<float>(h.rms_epsilon));
+  writer.AddString("tokenizer.ggml.model", "gpt2");
+  writer.AddString("tokenizer.ggml.pre", kPretokenizer);
+  writer.AddStrings("tokenizer.ggml.tokens", vocabulary.tokens);
+  writer.AddInt32s("tokenizer.ggml.token_type", vocabulary.kinds);
+  writer.AddStrings("tokenizer.ggml.merges", vocabulary.merges);
+  writer.AddUint32("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(vocabulary.Find("<|endoftext|>")));
+  writer.AddUint32("tokenizer.ggml.eot_token_id", static_cast<uint32_t>(vocabulary.Find("<|user|>")));
+  writer.AddUint32("tokenizer.ggml.padding_token_id", static_cast<uint32_t>(vocabulary.Find("<|endoftext|>")));
+  writer.AddString("tokenizer.chat_template", kChatTemplate);
+}
+
+absl::Status WriteModel(const std::filesystem::path& path, const Hyperparameters& h, const NewVocabulary& vocabulary,
+                        const DenseWeights& weights, BlockType type) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufWriter> writer, GgufWriter::Create(path));
+  WriteMetadata(*writer, h, vocabulary);
+  FEDGLM_RETURN_IF_ERROR(weights.Write(*writer, type));
+  return writer->Finish();
+}
+
+}  // namespace
+
+absl::Status Pretrain(const TrainingJob& job, const EventSink& on_event) {
+  FEDGLM_ASSIGN_OR_RETURN(const BlockType type, BlockTypeFromName(job.pretrain.type));
+  if (!CanEncode(type)) return UsageError("type " + job.pretrain.type + " cannot be written");
+  FEDGLM_ASSIGN_OR_RETURN(const NewVocabulary vocabulary, MakeVocabulary(job));
+  FEDGLM_ASSIGN_OR_RETURN(const Hyperparameters h,
+                          ShapeOf(job.pretrain, static_cast<int64_t>(vocabulary.tokens.size())));
+  const DenseWeights weights(h, job.seed);
+  // Written once before training: the tokenizer is read back as every user of the file will read it.
+  FEDGLM_RETURN_IF_ERROR(WriteModel(job.output, h, vocabulary, weights, type));
+  FEDGLM_ASSIGN_OR_RETURN(const BaseModel base, BaseModel::Open(job.output));
+  FEDGLM_ASSIGN_OR_RETURN(const ExampleSet set, base.Load(job.records, job.sequence_length));
+  std::optional<ExampleSet> held_out;
+  if (!job.held_out.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(held_out, base.Load(job.held_out, job.sequence_length));
+  }
+  TrainerEvent started;
+  started.event = "started";
+  started.records = static_cast<int64_t>(set.examples.size());
+  started.tokens = set.CountedTokens();
+  on_event(started);
+  const TransformerLoss model(h, RotaryFrequencies(h, *base.file), weights);
+  FEDGLM_ASSIGN_OR_RETURN(const TrainingSummary summary, Optimize(job, model, weights, set, held_out, on_event));
+  FEDGLM_RETURN_IF_ERROR(WriteModel(job.output, h, vocabulary, weights, type));
+  on_event(DoneEvent(summary));
+  return absl::OkStatus();
+}
+
+}  // namespace fedglm

@@ -1,0 +1,4 @@
+// What is precompiled for this folder and its tests.
+#pragma once
+
+#include <torch/torch.h>

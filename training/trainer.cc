@@ -1,0 +1,150 @@
+#include "training/trainer.h"
+
+#include <dlfcn.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "adapter/tensors.h"
+#include "base/clock.h"
+#include "base/cpu.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/thread_pool.h"
+#include "inference/gguf/lora_gguf.h"
+#include "training/base_model.h"
+#include "training/data/batches.h"
+#include "training/model/adapted_base.h"
+#include "training/optimization.h"
+#include "training/pretrainer.h"
+
+namespace fedglm {
+namespace {
+
+// LibTorch's own threads, and those of OpenBLAS, which it does not set. Without OpenBLAS it is 35 times slower.
+void SetThreads(int threads) {
+  at::set_num_threads(threads);
+  using SetThreadsFunction = void (*)(int);
+  const auto set_blas = reinterpret_cast<SetThreadsFunction>(dlsym(RTLD_DEFAULT, "openblas_set_num_threads"));
+  if (set_blas != nullptr) {
+    set_blas(threads);
+  } else {
+    LogWarning("LibTorch runs without OpenBLAS and will be slow: install libopenblas0-pthread");
+  }
+}
+
+absl::StatusOr<Adapter> NewAdapter(const TrainingJob& job, const BaseModel& base) {
+  const std::vector<std::string>& wanted = job.adapter_config.target_modules;
+  std::vector<ModuleShape> shapes;
+  std::set<std::string> targets, known;
+  for (const LinearModule& module : LinearModules(base.hyperparameters)) {
+    known.insert(module.target);
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), module.target) == wanted.end()) continue;
+    shapes.push_back({module.peft_name, module.inputs, module.outputs});
+    targets.insert(module.target);
+  }
+  for (const std::string& target : wanted) {
+    if (!known.contains(target)) return UsageError("the model has no linear layer '" + target + "'");
+  }
+  AdapterConfig config = job.adapter_config;
+  config.target_modules.assign(targets.begin(), targets.end());
+  config.base_model = base.hyperparameters.name;
+  Adapter adapter = MakeSeededAdapter(config, shapes, job.adapter_seed);
+  adapter.provenance = Provenance{};
+  return adapter;
+}
+
+absl::StatusOr<std::optional<Adapter>> StartingAdapter(const TrainingJob& job, const BaseModel& base) {
+  if (!job.adapter.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, LoadAdapterFor(job.adapter, *base.file, job.base_sha256));
+    return std::optional<Adapter>(std::move(adapter));
+  }
+  if (job.kind == JobKind::kEvaluate) return std::optional<Adapter>();
+  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, NewAdapter(job, base));
+  return std::optional<Adapter>(std::move(adapter));
+}
+
+absl::Status SaveResult(const TrainingJob& job, const AdaptedBase& weights) {
+  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, weights.ToAdapter());
+  Provenance provenance;  // whatever it started from, this is a new one, trained here
+  provenance.base_sha256 = job.base_sha256;
+  provenance.mode = AggregationModeName(job.mode);
+  adapter.provenance = provenance;
+  return SaveAdapter(adapter, job.output);
+}
+
+// One gradient of the mean loss over all records.
+absl::Status ComputeGradient(const TrainingJob& job, const TransformerLoss& model, const AdaptedBase& weights,
+                             const ExampleSet& set, const EventSink& on_event) {
+  TrainingSummary summary;
+  const Stopwatch watch;
+  const std::vector<Batch> batches = AllBatches(set, job.micro_batch_tokens);
+  summary.loss = AccumulateGradients(model, batches) / static_cast<double>(set.CountedTokens());
+  for (const Batch& batch : batches) summary.tokens += static_cast<int64_t>(batch.tokens.size());
+  summary.examples = static_cast<int64_t>(set.examples.size());
+  summary.seconds = watch.Seconds();
+  FEDGLM_ASSIGN_OR_RETURN(const TensorMap gradients, weights.Gradients());
+  FEDGLM_RETURN_IF_ERROR(MakeDirectories(job.output, 0700));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(job.output / "gradient.safetensors", SerializeTensors(gradients), 0600));
+  on_event(DoneEvent(summary));
+  return absl::OkStatus();
+}
+
+absl::Status RunAdapterJob(const TrainingJob& job, ThreadPool& pool, const EventSink& on_event) {
+  FEDGLM_ASSIGN_OR_RETURN(const BaseModel base, BaseModel::Open(job.model));
+  FEDGLM_ASSIGN_OR_RETURN(const ExampleSet set, base.Load(job.records, job.sequence_length));
+  FEDGLM_ASSIGN_OR_RETURN(const std::optional<Adapter> adapter, StartingAdapter(job, base));
+  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<AdaptedBase> weights,
+                          AdaptedBase::Make(base.file, base.hyperparameters, adapter ? &*adapter : nullptr, job.mode, pool));
+  std::optional<ExampleSet> held_out;
+  if (!job.held_out.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(held_out, base.Load(job.held_out, job.sequence_length));
+  }
+  if (set.cut > 0) {
+    LogWarning(std::to_string(set.cut) + " of " + std::to_string(set.records) + " records are longer than " +
+               std::to_string(job.sequence_length) + " tokens and were cut");
+  }
+  TrainerEvent started;
+  started.event = "started";
+  started.records = static_cast<int64_t>(set.examples.size());
+  started.tokens = set.CountedTokens();
+  on_event(started);
+
+  const TransformerLoss model(base.hyperparameters, RotaryFrequencies(base.hyperparameters, *base.file), *weights);
+  switch (job.kind) {
+    case JobKind::kGradient:
+      return ComputeGradient(job, model, *weights, set, on_event);
+    case JobKind::kEvaluate:
+      ReportEvaluation(job, model, set, 0, on_event);
+      on_event(DoneEvent({}));
+      return absl::OkStatus();
+    default:
+      break;
+  }
+  FEDGLM_ASSIGN_OR_RETURN(const TrainingSummary summary, Optimize(job, model, *weights, set, held_out, on_event));
+  FEDGLM_RETURN_IF_ERROR(SaveResult(job, *weights));
+  on_event(DoneEvent(summary));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RunTrainingJob(const TrainingJob& job, const EventSink& on_event) {
+  try {
+    const int threads = job.threads > 0 ? job.threads : UsablePhysicalCores();
+    SetThreads(threads);
+    if (job.kind == JobKind::kPretrain) return Pretrain(job, on_event);
+    ThreadPool pool(threads);
+    return RunAdapterJob(job, pool, on_event);
+  } catch (const c10::Error& error) {
+    return FailedError(std::string("LibTorch: ") + error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    return FailedError("out of memory: lower micro_batch_tokens");
+  } catch (const std::exception& error) {
+    return FailedError(error.what());
+  }
+}
+
+}  // namespace fedglm
