@@ -95,6 +95,13 @@ void WriteMetadata(GgufWriter& writer, const Hyperparameters& h, const NewVocabu
   writer.AddString("tokenizer.chat_template", kChatTemplate);
 }
 
+// Pre-training learns the language of the records, questions too: every token counts.
+void CountEverything(ExampleSet& set) {
+  for (Example& example : set.examples) {
+    std::fill(example.counted.begin() + 1, example.counted.end(), true);
+  }
+}
+
 absl::Status WriteModel(const std::filesystem::path& path, const Hyperparameters& h, const NewVocabulary& vocabulary,
                         const DenseWeights& weights, BlockType type) {
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufWriter> writer, GgufWriter::Create(path));
@@ -115,7 +122,8 @@ absl::Status Pretrain(const TrainingJob& job, const EventSink& on_event) {
   // Written once before training: the tokenizer is read back as every user of the file will read it.
   FEDGLM_RETURN_IF_ERROR(WriteModel(job.output, h, vocabulary, weights, type));
   FEDGLM_ASSIGN_OR_RETURN(const BaseModel base, BaseModel::Open(job.output));
-  FEDGLM_ASSIGN_OR_RETURN(const ExampleSet set, base.Load(job.records, job.sequence_length));
+  FEDGLM_ASSIGN_OR_RETURN(ExampleSet set, base.Load(job.records, job.sequence_length));
+  CountEverything(set);
   std::optional<ExampleSet> held_out;
   if (!job.held_out.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(held_out, base.Load(job.held_out, job.sequence_length));

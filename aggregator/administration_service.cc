@@ -1,0 +1,142 @@
+#include <algorithm>
+
+#include "aggregator/peer_identity.h"
+#include "aggregator/services.h"
+
+namespace fedglm {
+namespace {
+
+constexpr int64_t kDay = 24 * 3600;
+
+class AdministrationService : public v1::Administration::Service {
+ public:
+  explicit AdministrationService(const ServiceRooms& rooms) : rooms_(rooms) {}
+
+  grpc::Status GetStatus(grpc::ServerContext* context, const v1::GetStatusRequest*, v1::FederationStatus* out) override {
+    return Answer(*context, [&](const std::string&) -> absl::Status {
+      const FederationSummary summary = rooms_.rounds.Summary();
+      FEDGLM_ASSIGN_OR_RETURN(const std::vector<NodeRow> nodes, rooms_.store.Nodes());
+      out->set_federation(rooms_.options.federation);
+      out->set_state(summary.state);
+      out->set_round(summary.round);
+      out->set_rounds(rooms_.options.rounds);
+      out->set_nodes_enrolled(std::count_if(nodes.begin(), nodes.end(), [](const NodeRow& n) { return !n.revoked; }));
+      out->set_updates_received(summary.updates_received);
+      out->set_updates_expected(summary.updates_expected);
+      out->set_mode(std::string(AggregationModeName(rooms_.options.mode)));
+      out->set_base_sha256(rooms_.rounds.base_sha256());
+      out->set_adapter_sha256(summary.adapter_sha256);
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::Status ListRounds(grpc::ServerContext* context, const v1::ListRoundsRequest* request,
+                          v1::ListRoundsResponse* out) override {
+    return Answer(*context, [&](const std::string&) -> absl::Status {
+      FEDGLM_ASSIGN_OR_RETURN(const std::vector<RoundRow> rounds, rooms_.store.RoundsAfter(request->after_round()));
+      for (const RoundRow& round : rounds) FEDGLM_RETURN_IF_ERROR(Describe(round, out->add_rounds()));
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::Status ListNodes(grpc::ServerContext* context, const v1::ListNodesRequest*, v1::ListNodesResponse* out) override {
+    return Answer(*context, [&](const std::string&) -> absl::Status {
+      FEDGLM_ASSIGN_OR_RETURN(const std::vector<NodeRow> nodes, rooms_.store.Nodes());
+      for (const NodeRow& node : nodes) {
+        v1::NodeSummary* const summary = out->add_nodes();
+        summary->set_site_id(node.site_id);
+        summary->set_state(node.revoked ? "revoked" : "enrolled");
+        summary->set_last_seen_unix_ms(node.last_seen_unix_ms);
+        summary->set_training_records(node.training_records);
+        summary->set_installed_round(node.installed_round);
+        summary->set_bytes_received(static_cast<uint64_t>(node.bytes_received));
+        summary->set_certificate_serial(node.serial);
+      }
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::Status CreateToken(grpc::ServerContext* context, const v1::CreateTokenRequest* request,
+                           v1::CreateTokenResponse* out) override {
+    return Answer(*context, [&](const std::string& administrator) -> absl::Status {
+      const int64_t lifetime = request->lifetime_seconds() > 0 ? request->lifetime_seconds() : kDay;
+      FEDGLM_ASSIGN_OR_RETURN(*out->mutable_token(),
+                              rooms_.enrolment.CreateToken(request->site_name(), std::chrono::seconds(std::min(lifetime, 365 * kDay)),
+                                                           rooms_.enrolment_address, administrator));
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::Status RevokeNode(grpc::ServerContext* context, const v1::RevokeNodeRequest* request, v1::RevokeNodeResponse*) override {
+    return Answer(*context, [&](const std::string& administrator) {
+      return rooms_.rounds.Revoke(request->site_id(), request->reason(), administrator);
+    });
+  }
+
+  grpc::Status ListAudit(grpc::ServerContext* context, const v1::ListAuditRequest* request,
+                         v1::ListAuditResponse* out) override {
+    return Answer(*context, [&](const std::string&) -> absl::Status {
+      const int64_t limit = request->limit() > 0 ? std::min<int64_t>(request->limit(), 10000) : 100;
+      FEDGLM_ASSIGN_OR_RETURN(const std::vector<AuditRow> entries, rooms_.store.Audit(request->after_id(), limit));
+      for (const AuditRow& entry : entries) {
+        v1::AuditEntry* const e = out->add_entries();
+        e->set_id(entry.id);
+        e->set_unix_ms(entry.unix_ms);
+        e->set_actor(entry.actor);
+        e->set_action(entry.action);
+        e->set_subject(entry.subject);
+        e->set_detail(entry.detail);
+      }
+      return absl::OkStatus();
+    });
+  }
+
+ private:
+  template <typename Body>
+  grpc::Status Answer(const grpc::ServerContext& context, Body body) {
+    const absl::StatusOr<std::string> administrator = CallingAdministrator(context);
+    return ToGrpc(administrator.ok() ? body(*administrator) : administrator.status());
+  }
+
+  absl::Status Describe(const RoundRow& round, v1::RoundSummary* out) {
+    FEDGLM_ASSIGN_OR_RETURN(const std::vector<UpdateRow> updates, rooms_.store.UpdatesOf(round.round));
+    FEDGLM_ASSIGN_OR_RETURN(const std::vector<EvaluationRow> evaluations, rooms_.store.EvaluationsOf(round.round));
+    out->set_round(round.round);
+    out->set_state(round.state == RoundState::kDone ? "done" : "open");
+    out->set_cohort(static_cast<int64_t>(updates.size()));
+    int64_t accepted = 0, refused = 0, examples = 0, bytes = 0;
+    double weighted_loss = 0;
+    for (const UpdateRow& update : updates) {
+      bytes += update.bytes;
+      if (update.state == UpdateState::kRefused) ++refused;
+      if (update.state != UpdateState::kAccepted) continue;
+      ++accepted;
+      examples += update.examples;
+      weighted_loss += update.training_loss * static_cast<double>(update.examples);
+    }
+    out->set_accepted(accepted);
+    out->set_refused(refused);
+    out->set_examples(examples);
+    out->set_bytes_received(static_cast<uint64_t>(bytes));
+    out->set_mean_training_loss(examples > 0 ? weighted_loss / static_cast<double>(examples) : 0);
+    out->set_truncation_error(round.truncation_error);
+    out->set_started_unix_ms(round.started_unix_ms);
+    out->set_ended_unix_ms(round.ended_unix_ms);
+    out->set_adapter_sha256(round.adapter_out);
+    double sum = 0;
+    int64_t tokens = 0;
+    for (const EvaluationRow& e : evaluations) sum += e.loss * static_cast<double>(e.tokens), tokens += e.tokens;
+    out->set_mean_evaluation_loss(tokens > 0 ? sum / static_cast<double>(tokens) : 0);
+    return absl::OkStatus();
+  }
+
+  const ServiceRooms& rooms_;
+};
+
+}  // namespace
+
+std::unique_ptr<v1::Administration::Service> MakeAdministrationService(const ServiceRooms& rooms) {
+  return std::make_unique<AdministrationService>(rooms);
+}
+
+}  // namespace fedglm

@@ -1,0 +1,61 @@
+// fedglm-aggregator --config FILE: runs until Ctrl-C or SIGTERM. With --create-token SITE it prints a one-time token for a
+// new site (the aggregator may be running or not) and ends.
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "CLI/CLI.hpp"
+#include "aggregator/aggregator_server.h"
+#include "base/log.h"
+#include "base/process.h"
+
+namespace fedglm {
+namespace {
+
+struct Arguments {
+  std::string config, token_for;
+  int64_t token_hours = 24;
+  bool create_token = false;
+};
+
+absl::Status Run(const Arguments& arguments) {
+  FEDGLM_ASSIGN_OR_RETURN(Configuration configuration, Configuration::Load(arguments.config));
+  FEDGLM_ASSIGN_OR_RETURN(const AggregatorOptions options, AggregatorOptions::Read(configuration));
+  if (arguments.create_token) {
+    FEDGLM_ASSIGN_OR_RETURN(const std::string token,
+                            CreateTokenOffline(options, arguments.token_for, std::chrono::hours(arguments.token_hours)));
+    std::printf("%s\n", token.c_str());
+    return absl::OkStatus();
+  }
+  FEDGLM_RETURN_IF_ERROR(InitializeLogging(options.log));
+  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<AggregatorServer> server, AggregatorServer::Start(options));
+  while (!StopRequested()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  LogInfo("stopping");
+  server->Stop();
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace fedglm
+
+int main(int argc, char** argv) {
+  using namespace fedglm;
+  HandleStopSignals();
+  CLI::App app("fedglm-aggregator: averages the sites' updates and sends the new adapter back");
+  Arguments arguments;
+  app.add_option("--config", arguments.config, "TOML file")->required();
+  CLI::Option* const token = app.add_option("--create-token", arguments.token_for, "print a token for this new site, and end");
+  app.add_option("--token-hours", arguments.token_hours, "how long the token is good")->capture_default_str()->check(CLI::Range(1, 8760));
+  app.set_version_flag("--version", std::string("fedglm ") + FEDGLM_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::fprintf(stderr, "fedglm-aggregator: %s (see --help)\n", error.what());
+    return static_cast<int>(ExitCode::kUsage);
+  }
+  arguments.create_token = token->count() > 0;
+  const absl::Status status = Run(arguments);
+  if (!status.ok()) std::fprintf(stderr, "fedglm-aggregator: %s\n", Message(status).c_str());
+  return static_cast<int>(ExitCodeOf(status));
+}

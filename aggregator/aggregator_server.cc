@@ -1,0 +1,126 @@
+#include "aggregator/aggregator_server.h"
+
+#include <grpcpp/ext/health_check_service_server_builder_option.h>
+#include <grpcpp/grpcpp.h>
+
+#include "aggregator/services.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+
+namespace fedglm {
+namespace {
+
+std::string HostPart(const std::string& address) { return address.substr(0, address.rfind(':')); }
+
+// One gRPC server on `listen`. The port that was taken is put into `port`.
+absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const std::string& listen, const CertificateAuthority::Identity& identity,
+                                                     const std::string& ca_pem, bool client_certificates,
+                                                     const std::vector<grpc::Service*>& services, int& port) {
+  grpc::SslServerCredentialsOptions tls(client_certificates ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                                                            : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+  tls.pem_root_certs = ca_pem;
+  tls.pem_key_cert_pairs.push_back({identity.key_pem, identity.certificate_pem});
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(listen, grpc::SslServerCredentials(tls), &port);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  for (grpc::Service* service : services) builder.RegisterService(service);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || port == 0) return UnreachableError("cannot listen on " + listen + " (in use?)");
+  return server;
+}
+
+absl::Status WriteAddresses(const AggregatorOptions& options, const std::string& federation, const std::string& enrolment) {
+  const Json addresses = {{"version", 1}, {"federation", federation}, {"enrolment", enrolment}};
+  return WriteFileAtomically(options.state_dir / "addresses.json", DumpJson(addresses, 2) + "\n");
+}
+
+}  // namespace
+
+struct AggregatorServer::State {
+  AggregatorOptions options;
+  std::unique_ptr<Store> store;
+  std::unique_ptr<Artifacts> artifacts;
+  std::unique_ptr<Spool> spool;
+  std::unique_ptr<CertificateAuthority> authority;
+  std::unique_ptr<Enrolment> enrolment;
+  std::unique_ptr<RoundMachine> rounds;
+  std::unique_ptr<ServiceRooms> rooms;
+  std::unique_ptr<v1::Enrolment::Service> enrolment_service;
+  std::unique_ptr<v1::Federation::Service> federation_service;
+  std::unique_ptr<v1::Administration::Service> administration_service;
+  std::unique_ptr<grpc::Server> enrolment_server, federation_server;
+};
+
+AggregatorServer::AggregatorServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const AggregatorOptions& options, Clock& clock) {
+  auto state = std::make_unique<State>();
+  State& s = *state;
+  s.options = options;
+  FEDGLM_RETURN_IF_ERROR(MakeDirectories(options.state_dir, 0700));
+  FEDGLM_ASSIGN_OR_RETURN(s.store, Store::Open(options.state_dir / "state.sqlite"));
+  FEDGLM_ASSIGN_OR_RETURN(Artifacts artifacts, Artifacts::Open(options.state_dir / "artifacts"));
+  s.artifacts = std::make_unique<Artifacts>(std::move(artifacts));
+  FEDGLM_ASSIGN_OR_RETURN(s.spool, Spool::Open(options.state_dir / "spool"));
+  FEDGLM_ASSIGN_OR_RETURN(CertificateAuthority authority, CertificateAuthority::Open(options.state_dir, options.federation, clock));
+  s.authority = std::make_unique<CertificateAuthority>(std::move(authority));
+  s.enrolment = std::make_unique<Enrolment>(s.options, *s.store, *s.authority, clock);
+  FEDGLM_ASSIGN_OR_RETURN(s.rounds, RoundMachine::Open(options, *s.store, *s.artifacts, *s.spool, *s.authority, clock));
+  s.rooms = std::make_unique<ServiceRooms>(
+      ServiceRooms{s.options, *s.store, *s.artifacts, *s.spool, *s.authority, *s.enrolment, *s.rounds, "", ""});
+  s.enrolment_service = MakeEnrolmentService(*s.rooms);
+  s.federation_service = MakeFederationService(*s.rooms);
+  s.administration_service = MakeAdministrationService(*s.rooms);
+
+  grpc::EnableDefaultHealthCheckService(true);
+  FEDGLM_ASSIGN_OR_RETURN(const CertificateAuthority::Identity identity, s.authority->IssueServer(options.host_names));
+  const std::string advertise = options.advertise.empty() ? options.host_names.front() : options.advertise;
+  int port = 0;
+  // The federation's port first: enrolment answers with its address.
+  FEDGLM_ASSIGN_OR_RETURN(s.federation_server,
+                          Listen(options.listen, identity, s.authority->certificate_pem(), true,
+                                 {s.federation_service.get(), s.administration_service.get()}, port));
+  s.rooms->federation_address = advertise + ":" + std::to_string(port);
+  FEDGLM_ASSIGN_OR_RETURN(s.enrolment_server, Listen(options.enrolment_listen, identity, s.authority->certificate_pem(),
+                                                     false, {s.enrolment_service.get()}, port));
+  s.rooms->enrolment_address = advertise + ":" + std::to_string(port);
+  FEDGLM_RETURN_IF_ERROR(WriteAddresses(options, s.rooms->federation_address, s.rooms->enrolment_address));
+  LogInfo("federation '" + options.federation + "' on " + HostPart(options.listen) + ", dial " + s.rooms->federation_address +
+          ", enrol at " + s.rooms->enrolment_address);
+  return std::unique_ptr<AggregatorServer>(new AggregatorServer(std::move(state)));
+}
+
+AggregatorServer::~AggregatorServer() { Stop(); }
+
+const std::string& AggregatorServer::federation_address() const { return state_->rooms->federation_address; }
+const std::string& AggregatorServer::enrolment_address() const { return state_->rooms->enrolment_address; }
+
+absl::StatusOr<std::string> AggregatorServer::CreateToken(const std::string& site_name, std::chrono::seconds lifetime) {
+  return state_->enrolment->CreateToken(site_name, lifetime, enrolment_address(), "local");
+}
+
+void AggregatorServer::Stop() {
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::milliseconds(500);
+  for (auto* server : {&state_->enrolment_server, &state_->federation_server}) {
+    if (*server != nullptr) (*server)->Shutdown(deadline);
+  }
+}
+
+absl::StatusOr<std::string> CreateTokenOffline(const AggregatorOptions& options, const std::string& site_name,
+                                               std::chrono::seconds lifetime) {
+  const std::filesystem::path file = options.state_dir / "addresses.json";
+  const absl::StatusOr<std::string> text = ReadFile(file, 1 << 16);
+  if (!text.ok()) return ConfigurationError(file.string() + ": not there yet; start the aggregator once");
+  FEDGLM_ASSIGN_OR_RETURN(const Json addresses, ParseJson(*text, file.string()));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string enrolment_address, RequireString(addresses, "enrolment"));
+  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, Store::Open(options.state_dir / "state.sqlite"));
+  FEDGLM_ASSIGN_OR_RETURN(const CertificateAuthority authority,
+                          CertificateAuthority::Open(options.state_dir, options.federation, Clock::System()));
+  Enrolment enrolment(options, *store, authority, Clock::System());
+  return enrolment.CreateToken(site_name, lifetime, enrolment_address, "local");
+}
+
+}  // namespace fedglm

@@ -1,0 +1,28 @@
+// What the aggregator publishes, by digest: adapters as SerializeAdapter writes them.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace fedglm {
+
+// Files named by their SHA-256. Written atomically and never changed; thread-safe.
+class Artifacts {
+ public:
+  static absl::StatusOr<Artifacts> Open(const std::filesystem::path& folder);
+
+  absl::StatusOr<std::string> Put(std::string_view bytes) const;  // the digest
+  absl::StatusOr<std::string> Read(const std::string& sha256) const;
+  // RefusedError if `sha256` is no digest (a path, say) or nothing of that digest is published.
+  absl::StatusOr<std::filesystem::path> Find(const std::string& sha256) const;
+  absl::StatusOr<uint64_t> Bytes(const std::string& sha256) const;
+
+ private:
+  explicit Artifacts(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  std::filesystem::path folder_;
+};
+
+}  // namespace fedglm

@@ -1,0 +1,84 @@
+#include "aggregator/certificate_authority.h"
+
+#include <functional>
+
+#include "base/digest.h"
+#include "base/file.h"
+
+namespace fedglm {
+namespace {
+
+using std::chrono::hours;
+constexpr hours kYear = hours(24 * 365);
+// Clocks of sites differ: a certificate is valid a little before it was made.
+constexpr hours kSkew = hours(1);
+
+// The file's content, made by `make` if there is none yet.
+absl::StatusOr<std::string> LoadOrMake(const std::filesystem::path& path, int mode,
+                                       const std::function<absl::StatusOr<std::string>()>& make) {
+  absl::StatusOr<std::string> existing = ReadFile(path, 1 << 16);
+  if (existing.ok() || existing.status().code() != absl::StatusCode::kNotFound) return existing;
+  FEDGLM_ASSIGN_OR_RETURN(std::string made, make());
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(path, made, mode));
+  return made;
+}
+
+}  // namespace
+
+absl::StatusOr<CertificateAuthority> CertificateAuthority::Open(const std::filesystem::path& folder,
+                                                                const std::string& federation, Clock& clock) {
+  CertificateAuthority ca;
+  ca.clock_ = &clock;
+  FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
+  FEDGLM_ASSIGN_OR_RETURN(ca.key_, LoadOrMake(folder / "ca-key.pem", 0600, GenerateTlsKey));
+  FEDGLM_ASSIGN_OR_RETURN(ca.certificate_, LoadOrMake(folder / "ca.pem", 0644, [&] {
+    return MakeCaCertificate(ca.key_, federation + " CA", clock.Now() - kSkew, 20 * kYear);
+  }));
+  FEDGLM_ASSIGN_OR_RETURN(ca.signing_key_, LoadOrMake(folder / "signing-key.pem", 0600, GenerateSigningKey));
+  FEDGLM_ASSIGN_OR_RETURN(ca.signing_public_, LoadOrMake(folder / "signing-public.pem", 0644,
+                                                         [&] { return PublicKeyOf(ca.signing_key_); }));
+  FEDGLM_RETURN_IF_ERROR(ca.MakeAdministrator(folder / "admin"));
+  return ca;
+}
+
+absl::Status CertificateAuthority::MakeAdministrator(const std::filesystem::path& folder) const {
+  if (std::filesystem::exists(folder / "cert.pem")) return absl::OkStatus();
+  FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string key, GenerateTlsKey());
+  FEDGLM_ASSIGN_OR_RETURN(const std::string request, MakeCertificateRequest(key, "admin:first"));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string certificate, IssueClient(request, "admin:first", kYear));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "ca.pem", certificate_, 0600));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "key.pem", key, 0600));
+  return WriteFileAtomically(folder / "cert.pem", certificate, 0600);
+}
+
+absl::StatusOr<std::string> CertificateAuthority::IssueClient(std::string_view request_pem, const std::string& common_name,
+                                                              hours lifetime) const {
+  CertificateTerms terms;
+  terms.common_name = common_name;
+  terms.not_before = clock_->Now() - kSkew;
+  terms.not_after = clock_->Now() + lifetime;
+  return IssueCertificate(key_, certificate_, request_pem, terms);
+}
+
+absl::StatusOr<CertificateAuthority::Identity> CertificateAuthority::IssueServer(
+    const std::vector<std::string>& host_names) const {
+  Identity identity;
+  FEDGLM_ASSIGN_OR_RETURN(identity.key_pem, GenerateTlsKey());
+  FEDGLM_ASSIGN_OR_RETURN(const std::string request, MakeCertificateRequest(identity.key_pem, host_names.front()));
+  CertificateTerms terms;
+  terms.common_name = host_names.front();
+  terms.dns_names = host_names;
+  terms.server = true;
+  terms.not_before = clock_->Now() - kSkew;
+  terms.not_after = clock_->Now() + kYear;  // made anew at every start
+  FEDGLM_ASSIGN_OR_RETURN(identity.certificate_pem, IssueCertificate(key_, certificate_, request, terms));
+  return identity;
+}
+
+absl::StatusOr<std::string> CertificateAuthority::SignAdapter(std::string_view bytes) const {
+  FEDGLM_ASSIGN_OR_RETURN(const std::string signature, Sign(signing_key_, bytes));
+  return Base64UrlEncode(signature);
+}
+
+}  // namespace fedglm

@@ -1,0 +1,42 @@
+// The federation's own CA and signing key, made at the first start and kept in the state folder: ca-key.pem, ca.pem,
+// signing-key.pem, signing-public.pem, and admin/ with the first administrator's key and certificate.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "base/tls.h"
+
+namespace fedglm {
+
+// Immutable after Open; thread-safe.
+class CertificateAuthority {
+ public:
+  static absl::StatusOr<CertificateAuthority> Open(const std::filesystem::path& folder, const std::string& federation,
+                                                   Clock& clock);
+
+  // For the public key in the request, valid from now for `lifetime`.
+  absl::StatusOr<std::string> IssueClient(std::string_view request_pem, const std::string& common_name,
+                                          std::chrono::hours lifetime) const;
+
+  struct Identity {
+    std::string key_pem, certificate_pem;
+  };
+  absl::StatusOr<Identity> IssueServer(const std::vector<std::string>& host_names) const;
+
+  absl::StatusOr<std::string> SignAdapter(std::string_view bytes) const;  // Ed25519, base64url
+
+  const std::string& certificate_pem() const { return certificate_; }
+  const std::string& signing_public_pem() const { return signing_public_; }
+
+ private:
+  CertificateAuthority() = default;
+  absl::Status MakeAdministrator(const std::filesystem::path& folder) const;
+  std::string key_, certificate_, signing_key_, signing_public_;
+  Clock* clock_ = nullptr;
+};
+
+}  // namespace fedglm

@@ -1,0 +1,333 @@
+#include "aggregator/round_machine.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "aggregator/strategy/strategy.h"
+#include "base/digest.h"
+#include "base/log.h"
+
+namespace fedglm {
+namespace {
+
+constexpr auto kTick = std::chrono::milliseconds(250);
+
+// The same for the same site and round, whoever asks and whenever: an update that is sent twice is the same update.
+std::string UpdateIdOf(const std::string& federation, int64_t round, const std::string& site_id, const std::string& adapter) {
+  return Sha256Hex(federation + "\n" + std::to_string(round) + "\n" + site_id + "\n" + adapter).substr(0, 32);
+}
+
+int64_t Count(const std::vector<UpdateRow>& updates, UpdateState state) {
+  return std::count_if(updates.begin(), updates.end(), [&](const UpdateRow& u) { return u.state == state; });
+}
+
+}  // namespace
+
+RoundMachine::RoundMachine(const AggregatorOptions& options, Store& store, const Artifacts& artifacts, Spool& spool,
+                           const CertificateAuthority& authority, Clock& clock)
+    : options_(options), store_(store), artifacts_(artifacts), spool_(spool), authority_(authority), clock_(clock) {}
+
+absl::StatusOr<std::unique_ptr<RoundMachine>> RoundMachine::Open(const AggregatorOptions& options, Store& store,
+                                                                 const Artifacts& artifacts, Spool& spool,
+                                                                 const CertificateAuthority& authority, Clock& clock) {
+  std::unique_ptr<RoundMachine> machine(new RoundMachine(options, store, artifacts, spool, authority, clock));
+  FEDGLM_RETURN_IF_ERROR(machine->Load());
+  machine->thread_ = std::thread([m = machine.get()] { m->Run(); });
+  return machine;
+}
+
+RoundMachine::~RoundMachine() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    Changed();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+// The adapter that round 1 starts from, signed like every other. Once: later starts find it in the store.
+absl::Status RoundMachine::PublishInitialAdapter() {
+  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, LoadAdapter(options_.initial_adapter));
+  if (!adapter.provenance || adapter.provenance->base_sha256.empty()) {
+    return ConfigurationError(options_.initial_adapter.string() +
+                              ": does not say which base it is for; make it with `fedglm adapter init`");
+  }
+  Provenance provenance;
+  provenance.base_sha256 = adapter.provenance->base_sha256;
+  provenance.federation = options_.federation;
+  provenance.mode = AggregationModeName(options_.mode);
+  provenance.weights_sha256 = WeightsSha256(adapter);
+  FEDGLM_ASSIGN_OR_RETURN(provenance.signature, authority_.SignAdapter(SignedBytes(provenance)));
+  adapter.provenance = provenance;
+  FEDGLM_ASSIGN_OR_RETURN(const std::string sha256, artifacts_.Put(SerializeAdapter(adapter)));
+  return store_.Transaction([&]() -> absl::Status {
+    FEDGLM_RETURN_IF_ERROR(store_.SetSetting("federation", options_.federation));
+    FEDGLM_RETURN_IF_ERROR(store_.SetSetting("mode", provenance.mode));
+    return store_.SetSetting("initial_adapter", sha256);
+  });
+}
+
+absl::Status RoundMachine::Load() {
+  FEDGLM_ASSIGN_OR_RETURN(std::string initial, store_.Setting("initial_adapter"));
+  if (initial.empty()) {
+    FEDGLM_RETURN_IF_ERROR(PublishInitialAdapter());
+    FEDGLM_ASSIGN_OR_RETURN(initial, store_.Setting("initial_adapter"));
+  }
+  FEDGLM_ASSIGN_OR_RETURN(const std::string mode, store_.Setting("mode"));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string federation, store_.Setting("federation"));
+  if (mode != AggregationModeName(options_.mode) || federation != options_.federation) {
+    return ConfigurationError("the state folder belongs to federation '" + federation + "' in mode " + mode +
+                              "; another one needs another state_dir");
+  }
+  FEDGLM_ASSIGN_OR_RETURN(const std::optional<RoundRow> last, store_.LastRound());
+  MutexLock lock(mutex_);
+  latest_adapter_ = initial;
+  if (last && last->state == RoundState::kOpen) {
+    open_ = last;
+    latest_ = last->round - 1;
+    latest_adapter_ = last->adapter_in;
+    LogInfo("going on with round " + std::to_string(last->round));
+  } else if (last) {
+    latest_ = last->round;
+    latest_adapter_ = last->adapter_out;
+  }
+  FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, artifacts_.Read(latest_adapter_));
+  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, ParseAdapter(bytes));
+  base_sha256_ = adapter.provenance ? adapter.provenance->base_sha256 : "";
+  global_ = std::make_shared<Adapter>(std::move(adapter));
+  return absl::OkStatus();
+}
+
+void RoundMachine::Changed() {
+  ++generation_;
+  changed_.notify_all();
+}
+
+void RoundMachine::Run() {
+  MutexLock lock(mutex_);
+  while (!stopping_) {
+    if (const absl::Status status = Advance(); !status.ok()) {
+      LogError("round " + std::to_string(latest_ + 1) + ": " + Message(status) + "; will be tried again");
+      lock.WaitFor(changed_, std::chrono::seconds(5));
+      continue;
+    }
+    // Also wakes without a change: deadlines pass.
+    if (!stopping_) lock.WaitFor(changed_, kTick);
+  }
+}
+
+absl::Status RoundMachine::Advance() {
+  if (!open_) return latest_ < options_.rounds ? OpenRound() : absl::OkStatus();
+  FEDGLM_ASSIGN_OR_RETURN(std::vector<UpdateRow> updates, store_.UpdatesOf(open_->round));
+  const int64_t now = UnixMilliseconds(clock_.Now());
+  if (Count(updates, UpdateState::kExpected) > 0) {
+    if (now < open_->deadline_unix_ms || Count(updates, UpdateState::kAccepted) < options_.min_updates) return absl::OkStatus();
+    for (UpdateRow& update : updates) {
+      if (update.state != UpdateState::kExpected) continue;
+      update.state = UpdateState::kRefused;
+      update.reason = "late: the round's deadline has passed";
+      FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update));
+      LogWarning("round " + std::to_string(open_->round) + " goes on without " + update.site_id + ": late");
+    }
+  }
+  return CloseRound(updates);
+}
+
+absl::Status RoundMachine::OpenRound() {
+  // Everybody who asked for work since the last round began; who has gone silent does not hold the others up.
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<NodeRow> nodes, store_.Nodes());
+  FEDGLM_ASSIGN_OR_RETURN(const std::optional<RoundRow> last, store_.LastRound());
+  RoundRow round;
+  round.round = latest_ + 1;
+  round.adapter_in = latest_adapter_;
+  round.started_unix_ms = UnixMilliseconds(clock_.Now());
+  round.deadline_unix_ms = round.started_unix_ms + options_.round_timeout_seconds * 1000;
+  std::vector<std::pair<std::string, std::string>> cohort;
+  for (const NodeRow& node : nodes) {
+    const int64_t since = last ? last->started_unix_ms : 1;
+    if (node.revoked || node.last_seen_unix_ms < since || node.training_records == 0) continue;
+    cohort.emplace_back(UpdateIdOf(options_.federation, round.round, node.site_id, round.adapter_in), node.site_id);
+  }
+  if (static_cast<int64_t>(cohort.size()) < options_.min_sites) return absl::OkStatus();
+  FEDGLM_RETURN_IF_ERROR(store_.OpenRound(round, cohort));
+  open_ = round;
+  LogInfo("round " + std::to_string(round.round) + " of " + std::to_string(options_.rounds) + " begins with " +
+          std::to_string(cohort.size()) + " sites");
+  Changed();
+  return absl::OkStatus();
+}
+
+absl::Status RoundMachine::CloseRound(const std::vector<UpdateRow>& updates) {
+  const std::unique_ptr<Strategy> strategy = Strategy::Make(*global_, {options_.mode, options_.server_learning_rate});
+  Provenance provenance;
+  provenance.base_sha256 = base_sha256_;
+  provenance.federation = options_.federation;
+  provenance.round = open_->round;
+  provenance.mode = AggregationModeName(options_.mode);
+  for (const UpdateRow& update : updates) {  // in the order of their ids
+    if (update.state != UpdateState::kAccepted) continue;
+    FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, spool_.Read(update.update_id));
+    if (Sha256Hex(bytes) != update.sha256) return FailedError("update " + update.update_id + " has changed on disk");
+    FEDGLM_ASSIGN_OR_RETURN(const TensorMap tensors, ParseTensors(bytes));
+    FEDGLM_RETURN_IF_ERROR(strategy->Fold(tensors, update.examples));
+    provenance.contributors.push_back(update.sha256);
+  }
+  AggregationResult result;
+  if (provenance.contributors.empty()) {
+    LogWarning("round " + std::to_string(open_->round) + " had no acceptable update: the adapter stays as it is");
+    result.adapter = *global_;
+  } else {
+    FEDGLM_ASSIGN_OR_RETURN(result, strategy->Finish());
+  }
+  provenance.weights_sha256 = WeightsSha256(result.adapter);
+  FEDGLM_ASSIGN_OR_RETURN(provenance.signature, authority_.SignAdapter(SignedBytes(provenance)));
+  result.adapter.provenance = provenance;
+  FEDGLM_ASSIGN_OR_RETURN(const std::string sha256, artifacts_.Put(SerializeAdapter(result.adapter)));
+  FEDGLM_RETURN_IF_ERROR(store_.CloseRound(open_->round, sha256, result.truncation_error, UnixMilliseconds(clock_.Now())));
+  // The round is closed in the store: from here on its updates are no longer needed.
+  for (const UpdateRow& update : updates) spool_.Remove(update.update_id);
+  latest_ = open_->round;
+  latest_adapter_ = sha256;
+  global_ = std::make_shared<Adapter>(std::move(result.adapter));
+  open_.reset();
+  LogInfo("round " + std::to_string(latest_) + " is done: " + std::to_string(provenance.contributors.size()) +
+          " updates, adapter " + sha256.substr(0, 12));
+  Changed();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Work> RoundMachine::WorkFor(const std::string& site_id, int64_t installed_round) {
+  if (installed_round < latest_) return Work(InstallWork{latest_, latest_adapter_, latest_ == options_.rounds});
+  if (open_) {
+    const std::string update_id = UpdateIdOf(options_.federation, open_->round, site_id, open_->adapter_in);
+    FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> update, store_.FindUpdate(update_id));
+    if (update && update->state == UpdateState::kExpected) {
+      return Work(TrainWork{open_->round, open_->adapter_in, update_id, open_->deadline_unix_ms});
+    }
+  } else if (latest_ == options_.rounds) {
+    return Work(FinishedWork{latest_});
+  }
+  return Work(WaitWork{});
+}
+
+absl::StatusOr<Work> RoundMachine::NextWork(const std::string& site_id, int64_t installed_round, int64_t training_records,
+                                            std::chrono::milliseconds max_wait, const std::function<bool()>& cancelled) {
+  const auto until = std::chrono::steady_clock::now() + max_wait;
+  FEDGLM_RETURN_IF_ERROR(store_.TouchNode(site_id, UnixMilliseconds(clock_.Now()), training_records, installed_round));
+  MutexLock lock(mutex_);
+  Changed();  // one more site may be what the next round was waiting for
+  while (true) {
+    const uint64_t seen = generation_;
+    FEDGLM_ASSIGN_OR_RETURN(const Work work, WorkFor(site_id, installed_round));
+    if (!std::holds_alternative<WaitWork>(work) || stopping_) return work;
+    while (generation_ == seen) {
+      if (std::chrono::steady_clock::now() >= until || cancelled()) return work;
+      lock.WaitFor(changed_, std::min<std::chrono::steady_clock::duration>(kTick, until - std::chrono::steady_clock::now()));
+    }
+  }
+}
+
+absl::StatusOr<UpdateRow> RoundMachine::CheckClaim(const std::string& site_id, const UpdateClaim& claim) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> update, store_.FindUpdate(claim.update_id));
+  if (!update || update->site_id != site_id) return RefusedError("no such update is expected of this site");
+  if (update->state != UpdateState::kExpected) return *update;
+  MutexLock lock(mutex_);
+  if (!open_ || update->round != open_->round) return RefusedError("round " + std::to_string(update->round) + " is closed");
+  if (claim.round != open_->round) return RefusedError("the update is of another round");
+  if (claim.base_sha256 != base_sha256_) return RefusedError("the update is for another base");
+  if (claim.adapter_sha256 != open_->adapter_in) return RefusedError("the update starts from another adapter");
+  if (claim.mode != AggregationModeName(options_.mode)) return RefusedError("the update is of mode " + claim.mode);
+  if (claim.examples < 1) return RefusedError("the update comes from no example");
+  if (!std::isfinite(claim.training_loss)) return RefusedError("the training loss is not finite");
+  if (claim.bytes == 0 || claim.bytes > options_.max_update_bytes) {
+    return RefusedError("the update has " + std::to_string(claim.bytes) + " bytes; the limit is " +
+                        std::to_string(options_.max_update_bytes));
+  }
+  return *update;
+}
+
+absl::StatusOr<UpdateRow> RoundMachine::DecideUpdate(const std::string& site_id, const UpdateClaim& claim) {
+  FEDGLM_ASSIGN_OR_RETURN(UpdateRow update, CheckClaim(site_id, claim));
+  if (update.state != UpdateState::kExpected) return update;
+  FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, spool_.Read(claim.update_id));
+  if (Sha256Hex(bytes) != claim.sha256) {
+    spool_.Remove(claim.update_id);
+    return absl::AbortedError("the bytes that arrived are not those of the digest: send them again");
+  }
+  std::shared_ptr<const Adapter> global;
+  {
+    MutexLock lock(mutex_);
+    global = global_;
+  }
+  const absl::StatusOr<TensorMap> tensors = ParseTensors(bytes);
+  const absl::Status fits = tensors.ok() ? CheckUpdate(*tensors, *global, options_.mode) : tensors.status();
+  update.state = fits.ok() ? UpdateState::kAccepted : UpdateState::kRefused;
+  update.reason = fits.ok() ? "" : Message(fits);
+  update.sha256 = claim.sha256;
+  update.bytes = static_cast<int64_t>(bytes.size());
+  update.examples = claim.examples;
+  update.training_loss = claim.training_loss;
+
+  MutexLock lock(mutex_);
+  // The round may have been closed while the update was looked at.
+  FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> now, store_.FindUpdate(claim.update_id));
+  if (now && now->state != UpdateState::kExpected) return *now;
+  FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update));
+  FEDGLM_RETURN_IF_ERROR(store_.AddAudit(UnixMilliseconds(clock_.Now()), site_id,
+                                         fits.ok() ? "update accepted" : "update refused",
+                                         "round " + std::to_string(update.round), fits.ok() ? claim.sha256 : update.reason));
+  if (!fits.ok()) {
+    spool_.Remove(claim.update_id);
+    LogWarning("the update of " + site_id + " is refused: " + update.reason);
+  } else {
+    LogInfo("round " + std::to_string(update.round) + ": update of " + site_id + ", " + std::to_string(update.bytes) +
+            " bytes, " + std::to_string(update.examples) + " examples");
+  }
+  Changed();
+  return update;
+}
+
+absl::Status RoundMachine::ReportEvaluation(const std::string& site_id, int64_t round, double loss, int64_t tokens) {
+  if (!std::isfinite(loss) || loss < 0 || tokens < 1) return RefusedError("an evaluation must be a finite loss over at least one token");
+  {
+    MutexLock lock(mutex_);
+    if (round < 0 || round > latest_) return RefusedError("no such round");
+  }
+  return store_.PutEvaluation({round, site_id, loss, tokens});
+}
+
+absl::Status RoundMachine::Revoke(const std::string& site_id, const std::string& reason, const std::string& actor) {
+  MutexLock lock(mutex_);
+  FEDGLM_RETURN_IF_ERROR(store_.RevokeNode(site_id));
+  FEDGLM_RETURN_IF_ERROR(store_.AddAudit(UnixMilliseconds(clock_.Now()), actor, "node revoked", site_id, reason));
+  if (open_) {
+    FEDGLM_ASSIGN_OR_RETURN(const std::vector<UpdateRow> updates, store_.UpdatesOf(open_->round));
+    for (UpdateRow update : updates) {
+      if (update.site_id != site_id || update.state != UpdateState::kExpected) continue;
+      update.state = UpdateState::kRefused;
+      update.reason = "the site was revoked";
+      FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update));
+    }
+  }
+  Changed();
+  return absl::OkStatus();
+}
+
+FederationSummary RoundMachine::Summary() {
+  MutexLock lock(mutex_);
+  FederationSummary summary;
+  summary.round = open_ ? open_->round : latest_;
+  summary.adapter_sha256 = latest_adapter_;
+  summary.state = open_ ? "training" : latest_ == options_.rounds ? "finished" : "waiting";
+  if (open_) {
+    const absl::StatusOr<std::vector<UpdateRow>> updates = store_.UpdatesOf(open_->round);
+    if (updates.ok()) {
+      summary.updates_expected = static_cast<int64_t>(updates->size());
+      summary.updates_received = summary.updates_expected - Count(*updates, UpdateState::kExpected);
+      if (summary.updates_received == summary.updates_expected) summary.state = "aggregating";
+    }
+  }
+  return summary;
+}
+
+}  // namespace fedglm

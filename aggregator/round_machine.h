@@ -1,0 +1,114 @@
+// The rounds as a state machine over the store: who has what to do, which updates are in, when a round is closed and what
+// adapter comes out. Every state is on disk before anybody is told of it, so that a killed aggregator goes on as if it had
+// only been slow, and makes the same adapter, byte for byte.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <variant>
+
+#include "adapter/adapter.h"
+#include "aggregator/aggregator_options.h"
+#include "aggregator/artifacts.h"
+#include "aggregator/certificate_authority.h"
+#include "aggregator/spool.h"
+#include "aggregator/store.h"
+#include "base/clock.h"
+#include "base/thread_annotations.h"
+
+namespace fedglm {
+
+// What a site is to do next.
+struct WaitWork {};
+struct TrainWork {
+  int64_t round = 0;
+  std::string adapter_sha256, update_id;
+  int64_t deadline_unix_ms = 0;
+};
+struct InstallWork {
+  int64_t round = 0;
+  std::string adapter_sha256;
+  bool last = false;
+};
+struct FinishedWork {
+  int64_t round = 0;
+};
+using Work = std::variant<WaitWork, TrainWork, InstallWork, FinishedWork>;
+
+// What a site says of the update that it sends.
+struct UpdateClaim {
+  std::string update_id, base_sha256, adapter_sha256, mode, sha256;
+  int64_t round = 0, examples = 0;
+  uint64_t bytes = 0;
+  double training_loss = 0;
+};
+
+struct FederationSummary {
+  std::string state;  // waiting, training, aggregating, finished
+  int64_t round = 0;  // the one that is open, or the last one
+  int64_t updates_received = 0, updates_expected = 0;
+  std::string adapter_sha256;
+};
+
+// Thread-safe.
+class RoundMachine {
+ public:
+  static absl::StatusOr<std::unique_ptr<RoundMachine>> Open(const AggregatorOptions& options, Store& store,
+                                                            const Artifacts& artifacts, Spool& spool,
+                                                            const CertificateAuthority& authority, Clock& clock);
+  ~RoundMachine();
+
+  const std::string& base_sha256() const { return base_sha256_; }
+  const AggregatorOptions& options() const { return options_; }
+
+  // Waits up to `max_wait` until there is something to do; `cancelled` is asked meanwhile.
+  absl::StatusOr<Work> NextWork(const std::string& site_id, int64_t installed_round, int64_t training_records,
+                                std::chrono::milliseconds max_wait, const std::function<bool()>& cancelled);
+
+  // The update's row if `claim` may be uploaded by this site now, or was decided before (its state says how). Refused with
+  // the reason otherwise.
+  absl::StatusOr<UpdateRow> CheckClaim(const std::string& site_id, const UpdateClaim& claim);
+  // Decides on the update whose bytes are all in the spool. The row says accepted, or refused with the reason; an error
+  // means that nothing was decided (a disk error; bytes of another digest, which are removed).
+  absl::StatusOr<UpdateRow> DecideUpdate(const std::string& site_id, const UpdateClaim& claim);
+
+  absl::Status ReportEvaluation(const std::string& site_id, int64_t round, double loss, int64_t tokens);
+  absl::Status Revoke(const std::string& site_id, const std::string& reason, const std::string& actor);
+  FederationSummary Summary();
+
+ private:
+  RoundMachine(const AggregatorOptions& options, Store& store, const Artifacts& artifacts, Spool& spool,
+               const CertificateAuthority& authority, Clock& clock);
+  absl::Status Load();
+  absl::Status PublishInitialAdapter();
+  void Run();  // the thread: opens and closes rounds
+  absl::Status Advance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status OpenRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CloseRound(const std::vector<UpdateRow>& updates) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<Work> WorkFor(const std::string& site_id, int64_t installed_round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const AggregatorOptions options_;
+  Store& store_;
+  const Artifacts& artifacts_;
+  Spool& spool_;
+  const CertificateAuthority& authority_;
+  Clock& clock_;
+  std::string base_sha256_;
+
+  Mutex mutex_;
+  std::condition_variable changed_;
+  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t latest_ ABSL_GUARDED_BY(mutex_) = 0;           // last closed round; 0: only the initial adapter
+  std::string latest_adapter_ ABSL_GUARDED_BY(mutex_);   // its artifact
+  std::shared_ptr<const Adapter> global_ ABSL_GUARDED_BY(mutex_);
+  std::optional<RoundRow> open_ ABSL_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace fedglm

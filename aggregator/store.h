@@ -1,0 +1,116 @@
+// The aggregator's durable state: members, tokens, rounds, updates, evaluations, the audit log. Every change that must be
+// seen together is one transaction. docs/federation-protocol.md explains the states.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/sqlite.h"
+#include "base/status.h"
+
+namespace fedglm {
+
+struct TokenRow {
+  std::string hash;       // SHA-256 of the secret
+  std::string site_name;  // empty: any
+  int64_t expires_unix_ms = 0;
+  std::string used_by;    // site id; empty: not used
+  std::string used_key;   // SHA-256 of the request it was used with
+};
+
+struct NodeRow {
+  std::string site_id;
+  bool revoked = false;
+  std::string serial;            // of its certificate
+  std::string certificate_pem;
+  int64_t last_seen_unix_ms = 0;  // 0: has not asked for work yet
+  int64_t training_records = 0;
+  int64_t installed_round = -1;
+  int64_t bytes_received = 0;
+};
+
+enum class RoundState { kOpen, kDone };
+
+struct RoundRow {
+  int64_t round = 0;
+  RoundState state = RoundState::kOpen;
+  std::string adapter_in, adapter_out;  // artifact digests
+  int64_t started_unix_ms = 0, ended_unix_ms = 0, deadline_unix_ms = 0;
+  double truncation_error = 0;
+};
+
+enum class UpdateState { kExpected, kAccepted, kRefused };
+
+struct UpdateRow {
+  std::string update_id;
+  int64_t round = 0;
+  std::string site_id;
+  UpdateState state = UpdateState::kExpected;
+  std::string sha256;
+  int64_t bytes = 0;
+  int64_t examples = 0;
+  double training_loss = 0;
+  std::string reason;
+};
+
+struct EvaluationRow {
+  int64_t round = 0;
+  std::string site_id;
+  double loss = 0;
+  int64_t tokens = 0;
+};
+
+struct AuditRow {
+  int64_t id = 0, unix_ms = 0;
+  std::string actor, action, subject, detail;
+};
+
+// Thread-safe.
+class Store {
+ public:
+  static absl::StatusOr<std::unique_ptr<Store>> Open(const std::filesystem::path& path);
+
+  // Runs `body` as one transaction.
+  absl::Status Transaction(const std::function<absl::Status()>& body) { return database_->Transaction(body); }
+
+  absl::StatusOr<std::string> Setting(const std::string& key);  // empty if not set
+  absl::Status SetSetting(const std::string& key, const std::string& value);
+
+  absl::Status AddToken(const TokenRow& token);
+  absl::StatusOr<std::optional<TokenRow>> FindToken(const std::string& hash);
+  absl::Status MarkTokenUsed(const std::string& hash, const std::string& site_id, const std::string& key);
+
+  absl::Status PutNode(const NodeRow& node);  // inserts or replaces its certificate
+  absl::StatusOr<std::optional<NodeRow>> FindNode(const std::string& site_id);
+  absl::StatusOr<std::vector<NodeRow>> Nodes();
+  absl::Status TouchNode(const std::string& site_id, int64_t now, int64_t training_records, int64_t installed_round);
+  absl::Status RevokeNode(const std::string& site_id);
+
+  // Opens a round and expects an update of every site in the cohort: (update id, site id).
+  absl::Status OpenRound(const RoundRow& round, const std::vector<std::pair<std::string, std::string>>& cohort);
+  absl::Status CloseRound(int64_t round, const std::string& adapter_out, double truncation_error, int64_t now);
+  absl::StatusOr<std::optional<RoundRow>> LastRound();
+  absl::StatusOr<std::vector<RoundRow>> RoundsAfter(int64_t round);
+
+  absl::StatusOr<std::vector<UpdateRow>> UpdatesOf(int64_t round);  // in the order of their ids
+  absl::StatusOr<std::optional<UpdateRow>> FindUpdate(const std::string& update_id);
+  // Moves it out of kExpected and adds its bytes to the node's.
+  absl::Status DecideUpdate(const UpdateRow& update);
+
+  absl::Status PutEvaluation(const EvaluationRow& evaluation);
+  absl::StatusOr<std::vector<EvaluationRow>> EvaluationsOf(int64_t round);
+
+  absl::Status AddAudit(int64_t now, const std::string& actor, const std::string& action, const std::string& subject,
+                        const std::string& detail);
+  absl::StatusOr<std::vector<AuditRow>> Audit(int64_t after_id, int64_t limit);
+
+ private:
+  explicit Store(std::unique_ptr<Database> database) : database_(std::move(database)) {}
+  std::unique_ptr<Database> database_;
+};
+
+}  // namespace fedglm
