@@ -19,6 +19,16 @@ constexpr char kWeights[] = "adapter_model.safetensors";
 constexpr char kConfig[] = "adapter_config.json";
 constexpr char kProvenance[] = "provenance.json";
 
+// Saving replaces the whole folder: only an adapter or an empty folder may be lost by it.
+absl::Status CheckReplaceable(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (!std::filesystem::exists(folder, error) || std::filesystem::is_empty(folder, error) ||
+      std::filesystem::exists(folder / kConfig, error)) {
+    return absl::OkStatus();
+  }
+  return FailedError(folder.string() + ": is there and is no adapter, so it is not replaced by one");
+}
+
 }  // namespace
 
 double AdapterConfig::scale() const {
@@ -56,6 +66,7 @@ absl::StatusOr<Adapter> LoadAdapter(const std::filesystem::path& folder) {
 
 absl::Status SaveAdapter(const Adapter& adapter, const std::filesystem::path& folder) {
   const std::filesystem::path target = folder.has_filename() ? folder : folder.parent_path();
+  FEDGLM_RETURN_IF_ERROR(CheckReplaceable(target));
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(target.parent_path()));
   const std::filesystem::path part = target.string() + "." + HexEncode(std::span(reinterpret_cast<const uint8_t*>(SecureRandomBytes(4).data()), 4));
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(part));

@@ -62,7 +62,7 @@ struct Adapter {
 
 // BadFile for anything malformed, a shape that contradicts the rank, or a value that is not finite; NotFound if absent.
 absl::StatusOr<Adapter> LoadAdapter(const std::filesystem::path& folder);
-// Writes the folder atomically (replacing one that is there). weights_sha256 is filled in; other provenance kept.
+// Writes the folder atomically (replacing an adapter, nothing else). weights_sha256 is filled in; other provenance kept.
 absl::Status SaveAdapter(const Adapter& adapter, const std::filesystem::path& folder);
 
 // The same as bytes, for the wire: safetensors with the configuration in its metadata.
@@ -72,8 +72,9 @@ absl::StatusOr<Adapter> ParseAdapter(std::string_view bytes);
 // SHA-256 of the adapter_model.safetensors that SaveAdapter would write.
 std::string WeightsSha256(const Adapter& adapter);
 
-// What the aggregator signs and the site verifies: a canonical text of the provenance without its signature.
-std::string SignedBytes(const Provenance& provenance);
+// What the aggregator signs and the site verifies: a canonical text of the provenance without its signature, and of what
+// scales the weights (rank, alpha, rslora).
+std::string SignedBytes(const AdapterConfig& config, const Provenance& provenance);
 
 // BadFile if the adapter names another base. An adapter without provenance, or an unknown base (""), passes.
 absl::Status CheckBase(const Adapter& adapter, const std::string& base_sha256);

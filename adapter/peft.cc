@@ -10,8 +10,12 @@ constexpr std::string_view kPrefix = "base_model.model.";
 constexpr int64_t kMaxRank = 4096;
 
 // Keys whose values, if not empty or false, mean arithmetic that is not done here.
-constexpr const char* kMustBeOff[] = {"use_dora",       "fan_in_fan_out", "rank_pattern",     "alpha_pattern",
-                                      "modules_to_save", "lora_bias",      "layer_replication"};
+constexpr const char* kMustBeOff[] = {"use_dora",        "fan_in_fan_out", "rank_pattern",      "alpha_pattern",
+                                      "modules_to_save", "lora_bias",      "layer_replication", "use_qalora",
+                                      "arrow_config",    "alora_invocation_tokens"};
+
+// Ways to begin that take something out of the base's weights: the adapter fits only the base that is left.
+constexpr std::string_view kChangesBase[] = {"pissa", "olora", "corda", "loftq"};
 
 bool IsOff(const Json& value) {
   return value.is_null() || (value.is_boolean() && !value.get<bool>()) || (value.is_structured() && value.empty());
@@ -68,6 +72,14 @@ absl::StatusOr<AdapterConfig> PeftConfigFromJson(const Json& json) {
   for (const char* key : kMustBeOff) {
     const auto member = json.find(key);
     if (member != json.end() && !IsOff(*member)) return BadFileError(std::string("\"") + key + "\" is not supported");
+  }
+  if (const auto member = json.find("init_lora_weights"); member != json.end() && member->is_string()) {
+    const std::string initialization = member->get<std::string>();
+    for (const std::string_view prefix : kChangesBase) {  // "pissa_niter_16" as well
+      if (std::string_view(initialization).substr(0, prefix.size()) == prefix) {
+        return BadFileError("init_lora_weights '" + initialization + "' is not supported");
+      }
+    }
   }
   AdapterConfig config;
   FEDGLM_ASSIGN_OR_RETURN(config.rank, RequireInteger(json, "r"));

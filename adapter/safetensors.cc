@@ -90,9 +90,13 @@ absl::StatusOr<Matrix> ReadTensor(const Json& entry, std::string_view data, std:
   if (count > data.size() || count * type.bytes != range.end - range.begin) {
     return BadFileError("its shape and its bytes do not agree");
   }
+  // Before anything is allocated: tensors that share bytes would multiply them.
+  uint64_t claimed = range.end - range.begin;
+  for (const Range& other : used) claimed += other.end - other.begin;
+  if (claimed > data.size()) return BadFileError("it shares bytes with another tensor");
   used.push_back(range);
   Matrix matrix = Matrix::Zero(shape.first, shape.second);
-  type.convert(data.data() + range.begin, static_cast<size_t>(count), matrix.values.data());
+  if (count > 0) type.convert(data.data() + range.begin, static_cast<size_t>(count), matrix.values.data());
   return matrix;
 }
 
@@ -126,10 +130,12 @@ absl::StatusOr<SafetensorsFile> ParseSafetensors(std::string_view bytes, std::st
     if (!tensor.ok()) return Annotate(tensor.status(), name + ": tensor '" + key + "'");
     if (!file.tensors.emplace(key, *std::move(tensor)).second) return BadFileError(name + ": '" + key + "' is there twice");
   }
-  std::sort(used.begin(), used.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
+  std::sort(used.begin(), used.end(),
+            [](const Range& a, const Range& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
   uint64_t end = 0;
   for (const Range& range : used) {
     if (range.begin < end) return BadFileError(name + ": two tensors overlap");
+    if (range.begin > end) break;
     end = range.end;
   }
   if (end != data.size()) return BadFileError(name + ": bytes that belong to no tensor, or a truncated file");

@@ -56,6 +56,17 @@ Limit LowestLimit(std::string folder, const std::string& file) {
   return lowest;
 }
 
+// The lowest quota from the group up to the root that `quota_in` finds in the folders; 0: none.
+template <typename QuotaIn>
+double LowestQuota(std::string folder, const QuotaIn& quota_in) {
+  double lowest = 0;
+  while (folder.size() > std::string(kRoot).size()) {
+    if (const double quota = quota_in(folder); quota > 0 && (lowest == 0 || quota < lowest)) lowest = quota;
+    folder.resize(folder.find_last_of('/'));
+  }
+  return lowest;
+}
+
 struct MemoryLimit {
   Limit limit;
   bool version2 = true;
@@ -70,16 +81,19 @@ MemoryLimit FindMemoryLimit() {
 }  // namespace
 
 double CgroupCpuQuota() {
-  const std::string second = GroupFolder("");
-  std::ifstream file(second + "/cpu.max");
-  double quota, period;
-  if (file >> quota >> period && period > 0) return quota / period;
-  const std::string first = GroupFolder("cpu");
-  if (first.empty()) return 0;
-  const uint64_t quota_us = NumberIn(first + "/cpu.cfs_quota_us", 0);
-  const uint64_t period_us = NumberIn(first + "/cpu.cfs_period_us", 0);
-  if (quota_us == 0 || period_us == 0 || quota_us > kUnlimited) return 0;
-  return static_cast<double>(quota_us) / static_cast<double>(period_us);
+  const std::string second = GroupFolder(""), first = GroupFolder("cpu");
+  const double quota = LowestQuota(second, [](const std::string& folder) {
+    std::ifstream file(folder + "/cpu.max");
+    double quota, period;
+    return file >> quota >> period && period > 0 ? quota / period : 0;  // "max 100000": no limit
+  });
+  const double first_quota = LowestQuota(first, [](const std::string& folder) {
+    const uint64_t quota_us = NumberIn(folder + "/cpu.cfs_quota_us", 0);  // "-1", read as a huge number: no limit
+    const uint64_t period_us = NumberIn(folder + "/cpu.cfs_period_us", 0);
+    if (quota_us > kUnlimited || period_us == 0) return 0.0;
+    return static_cast<double>(quota_us) / static_cast<double>(period_us);
+  });
+  return quota == 0 || first_quota == 0 ? std::max(quota, first_quota) : std::min(quota, first_quota);
 }
 
 uint64_t CgroupMemoryLimit() {

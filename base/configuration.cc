@@ -28,8 +28,8 @@ std::string EnvironmentName(std::string_view key) {
   return name;
 }
 
-// Every leaf with its dotted key and line, in file order as far as the parser keeps it.
-void CollectLeaves(const toml::table& table, const std::string& prefix, std::map<uint32_t, std::string>& by_line) {
+// Every leaf with its dotted key and line; an inline table has several on one line.
+void CollectLeaves(const toml::table& table, const std::string& prefix, std::multimap<uint32_t, std::string>& by_line) {
   for (const auto& [key, node] : table) {
     const std::string name = prefix.empty() ? std::string(key.str()) : prefix + "." + std::string(key.str());
     if (node.is_table()) {
@@ -193,14 +193,23 @@ absl::StatusOr<std::vector<std::string>> Configuration::Strings(std::string_view
 }
 
 absl::StatusOr<std::filesystem::path> Configuration::Path(std::string_view key, std::filesystem::path fallback) {
-  FEDGLM_ASSIGN_OR_RETURN(const std::string text, String(key, fallback.string()));
-  const std::filesystem::path path = text;
-  if (path.empty() || path.is_absolute() || state_->folder.empty()) return path;
-  return state_->folder / path;
+  FEDGLM_ASSIGN_OR_RETURN(const std::string path, String(key, fallback.string()));
+  return Resolve(path);
+}
+
+absl::StatusOr<std::vector<std::filesystem::path>> Configuration::Paths(std::string_view key) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<std::string> names, Strings(key, {}));
+  std::vector<std::filesystem::path> paths;
+  for (const std::string& name : names) paths.push_back(Resolve(name));
+  return paths;
+}
+
+std::filesystem::path Configuration::Resolve(const std::filesystem::path& path) const {
+  return path.empty() || path.is_absolute() || state_->folder.empty() ? path : state_->folder / path;
 }
 
 absl::Status Configuration::Finish() const {
-  std::map<uint32_t, std::string> leaves;
+  std::multimap<uint32_t, std::string> leaves;
   CollectLeaves(state_->table, "", leaves);
   for (const auto& [line, key] : leaves) {
     if (state_->asked.count(key) == 0) {

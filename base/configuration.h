@@ -41,12 +41,14 @@ class Configuration {
   absl::StatusOr<std::vector<std::string>> Strings(std::string_view key, std::vector<std::string> fallback);
   // A relative path is relative to the configuration file's folder.
   absl::StatusOr<std::filesystem::path> Path(std::string_view key, std::filesystem::path fallback);
+  absl::StatusOr<std::vector<std::filesystem::path>> Paths(std::string_view key);  // an array; empty if it is not there
 
   // Error with the line of the first key that nobody asked for.
   absl::Status Finish() const;
 
  private:
   struct State;
+  std::filesystem::path Resolve(const std::filesystem::path& path) const;
   explicit Configuration(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

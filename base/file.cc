@@ -15,6 +15,9 @@
 namespace fedglm {
 namespace {
 
+// O_NONBLOCK is nothing to a regular file; without it, opening a pipe that nobody writes to waits for ever.
+constexpr int kReadOnly = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+
 // Closes a descriptor at the end of a scope.
 class Descriptor {
  public:
@@ -56,21 +59,20 @@ absl::StatusOr<uint64_t> SizeOfRegularFile(int fd, const std::string& name) {
 
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t max_bytes) {
   const std::string name = path.string();
-  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const auto too_large = [&] {
+    return BadFileError(name + ": larger than the allowed " + std::to_string(max_bytes) + " bytes");
+  };
+  Descriptor fd(::open(path.c_str(), kReadOnly));
   if (fd.get() < 0) return ErrnoError(name, errno);
   FEDGLM_ASSIGN_OR_RETURN(const uint64_t size, SizeOfRegularFile(fd.get(), name));
-  if (size > max_bytes) {
-    return BadFileError(name + ": larger than the allowed " + std::to_string(max_bytes) + " bytes");
-  }
+  if (size > max_bytes) return too_large();
   std::string contents;
   contents.resize(static_cast<size_t>(size));
   size_t done = 0;
   while (true) {
-    // One byte more than expected, so that a file that grows meanwhile (or says it has no size) is read to its end.
-    if (done == contents.size()) {
-      if (contents.size() >= max_bytes) break;
-      contents.resize(std::min<uint64_t>(max_bytes, contents.size() + (contents.empty() ? 65536 : 4096)));
-    }
+    // Some bytes more than expected, so that a file that grows meanwhile (or says it has no size) is read to its end.
+    if (done > max_bytes) return too_large();
+    if (done == contents.size()) contents.resize(done + (done == 0 ? 65536 : 4096));
     const ssize_t count = ::read(fd.get(), contents.data() + done, contents.size() - done);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return ErrnoError(name, errno);
@@ -124,11 +126,14 @@ absl::Status ReplaceDirectory(const std::filesystem::path& from, const std::file
   FEDGLM_RETURN_IF_ERROR(SyncDirectory(from));
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) != 0) {
     if (errno != EEXIST && errno != EINVAL) return ErrnoError(to.string(), errno);
+    std::error_code ignored;
+    if (std::filesystem::exists(to, ignored) && !std::filesystem::is_directory(to, ignored)) {
+      return FailedError(to.string() + ": is there and is not a folder");
+    }
     // The old folder is there: exchange the two in one step, then remove the old one under the new one's old name.
     if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) != 0) {
       return ErrnoError(to.string(), errno);
     }
-    std::error_code ignored;
     std::filesystem::remove_all(from, ignored);
   }
   return SyncDirectory(ParentOf(to));
@@ -136,7 +141,7 @@ absl::Status ReplaceDirectory(const std::filesystem::path& from, const std::file
 
 absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   const std::string name = path.string();
-  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  Descriptor fd(::open(path.c_str(), kReadOnly));
   if (fd.get() < 0) return ErrnoError(name, errno);
   FEDGLM_ASSIGN_OR_RETURN(const uint64_t size, SizeOfRegularFile(fd.get(), name));
   MappedFile file;

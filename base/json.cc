@@ -1,9 +1,12 @@
 #include "base/json.h"
 
+#include <unordered_set>
+#include <vector>
+
 namespace fedglm {
 namespace {
 
-constexpr int kMaxDepth = 128;
+constexpr size_t kMaxDepth = 128;
 
 absl::StatusOr<const Json*> Member(const Json& object, std::string_view key) {
   if (!object.is_object()) return BadFileError("expected a JSON object");
@@ -17,33 +20,83 @@ absl::Status WrongType(std::string_view key, std::string_view wanted) {
 
 absl::Status Missing(std::string_view key) { return BadFileError("\"" + std::string(key) + "\" is missing"); }
 
-}  // namespace
-
-absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what) {
-  // The nesting is bounded before the parser recurses into building and destroying a deep value.
-  int depth = 0;
-  bool in_string = false, escaped = false;
-  for (const char c : text) {
-    if (in_string) {
-      if (escaped) escaped = false;
-      else if (c == '\\') escaped = true;
-      else if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxDepth) return BadFileError(std::string(what) + ": JSON is nested too deeply");
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
+// Builds the value from the parser's events. The parser's own builder looks every member up among those before it,
+// which for an ordered object is a walk: an object of a million members, which any peer can send, would take minutes.
+// This one appends, and remembers the names of the objects that are open; a name that is there twice is refused, since
+// two readers would take different values.
+class Builder : public Json::json_sax_t {
+ public:
+  bool null() override { return Put(nullptr); }
+  bool boolean(bool value) override { return Put(value); }
+  bool number_integer(number_integer_t value) override { return Put(value); }
+  bool number_unsigned(number_unsigned_t value) override { return Put(value); }
+  bool number_float(number_float_t value, const string_t&) override { return Put(value); }
+  bool string(string_t& value) override { return Put(std::move(value)); }
+  bool binary(binary_t&) override { return Refuse("binary values are no JSON"); }
+  bool start_object(size_t) override { return Open(Json::object()); }
+  bool start_array(size_t) override { return Open(Json::array()); }
+  bool end_object() override { return Close(); }
+  bool end_array() override { return Close(); }
+  bool key(string_t& name) override {
+    Level& level = open_.back();
+    if (!level.names.insert(name).second) return Refuse(DumpJson(name) + " is there twice");
+    auto& members = level.value->get_ref<Json::object_t&>();
+    members.emplace_back(std::move(name), Json());
+    member_ = &members.back().second;
+    return true;
   }
-  try {
-    return Json::parse(text);
-  } catch (const nlohmann::json::exception& error) {
+  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception& error) override {
     std::string reason = error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: …"
     if (const size_t end = reason.find("] "); end != std::string::npos) reason = reason.substr(end + 2);
     if (const size_t last_read = reason.find("; last read"); last_read != std::string::npos) reason.resize(last_read);
-    return BadFileError(std::string(what) + ": " + reason);
+    return Refuse(std::move(reason));
   }
+
+  Json TakeRoot() { return std::move(root_); }
+  const std::string& reason() const { return reason_; }
+
+ private:
+  struct Level {
+    Json* value;
+    std::unordered_set<std::string> names;  // of an object
+  };
+
+  Json* Place(Json value) {
+    if (open_.empty()) return &(root_ = std::move(value));
+    if (open_.back().value->is_object()) return &(*member_ = std::move(value));
+    return &open_.back().value->get_ref<Json::array_t&>().emplace_back(std::move(value));
+  }
+  bool Put(Json value) {
+    Place(std::move(value));
+    return true;
+  }
+  bool Open(Json value) {
+    if (open_.size() >= kMaxDepth) return Refuse("JSON is nested too deeply");
+    Json* const placed = Place(std::move(value));
+    open_.push_back({placed, {}});
+    return true;
+  }
+  bool Close() {
+    open_.pop_back();
+    return true;
+  }
+  bool Refuse(std::string reason) {
+    reason_ = std::move(reason);
+    return false;
+  }
+
+  Json root_;
+  Json* member_ = nullptr;  // the value that the last key waits for
+  std::vector<Level> open_;
+  std::string reason_;
+};
+
+}  // namespace
+
+absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what) {
+  Builder builder;
+  if (!Json::sax_parse(text, &builder)) return BadFileError(std::string(what) + ": " + builder.reason());
+  return builder.TakeRoot();
 }
 
 std::string DumpJson(const Json& value, int indent) {

@@ -13,7 +13,7 @@ namespace fedglm {
 
 using Json = nlohmann::ordered_json;
 
-// BadFile with the position if `text` is not JSON. `what` names the source in the message. Nesting is limited to 128.
+// BadFile if `text` is not JSON, nests deeper than 128, or has a name twice. `what` is the source's name. Linear time.
 absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what);
 
 // Replaces invalid UTF-8 rather than throwing.

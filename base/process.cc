@@ -73,10 +73,9 @@ absl::StatusOr<int> OpenOutput(const std::filesystem::path& path) {
 }
 
 // Between fork and exec only what is safe there: no allocation, no locks.
-[[noreturn]] void RunChild(const SpawnOptions& options, char** arguments, char** environment, int in, int out, int err,
-                           int report) {
+[[noreturn]] void RunChild(const SpawnOptions& options, pid_t parent, char** arguments, char** environment, int in,
+                           int out, int err, int report) {
   if (options.die_with_parent) {
-    const pid_t parent = getppid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(127);
   }
@@ -114,10 +113,11 @@ absl::StatusOr<Process> Process::Spawn(const SpawnOptions& options) {
   std::vector<std::string> arguments = options.arguments, environment = MergedEnvironment(options.environment);
   std::vector<char*> argv = Pointers(arguments), envp = Pointers(environment);
 
+  const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) return ErrnoError("cannot start " + options.arguments[0], errno);
   if (pid == 0) {
-    RunChild(options, argv.data(), envp.data(), in.read, files.read >= 0 ? files.read : out.write, files.write,
+    RunChild(options, parent, argv.data(), envp.data(), in.read, files.read >= 0 ? files.read : out.write, files.write,
              report.write);
   }
   Process process;

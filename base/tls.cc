@@ -48,6 +48,9 @@ absl::Status BadPem(std::string_view what) {
   return BadFileError("not " + std::string(what) + " in PEM form");
 }
 
+// OpenSSL's own answer to an encrypted PEM block, which also a peer's request can be, is to ask at the terminal.
+int NoPassword(char*, int, int, void*) { return -1; }
+
 Bio ReadBio(std::string_view pem) { return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()))); }
 
 std::string ToText(BIO* bio) {
@@ -65,13 +68,13 @@ absl::StatusOr<std::string> WritePem(Write write) {
 }
 
 absl::StatusOr<Key> ReadPrivateKey(std::string_view pem) {
-  Key key(PEM_read_bio_PrivateKey(ReadBio(pem).get(), nullptr, nullptr, nullptr));
+  Key key(PEM_read_bio_PrivateKey(ReadBio(pem).get(), nullptr, NoPassword, nullptr));
   if (key == nullptr) return BadPem("a private key");
   return key;
 }
 
 absl::StatusOr<Certificate> ReadCertificate(std::string_view pem) {
-  Certificate certificate(PEM_read_bio_X509(ReadBio(pem).get(), nullptr, nullptr, nullptr));
+  Certificate certificate(PEM_read_bio_X509(ReadBio(pem).get(), nullptr, NoPassword, nullptr));
   if (certificate == nullptr) return BadPem("a certificate");
   return certificate;
 }
@@ -184,7 +187,7 @@ absl::StatusOr<std::string> Sign(std::string_view signing_key_pem, std::string_v
 }
 
 absl::Status VerifySignature(std::string_view public_key_pem, std::string_view bytes, std::string_view signature) {
-  const Key key(PEM_read_bio_PUBKEY(ReadBio(public_key_pem).get(), nullptr, nullptr, nullptr));
+  const Key key(PEM_read_bio_PUBKEY(ReadBio(public_key_pem).get(), nullptr, NoPassword, nullptr));
   if (key == nullptr) return BadPem("a public key");
   const DigestContext context(EVP_MD_CTX_new());
   if (EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key.get()) != 1) return OpenSslError("verifying");
@@ -250,7 +253,7 @@ absl::StatusOr<std::string> IssueCertificate(std::string_view ca_key_pem, std::s
                                              std::string_view request_pem, const CertificateTerms& terms) {
   FEDGLM_ASSIGN_OR_RETURN(const Key ca_key, ReadPrivateKey(ca_key_pem));
   FEDGLM_ASSIGN_OR_RETURN(const Certificate ca, ReadCertificate(ca_certificate_pem));
-  const Request request(PEM_read_bio_X509_REQ(ReadBio(request_pem).get(), nullptr, nullptr, nullptr));
+  const Request request(PEM_read_bio_X509_REQ(ReadBio(request_pem).get(), nullptr, NoPassword, nullptr));
   if (request == nullptr) return BadPem("a certificate request");
   EVP_PKEY* const public_key = X509_REQ_get0_pubkey(request.get());
   if (public_key == nullptr || X509_REQ_verify(request.get(), public_key) != 1) {
@@ -295,8 +298,11 @@ absl::StatusOr<std::string> MakeRevocationList(std::string_view ca_key_pem, std:
   }
   for (const RevokedSerial& entry : revoked) {
     BIGNUM* raw = nullptr;
-    if (BN_hex2bn(&raw, entry.serial_hex.c_str()) == 0) return BadFileError("'" + entry.serial_hex + "' is not a serial number");
+    const int digits = BN_hex2bn(&raw, entry.serial_hex.c_str());  // reads as far as there are digits
     const BigNumber number(raw);
+    if (digits == 0 || static_cast<size_t>(digits) != entry.serial_hex.size() || BN_is_negative(raw)) {
+      return BadFileError("'" + entry.serial_hex + "' is not a serial number");
+    }
     const Integer serial(BN_to_ASN1_INTEGER(number.get(), nullptr));
     const Time at(ASN1_TIME_new());
     FEDGLM_RETURN_IF_ERROR(SetTime(at.get(), entry.revoked_at));

@@ -1,3 +1,4 @@
+// "HOST:PORT" of a socket to listen on.
 #pragma once
 
 #include <charconv>
@@ -6,7 +7,7 @@
 
 #include "base/status.h"
 
-namespace fedglm::cli {
+namespace fedglm {
 
 struct ListenAddress {
   std::string host;
@@ -29,4 +30,4 @@ inline absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text) {
   return address;
 }
 
-}  // namespace fedglm::cli
+}  // namespace fedglm

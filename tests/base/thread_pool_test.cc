@@ -1,0 +1,105 @@
+#include "base/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <mutex>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+namespace fedglm {
+namespace {
+
+TEST(ThreadPool, HasTheThreadsThatWereAskedFor) {
+  EXPECT_EQ(ThreadPool(1).threads(), 1);
+  EXPECT_EQ(ThreadPool(3).threads(), 3);
+  EXPECT_EQ(ThreadPool(0).threads(), UsablePhysicalCores());
+  EXPECT_GE(UsablePhysicalCores(), 1);
+}
+
+TEST(ThreadPool, EveryIndexIsVisitedOnceInRangesOfTheGrain) {
+  for (const int threads : {1, 2, 5}) {
+    ThreadPool pool(threads);
+    for (const int64_t count : {1, 2, 7, 64, 1000, 1003}) {
+      for (const int64_t grain : {1, 3, 64, 5000}) {
+        std::vector<int> visits(static_cast<size_t>(count));  // each written by one thread, read after all are done
+        std::mutex mutex;
+        std::vector<std::pair<int64_t, int64_t>> odd;
+        pool.ParallelFor(count, grain, [&](int64_t begin, int64_t end) {
+          const bool of_the_grain = begin % grain == 0 && (end - begin == grain || end == count);
+          const bool good = begin < end && (threads == 1 || of_the_grain);
+          if (!good) {
+            std::lock_guard lock(mutex);
+            odd.emplace_back(begin, end);
+          }
+          for (int64_t i = begin; i < end; ++i) ++visits[static_cast<size_t>(i)];
+        });
+        EXPECT_EQ(visits, std::vector<int>(static_cast<size_t>(count), 1)) << threads << " " << count << " " << grain;
+        EXPECT_TRUE(odd.empty()) << odd.front().first << " to " << odd.front().second;
+      }
+    }
+  }
+}
+
+TEST(ThreadPool, NothingToDoIsNotDone) {
+  ThreadPool pool(2);
+  int calls = 0;
+  pool.ParallelFor(0, 1, [&](int64_t, int64_t) { ++calls; });
+  pool.ParallelFor(-5, 1, [&](int64_t, int64_t) { ++calls; });
+  EXPECT_EQ(calls, 0);
+}
+
+TEST(ThreadPool, AGrainBelowOneIsOne) {
+  ThreadPool pool(2);
+  std::atomic<int> visits{0};
+  pool.ParallelFor(10, 0, [&](int64_t begin, int64_t end) { visits += static_cast<int>(end - begin); });
+  EXPECT_EQ(visits, 10);
+}
+
+// Workers that are late for one call must not take part in the next with the last one's body.
+TEST(ThreadPool, ManyShortCallsFollowEachOther) {
+  ThreadPool pool(4);
+  for (int64_t call = 0; call < 2000; ++call) {
+    std::atomic<int64_t> sum{0};
+    pool.ParallelFor(8, 1, [&sum, call](int64_t begin, int64_t) { sum += begin + call; });
+    ASSERT_EQ(sum, 28 + 8 * call);
+  }
+}
+
+TEST(ThreadPool, WorkersWakeFromSleep) {
+  ThreadPool pool(3);
+  for (int i = 0; i < 3; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::atomic<int64_t> sum{0};
+    pool.ParallelFor(100, 1, [&](int64_t begin, int64_t) { sum += begin; });
+    EXPECT_EQ(sum, 4950);
+  }
+}
+
+TEST(ThreadPool, SeveralCallersTakeTurns) {
+  ThreadPool pool(3);
+  constexpr int kCallers = 4;
+  std::vector<int64_t> sums(kCallers);
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < kCallers; ++caller) {
+    callers.emplace_back([&, caller] {
+      for (int call = 0; call < 100; ++call) {
+        std::vector<int64_t> parts(50);
+        pool.ParallelFor(50, 1, [&](int64_t i, int64_t) { parts[static_cast<size_t>(i)] = i * (caller + 1); });
+        sums[static_cast<size_t>(caller)] += std::accumulate(parts.begin(), parts.end(), int64_t{0});
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  for (int caller = 0; caller < kCallers; ++caller) {
+    EXPECT_EQ(sums[static_cast<size_t>(caller)], 100 * 1225 * (caller + 1));
+  }
+}
+
+TEST(ThreadPool, EndsWhileItsWorkersAreStillStarting) {
+  for (int i = 0; i < 50; ++i) ThreadPool pool(4);
+}
+
+}  // namespace
+}  // namespace fedglm
