@@ -1,6 +1,7 @@
-// Byte-level byte-pair encoding (Sennrich et al. 2016; GPT-2's form over bytes).
+// Byte-pair encoding by ranked merges (Sennrich et al. 2016): over bytes in GPT-2's form, over characters in Gemma 4's.
 #include <queue>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "inference/tokenizer/byte_encoding.h"
 #include "inference/tokenizer/families.h"
@@ -20,38 +21,53 @@ uint64_t PairKey(Token left, Token right) {
 
 class BpeTokenizer : public Tokenizer {
  public:
-  BpeTokenizer(Vocabulary vocabulary, Pretokenizer pretokenizer, bool ignore_merges)
-      : vocabulary_(std::move(vocabulary)), pretokenizer_(std::move(pretokenizer)), ignore_merges_(ignore_merges) {
-    for (int byte = 0; byte < 256; ++byte) {
-      byte_tokens_[byte] = vocabulary_.Find(ByteCharacter(static_cast<unsigned char>(byte))).value_or(-1);
+  BpeTokenizer(Vocabulary vocabulary, Pretokenizer pretokenizer, const PretokenizerFacts& facts)
+      : vocabulary_(std::move(vocabulary)),
+        pretokenizer_(std::move(pretokenizer)),
+        ignore_merges_(facts.ignore_merges),
+        characters_(facts.characters),
+        whole_newlines_(facts.gemma) {
+    for (int i = 0; i < 256; ++i) {
+      const unsigned char byte = static_cast<unsigned char>(i);
+      byte_tokens_[byte] = vocabulary_.Find(characters_ ? ByteTokenName(byte) : ByteCharacter(byte)).value_or(kNone);
     }
   }
 
   absl::Status ReadMerges(const GgufFile& file) {
+    const auto bad = [&](size_t rank, const std::string& what) {
+      return BadFileError(file.path().string() + ": merge " + std::to_string(rank) + " " + what);
+    };
     const GgufArray* const merges = file.FindArray("tokenizer.ggml.merges");
     if (merges == nullptr) return BadFileError(file.path().string() + ": tokenizer.ggml.merges is missing");
+    if (!merges->integers.empty() || !merges->numbers.empty()) {
+      return BadFileError(file.path().string() + ": tokenizer.ggml.merges is not a list of strings");
+    }
     merges_.reserve(merges->strings.size());
+    // A vocabulary that was cut short keeps the merges that make what it dropped; these can never apply.
+    std::unordered_set<std::string> dropped;
     for (size_t rank = 0; rank < merges->strings.size(); ++rank) {
       const std::string_view merge = merges->strings[rank];
       const size_t space = merge.find(' ', 1);
-      if (space == std::string_view::npos || space + 1 >= merge.size()) {
-        return BadFileError(file.path().string() + ": merge " + std::to_string(rank) + " is not a pair");
-      }
-      const std::string_view left_text = merge.substr(0, space), right_text = merge.substr(space + 1);
+      if (space == std::string_view::npos || space + 1 >= merge.size()) return bad(rank, "is not a pair");
+      const std::string left_text(merge.substr(0, space)), right_text(merge.substr(space + 1));
       const auto left = vocabulary_.Find(left_text), right = vocabulary_.Find(right_text);
-      const auto result = vocabulary_.Find(std::string(left_text) + std::string(right_text));
-      // Some published vocabularies keep merges of tokens they have dropped: such a merge can never apply.
+      if ((!left && !dropped.contains(left_text)) || (!right && !dropped.contains(right_text))) {
+        return bad(rank, "joins what is no token");
+      }
+      const auto result = vocabulary_.Find(left_text + right_text);
+      if (!result) dropped.insert(left_text + right_text);
       if (left && right && result) merges_.emplace(PairKey(*left, *right), Merge{static_cast<int32_t>(rank), *result});
     }
     return absl::OkStatus();
   }
 
-  void ReadSpecialTokens(const GgufFile& file, bool add_bos_by_default) {
-    bos_ = vocabulary_.TokenAt(file, "tokenizer.ggml.bos_token_id");
-    eos_ = vocabulary_.TokenAt(file, "tokenizer.ggml.eos_token_id");
-    add_bos_ = file.BoolOr("tokenizer.ggml.add_bos_token", add_bos_by_default) && bos_.has_value();
+  absl::Status ReadSpecialTokens(const GgufFile& file, const PretokenizerFacts& facts) {
+    FEDGLM_ASSIGN_OR_RETURN(bos_, vocabulary_.TokenAt(file, "tokenizer.ggml.bos_token_id"));
+    FEDGLM_ASSIGN_OR_RETURN(eos_, vocabulary_.TokenAt(file, "tokenizer.ggml.eos_token_id"));
+    add_bos_ = (file.BoolOr("tokenizer.ggml.add_bos_token", facts.add_bos) || facts.gemma) && bos_.has_value();
     add_eos_ = file.BoolOr("tokenizer.ggml.add_eos_token", false) && eos_.has_value();
-    end_tokens_ = vocabulary_.EndTokens(file, eos_);
+    end_tokens_ = vocabulary_.end_tokens();
+    return absl::OkStatus();
   }
 
   std::vector<Token> Encode(std::string_view text, const EncodeOptions& options) const override {
@@ -60,8 +76,11 @@ class BpeTokenizer : public Tokenizer {
     for (const Fragment& fragment : vocabulary_.Partition(text, options)) {
       if (fragment.token) {
         tokens.push_back(*fragment.token);
+      } else if (characters_) {
+        const std::string escaped = EscapeSpaces(fragment.text);
+        for (const std::string_view piece : pretokenizer_.Split(escaped)) EncodeCharacters(piece, tokens);
       } else {
-        for (const std::string_view piece : pretokenizer_.Split(fragment.text)) EncodePiece(piece, tokens);
+        for (const std::string_view piece : pretokenizer_.Split(fragment.text)) EncodeBytes(piece, tokens);
       }
     }
     if (options.add_special && add_eos_) tokens.push_back(*eos_);
@@ -70,19 +89,29 @@ class BpeTokenizer : public Tokenizer {
 
   std::string Piece(Token token, bool render_special) const override {
     if (!vocabulary_.Contains(token)) return "";
-    const TokenKind kind = vocabulary_.kind(token);
-    if (kind == TokenKind::kControl || kind == TokenKind::kUnknown) return render_special ? vocabulary_.text(token) : "";
-    if (kind == TokenKind::kUserDefined) return vocabulary_.text(token);
-    return FromByteCharacters(vocabulary_.text(token)).value_or(vocabulary_.text(token));
+    const std::string& text = vocabulary_.text(token);
+    switch (vocabulary_.kind(token)) {
+      case TokenKind::kControl:
+      case TokenKind::kUnknown:
+        return render_special ? text : "";
+      case TokenKind::kUserDefined:
+        return text;
+      case TokenKind::kByte:
+        if (const auto byte = ByteOfTokenName(text)) return std::string(1, static_cast<char>(*byte));
+        return text;
+      default:
+        return characters_ ? UnescapeSpaces(text) : FromByteCharacters(text).value_or(text);
+    }
   }
 
   int64_t size() const override { return vocabulary_.size(); }
-  bool IsControl(Token token) const override {
-    return vocabulary_.Contains(token) && vocabulary_.kind(token) == TokenKind::kControl;
-  }
+  bool IsControl(Token token) const override { return vocabulary_.IsControl(token); }
   std::optional<Token> Find(std::string_view text) const override { return vocabulary_.Find(text); }
 
  private:
+  static constexpr Token kNone = -1;    // no token stands for this character or byte
+  static constexpr Token kMerged = -2;  // part of the symbol before it
+
   struct Symbol {
     Token token;
     int previous, next;
@@ -97,8 +126,12 @@ class BpeTokenizer : public Tokenizer {
     }
   };
 
-  // A queue of possible merges keeps this O(n log n) for pre-tokens of any length.
-  void EncodePiece(std::string_view piece, std::vector<Token>& tokens) const {
+  static void Append(Token token, std::vector<Symbol>& symbols) {
+    const int index = static_cast<int>(symbols.size());
+    symbols.push_back({token, index - 1, index + 1});
+  }
+
+  void EncodeBytes(std::string_view piece, std::vector<Token>& tokens) const {
     if (ignore_merges_) {
       if (const auto whole = vocabulary_.Find(ToByteCharacters(piece))) {
         tokens.push_back(*whole);
@@ -107,12 +140,44 @@ class BpeTokenizer : public Tokenizer {
     }
     std::vector<Symbol> symbols;
     symbols.reserve(piece.size());
-    for (const char byte : piece) {
-      const int index = static_cast<int>(symbols.size());
-      symbols.push_back({byte_tokens_[static_cast<unsigned char>(byte)], index - 1, index + 1});
+    for (const char byte : piece) Append(byte_tokens_[static_cast<unsigned char>(byte)], symbols);
+    ApplyMerges(symbols);
+    for (int i = 0; i >= 0; i = symbols[static_cast<size_t>(i)].next) {
+      if (symbols[static_cast<size_t>(i)].token >= 0) tokens.push_back(symbols[static_cast<size_t>(i)].token);
     }
-    symbols.back().next = -1;
+  }
 
+  void EncodeCharacters(std::string_view piece, std::vector<Token>& tokens) const {
+    if (whole_newlines_ && piece.find_first_not_of('\n') == std::string_view::npos) {
+      if (const auto whole = vocabulary_.Find(piece)) {
+        tokens.push_back(*whole);
+        return;
+      }
+    }
+    std::vector<Symbol> symbols;
+    std::vector<std::string_view> characters;
+    for (size_t at = 0; at < piece.size();) {
+      const std::string_view character = FirstCharacter(piece.substr(at));
+      Append(vocabulary_.Find(character).value_or(kNone), symbols);
+      characters.push_back(character);
+      at += character.size();
+    }
+    ApplyMerges(symbols);
+    for (int i = 0; i >= 0; i = symbols[static_cast<size_t>(i)].next) {
+      if (const Token token = symbols[static_cast<size_t>(i)].token; token >= 0) {
+        tokens.push_back(token);
+        continue;
+      }
+      for (const char byte : characters[static_cast<size_t>(i)]) {
+        const Token token = byte_tokens_[static_cast<unsigned char>(byte)];
+        if (token >= 0) tokens.push_back(token);
+      }
+    }
+  }
+
+  // A queue of possible merges keeps this O(n log n) for pre-tokens of any length.
+  void ApplyMerges(std::vector<Symbol>& symbols) const {
+    symbols.back().next = -1;
     std::priority_queue<Candidate> queue;
     const auto consider = [&](int left) {
       const int right = left < 0 ? -1 : symbols[static_cast<size_t>(left)].next;
@@ -137,29 +202,27 @@ class BpeTokenizer : public Tokenizer {
       consider(left.previous);
       consider(best.left);
     }
-    for (int i = 0; i >= 0; i = symbols[static_cast<size_t>(i)].next) {
-      if (symbols[static_cast<size_t>(i)].token >= 0) tokens.push_back(symbols[static_cast<size_t>(i)].token);
-    }
   }
-
-  static constexpr Token kMerged = -2;
 
   Vocabulary vocabulary_;
   Pretokenizer pretokenizer_;
   bool ignore_merges_;
+  bool characters_;
+  bool whole_newlines_;
   Token byte_tokens_[256];
   std::unordered_map<uint64_t, Merge> merges_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Tokenizer>> MakeBpeTokenizer(const GgufFile& file, Vocabulary vocabulary) {
-  absl::StatusOr<PretokenizerFacts> facts = FindPretokenizer(file.StringOr("tokenizer.ggml.pre", ""));
+absl::StatusOr<std::shared_ptr<const Tokenizer>> MakeBpeTokenizer(const GgufFile& file, Vocabulary vocabulary,
+                                                                  const std::string& pre) {
+  absl::StatusOr<PretokenizerFacts> facts = FindPretokenizer(pre);
   if (!facts.ok()) return Annotate(facts.status(), file.path().string());
   FEDGLM_ASSIGN_OR_RETURN(Pretokenizer pretokenizer, Pretokenizer::Make(facts->patterns));
-  auto tokenizer = std::make_shared<BpeTokenizer>(std::move(vocabulary), std::move(pretokenizer), facts->ignore_merges);
+  auto tokenizer = std::make_shared<BpeTokenizer>(std::move(vocabulary), std::move(pretokenizer), *facts);
   FEDGLM_RETURN_IF_ERROR(tokenizer->ReadMerges(file));
-  tokenizer->ReadSpecialTokens(file, facts->add_bos);
+  FEDGLM_RETURN_IF_ERROR(tokenizer->ReadSpecialTokens(file, *facts));
   return std::shared_ptr<const Tokenizer>(std::move(tokenizer));
 }
 

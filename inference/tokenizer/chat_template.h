@@ -1,4 +1,4 @@
-// How a conversation is written as tokens: GLM-4, ChatML and Llama 2/3 forms, chosen from the GGUF's own template.
+// How a conversation is written as tokens, chosen from the GGUF's own template.
 #pragma once
 
 #include <string>
@@ -16,14 +16,27 @@ struct ChatMessage {
   std::string content;
 };
 
-enum class ChatFormat { kGlm4, kChatMl, kLlama2, kLlama3 };
-
-struct ChatTemplate {
-  ChatFormat format = ChatFormat::kChatMl;
-  std::string default_system;  // what the model's own template says if there is no system message; empty: nothing
+enum class ChatFormat {
+  kGlm4,     // [gMASK]<sop><|user|>\n…<|assistant|>\n…
+  kChatMl,   // <|im_start|>user\n…<|im_end|>\n (Qwen2, SmolLM2, Yi)
+  kLlama2,   // [INST] <<SYS>>\n…\n<</SYS>>\n\n… [/INST] …</s>
+  kLlama3,   // <|start_header_id|>user<|end_header_id|>\n\n…<|eot_id|>
+  kMistral,  // [INST] … [/INST] …</s>
+  kZephyr,   // <|user|>\n…</s>\n (TinyLlama)
+  kPlain,    // user: …\nassistant: …, and EOS: for a model that knows none of these
 };
 
-// From tokenizer.chat_template; without one, from the control tokens in the vocabulary, else ChatML.
+// Templates are not interpreted: a format is recognised by its markers, and the texts that a template adds on its own are
+// read out of it.
+struct ChatTemplate {
+  ChatFormat format = ChatFormat::kPlain;
+  std::string default_system = {};   // the system message if there is none; empty: nothing
+  std::string system_preamble = {};  // begins the system message, also if there is none otherwise (Llama 3.1's date)
+  bool bos = false;                  // the template writes BOS, whatever tokenizer.ggml.add_bos_token says
+};
+
+// From tokenizer.chat_template. If there is none, or one with no markers that are known here: from the control tokens in
+// the vocabulary; then Llama 2's for a SentencePiece vocabulary without a template, and kPlain for all others.
 ChatTemplate DetectChatTemplate(const GgufFile& file, const Tokenizer& tokenizer);
 
 // A part of the rendered conversation. Only template text may become control tokens: content never does.

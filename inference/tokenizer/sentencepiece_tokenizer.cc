@@ -1,57 +1,112 @@
 // SentencePiece's BPE (Kudo and Richardson 2018): neighbours merge into the token with the highest score; characters that
 // are no token fall back to bytes.
+#include <algorithm>
 #include <cstdio>
 #include <queue>
 
 #include "inference/tokenizer/families.h"
+#include "inference/tokenizer/utf8.h"
 
 namespace fedglm {
 namespace {
 
 constexpr std::string_view kSpace = "\xe2\x96\x81";  // ▁
 
+// The value of a hexadecimal digit, or -1.
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return -1;
+}
+
+}  // namespace
+
 std::string EscapeSpaces(std::string_view text) {
   std::string escaped;
+  escaped.reserve(text.size());
   for (const char c : text) {
-    if (c == ' ') escaped += kSpace;
-    else escaped += c;
+    if (c == ' ') {
+      escaped += kSpace;
+    } else {
+      escaped += c;
+    }
   }
   return escaped;
 }
 
-size_t CharacterLength(unsigned char lead) {
-  static constexpr size_t kLengths[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4};
-  return kLengths[lead >> 4];
+std::string UnescapeSpaces(std::string_view text) {
+  std::string result;
+  for (size_t i = 0; i < text.size();) {
+    if (text.substr(i, kSpace.size()) == kSpace) {
+      result += ' ';
+      i += kSpace.size();
+    } else {
+      result += text[i++];
+    }
+  }
+  return result;
 }
+
+std::string ByteTokenName(unsigned char byte) {
+  char name[8];
+  std::snprintf(name, sizeof(name), "<0x%02X>", byte);
+  return name;
+}
+
+std::optional<unsigned char> ByteOfTokenName(std::string_view name) {
+  if (name.size() != 6 || name.substr(0, 3) != "<0x" || name.back() != '>') return std::nullopt;
+  const int high = HexDigit(name[3]), low = HexDigit(name[4]);
+  if (high < 0 || low < 0) return std::nullopt;
+  return static_cast<unsigned char>(high * 16 + low);
+}
+
+std::string_view FirstCharacter(std::string_view text) {
+  return text.substr(0, std::max<size_t>(1, Utf8CharacterSize(text)));
+}
+
+namespace {
 
 class SentencePieceTokenizer : public Tokenizer {
  public:
-  SentencePieceTokenizer(const GgufFile& file, Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {
-    bos_ = vocabulary_.TokenAt(file, "tokenizer.ggml.bos_token_id");
-    eos_ = vocabulary_.TokenAt(file, "tokenizer.ggml.eos_token_id");
-    unknown_ = vocabulary_.TokenAt(file, "tokenizer.ggml.unknown_token_id").value_or(0);
+  explicit SentencePieceTokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {}
+
+  absl::Status ReadSpecialTokens(const GgufFile& file) {
+    // Ids that SentencePiece gives unless told otherwise; old files leave them out.
+    const auto token_or = [&](const char* key, Token usual) -> absl::StatusOr<std::optional<Token>> {
+      const std::string full = std::string("tokenizer.ggml.") + key;
+      if (file.FindValue(full) != nullptr) return vocabulary_.TokenAt(file, full);
+      return vocabulary_.Contains(usual) ? std::optional<Token>(usual) : std::nullopt;
+    };
+    FEDGLM_ASSIGN_OR_RETURN(bos_, token_or("bos_token_id", 1));
+    FEDGLM_ASSIGN_OR_RETURN(eos_, token_or("eos_token_id", 2));
+    FEDGLM_ASSIGN_OR_RETURN(const std::optional<Token> unknown, token_or("unknown_token_id", 0));
     add_bos_ = file.BoolOr("tokenizer.ggml.add_bos_token", true) && bos_.has_value();
     add_eos_ = file.BoolOr("tokenizer.ggml.add_eos_token", false) && eos_.has_value();
-    add_space_prefix_ = file.BoolOr("tokenizer.ggml.add_space_prefix", true);
-    end_tokens_ = vocabulary_.EndTokens(file, eos_);
-    for (int byte = 0; byte < 256; ++byte) {
-      char name[8];
-      std::snprintf(name, sizeof(name), "<0x%02X>", byte);
-      byte_tokens_[byte] = vocabulary_.Find(name).value_or(
-          vocabulary_.Find(std::string(1, static_cast<char>(byte))).value_or(unknown_));
+    space_prefix_ = file.BoolOr("tokenizer.ggml.add_space_prefix", true);
+    end_tokens_ = vocabulary_.end_tokens();
+    if (eos_ && !EndsGeneration(*eos_)) {
+      end_tokens_.insert(std::upper_bound(end_tokens_.begin(), end_tokens_.end(), *eos_), *eos_);
     }
+    for (int i = 0; i < 256; ++i) {
+      const unsigned char byte = static_cast<unsigned char>(i);
+      std::optional<Token> token = vocabulary_.Find(ByteTokenName(byte));
+      if (!token) token = vocabulary_.Find(std::string(1, static_cast<char>(byte)));
+      byte_tokens_[byte] = token.value_or(unknown.value_or(kNone));
+    }
+    return absl::OkStatus();
   }
 
   std::vector<Token> Encode(std::string_view text, const EncodeOptions& options) const override {
     std::vector<Token> tokens;
     if (options.add_special && add_bos_) tokens.push_back(*bos_);
-    bool after_special = true;  // the text's beginning counts as such
+    bool after_special = options.space_prefix;  // the text's beginning counts as such
     for (const Fragment& fragment : vocabulary_.Partition(text, options)) {
       if (fragment.token) {
         tokens.push_back(*fragment.token);
       } else {
-        const bool prefix = add_space_prefix_ && after_special;
-        EncodeText(EscapeSpaces((prefix ? " " : "") + std::string(fragment.text)), tokens);
+        const std::string escaped = EscapeSpaces(fragment.text);
+        EncodeText(space_prefix_ && after_special ? std::string(kSpace) + escaped : escaped, tokens);
       }
       after_special = fragment.token.has_value();
     }
@@ -66,23 +121,23 @@ class SentencePieceTokenizer : public Tokenizer {
       case TokenKind::kControl:
       case TokenKind::kUnknown:
         return render_special ? text : "";
-      case TokenKind::kByte: {
-        unsigned byte = 0;
-        if (std::sscanf(text.c_str(), "<0x%2X>", &byte) == 1) return std::string(1, static_cast<char>(byte));
+      case TokenKind::kUserDefined:
         return text;
-      }
+      case TokenKind::kByte:
+        if (const auto byte = ByteOfTokenName(text)) return std::string(1, static_cast<char>(*byte));
+        return text;
       default:
         return UnescapeSpaces(text);
     }
   }
 
   int64_t size() const override { return vocabulary_.size(); }
-  bool IsControl(Token token) const override {
-    return vocabulary_.Contains(token) && vocabulary_.kind(token) == TokenKind::kControl;
-  }
+  bool IsControl(Token token) const override { return vocabulary_.IsControl(token); }
   std::optional<Token> Find(std::string_view text) const override { return vocabulary_.Find(text); }
 
  private:
+  static constexpr Token kNone = -1;
+
   struct Symbol {
     const char* begin;
     size_t size;  // 0: merged away
@@ -98,24 +153,11 @@ class SentencePieceTokenizer : public Tokenizer {
     }
   };
 
-  static std::string UnescapeSpaces(const std::string& text) {
-    std::string result;
-    for (size_t i = 0; i < text.size();) {
-      if (text.compare(i, kSpace.size(), kSpace) == 0) {
-        result += ' ';
-        i += kSpace.size();
-      } else {
-        result += text[i++];
-      }
-    }
-    return result;
-  }
-
   void EncodeText(const std::string& text, std::vector<Token>& tokens) const {
     if (text.empty()) return;
     std::vector<Symbol> symbols;
     for (size_t at = 0; at < text.size();) {
-      const size_t length = std::min(text.size() - at, CharacterLength(static_cast<unsigned char>(text[at])));
+      const size_t length = FirstCharacter(std::string_view(text).substr(at)).size();
       const int index = static_cast<int>(symbols.size());
       symbols.push_back({text.data() + at, length, index - 1, index + 1});
       at += length;
@@ -150,14 +192,15 @@ class SentencePieceTokenizer : public Tokenizer {
       if (const auto token = vocabulary_.Find({symbol.begin, symbol.size})) {
         tokens.push_back(*token);
       } else {
-        for (size_t k = 0; k < symbol.size; ++k) tokens.push_back(byte_tokens_[static_cast<unsigned char>(symbol.begin[k])]);
+        for (size_t k = 0; k < symbol.size; ++k) {
+          const Token byte = byte_tokens_[static_cast<unsigned char>(symbol.begin[k])];
+          if (byte != kNone) tokens.push_back(byte);
+        }
       }
     }
   }
 
   Vocabulary vocabulary_;
-  Token unknown_ = 0;
-  bool add_space_prefix_ = true;
   Token byte_tokens_[256];
 };
 
@@ -167,7 +210,9 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> MakeSentencePieceTokenizer(cons
   if (file.FindArray("tokenizer.ggml.scores") == nullptr) {
     return BadFileError(file.path().string() + ": tokenizer.ggml.scores is missing");
   }
-  return std::shared_ptr<const Tokenizer>(std::make_shared<SentencePieceTokenizer>(file, std::move(vocabulary)));
+  auto tokenizer = std::make_shared<SentencePieceTokenizer>(std::move(vocabulary));
+  FEDGLM_RETURN_IF_ERROR(tokenizer->ReadSpecialTokens(file));
+  return std::shared_ptr<const Tokenizer>(std::move(tokenizer));
 }
 
 }  // namespace fedglm

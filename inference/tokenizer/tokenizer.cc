@@ -8,15 +8,30 @@ namespace fedglm {
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromGguf(const GgufFile& file) {
   FEDGLM_ASSIGN_OR_RETURN(const std::string model, file.RequireString("tokenizer.ggml.model"));
+  const bool bpe = model == "gpt2" || model == "gemma4";
+  if (!bpe && model != "llama") {
+    return BadFileError(file.path().string() + ": tokenizer '" + model +
+                        "' is not supported (gpt2, gemma4 and llama are)");
+  }
   FEDGLM_ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::FromGguf(file));
-  if (model == "gpt2") return MakeBpeTokenizer(file, std::move(vocabulary));
-  if (model == "llama") return MakeSentencePieceTokenizer(file, std::move(vocabulary));
-  return BadFileError(file.path().string() + ": tokenizer '" + model + "' is not supported (gpt2 and llama are)");
+  if (!bpe) return MakeSentencePieceTokenizer(file, std::move(vocabulary));
+  const std::string pre = model == "gemma4" ? "gemma4" : file.StringOr("tokenizer.ggml.pre", "");
+  return MakeBpeTokenizer(file, std::move(vocabulary), pre);
 }
 
 std::string Tokenizer::Decode(const std::vector<Token>& tokens, bool render_special) const {
   std::string text;
-  for (const Token token : tokens) text += Piece(token, render_special);
+  bool begun = false;
+  for (const Token token : tokens) {
+    std::string piece = Piece(token, render_special);
+    if (IsControl(token)) {
+      text += piece;
+      continue;
+    }
+    if (!begun && space_prefix_ && piece.starts_with(' ')) piece.erase(0, 1);
+    begun = true;
+    text += piece;
+  }
   return text;
 }
 

@@ -1,5 +1,6 @@
 // Text to token ids and back, from a GGUF's own vocabulary: byte-level BPE (tokenizer.ggml.model "gpt2") with the
-// pre-tokenizer that tokenizer.ggml.pre names, and SentencePiece ("llama").
+// pre-tokenizer that tokenizer.ggml.pre names, BPE over characters ("gemma4"), and SentencePiece ("llama"). WordPiece,
+// unigram and RWKV vocabularies are refused.
 #pragma once
 
 #include <cstdint>
@@ -19,19 +20,24 @@ using Token = int32_t;
 struct EncodeOptions {
   bool add_special = true;     // BOS and EOS as the GGUF says (tokenizer.ggml.add_bos_token …)
   bool parse_special = false;  // control tokens spelled in the text become their ids
-  bool user_defined = true;    // so do user-defined ones, always; false for text that must stay text (chat content)
+  // User-defined tokens become their ids always: a vocabulary may have its runs of spaces there. false keeps those that
+  // look like markup (<|user|>, [INST]) as text: for what others wrote, such as chat content.
+  bool user_defined = true;
+  bool space_prefix = true;  // SentencePiece puts a space before a text; false for one that continues another
 };
 
 // Immutable; thread-safe.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
-  // BadFile if the vocabulary is missing or inconsistent (merges that name no token, ids out of range…).
+  // BadFile if the vocabulary is missing, inconsistent (merges that name no token, ids out of range…) or of a family that
+  // is not supported.
   static absl::StatusOr<std::shared_ptr<const Tokenizer>> FromGguf(const GgufFile& file);
 
   virtual std::vector<Token> Encode(std::string_view text, const EncodeOptions& options) const = 0;
   // The bytes of one token; empty for control tokens unless `render_special`.
   virtual std::string Piece(Token token, bool render_special = false) const = 0;
+  // The text of `tokens` from its beginning: without the space that SentencePiece puts before a text.
   std::string Decode(const std::vector<Token>& tokens, bool render_special = false) const;
 
   virtual int64_t size() const = 0;
@@ -46,6 +52,7 @@ class Tokenizer {
  protected:
   std::optional<Token> bos_, eos_;
   bool add_bos_ = false, add_eos_ = false;
+  bool space_prefix_ = false;      // a space is put before a text
   std::vector<Token> end_tokens_;  // sorted
 };
 
