@@ -49,10 +49,28 @@ class Turn {
   TurnQueue& queue_;
 };
 
+// For a model without a vocabulary (llama.cpp's "no_vocab").
+class NoTokenizer : public Tokenizer {
+ public:
+  std::vector<Token> Encode(std::string_view, const EncodeOptions&) const override { return {}; }
+  std::string Piece(Token, bool) const override { return ""; }
+  int64_t size() const override { return 0; }
+  bool IsControl(Token) const override { return false; }
+  std::optional<Token> Find(std::string_view) const override { return std::nullopt; }
+};
+
+absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizer(const GgufFile& file, bool required) {
+  const std::string family = file.StringOr("tokenizer.ggml.model", "no_vocab");
+  if (family != "no_vocab" && family != "none") return Tokenizer::FromGguf(file);
+  if (required) return BadFileError(file.path().string() + ": the model has no vocabulary");
+  return std::make_shared<const NoTokenizer>();
+}
+
 }  // namespace
 
 struct Engine::State {
-  explicit State(const EngineOptions& options) : pool(options.threads), budget(options.memory_budget) {}
+  explicit State(const EngineOptions& options)
+      : stop_requested(options.stop_requested), pool(options.threads), budget(options.memory_budget) {}
 
   std::shared_ptr<const GgufFile> file;
   std::unique_ptr<Transformer> model;
@@ -60,6 +78,7 @@ struct Engine::State {
   ChatTemplate chat_template;
   std::vector<LinearModule> modules;
   int64_t context = 0;
+  std::function<bool()> stop_requested;
   ThreadPool pool;
   MemoryBudget budget;
 
@@ -134,7 +153,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const std::filesystem::path
   auto state = std::make_unique<State>(options);
   FEDGLM_ASSIGN_OR_RETURN(state->file, GgufFile::Open(model));
   FEDGLM_ASSIGN_OR_RETURN(state->model, Transformer::Make(state->file));
-  FEDGLM_ASSIGN_OR_RETURN(state->tokenizer, Tokenizer::FromGguf(*state->file));
+  FEDGLM_ASSIGN_OR_RETURN(state->tokenizer, OpenTokenizer(*state->file, options.require_tokenizer));
   state->chat_template = DetectChatTemplate(*state->file, *state->tokenizer);
   const Hyperparameters& h = state->model->hyperparameters();
   state->modules = LinearModules(h);
@@ -234,6 +253,7 @@ absl::Status Engine::Logits(const std::vector<Token>& tokens,
   const int64_t width = s.model->hyperparameters().hidden, vocabulary = s.model->hyperparameters().vocabulary;
   constexpr int64_t kRows = 32;  // of logits at once: a large vocabulary takes 0.6 MB a row
   for (size_t done = 0; done < tokens.size(); done += kBatchTokens) {
+    if (s.stop_requested && s.stop_requested()) return CancelledError("stopped");
     const size_t count = std::min<size_t>(kBatchTokens, tokens.size() - done);
     FEDGLM_RETURN_IF_ERROR(s.Advance(std::span(tokens).subspan(done, count), hidden));
     for (int64_t row = 0; row < static_cast<int64_t>(count); row += kRows) {

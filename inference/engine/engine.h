@@ -25,6 +25,8 @@ struct EngineOptions {
   int threads = 0;                 // 0: physical cores the process may use
   int64_t context = 0;             // 0: the model's own, at most 8192
   uint64_t memory_budget = 0;      // bytes; 0: from the cgroup or the machine
+  bool require_tokenizer = true;   // false: a model without a vocabulary can be opened; it computes logits, not text
+  std::function<bool()> stop_requested;  // asked between batches of Logits and SequenceLoss: true makes them Cancelled
 };
 
 struct GenerationRequest {

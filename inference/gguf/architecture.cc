@@ -1,7 +1,10 @@
 #include "inference/gguf/architecture.h"
 
+#include <algorithm>
+#include <cinttypes>
 #include <cmath>
-#include <optional>
+#include <cstdio>
+#include <unordered_set>
 
 #include "inference/quantization/codec.h"
 
@@ -47,7 +50,7 @@ class KeyReader {
   absl::Status status_;
 };
 
-absl::Status CheckShape(const GgufFile& file, const std::string& name, int64_t columns, int64_t rows, bool required = true) {
+absl::Status CheckShape(const GgufFile& file, const std::string& name, int64_t columns, int64_t rows, bool required) {
   const GgufTensor* const tensor = file.FindTensor(name);
   if (tensor == nullptr) return required ? BadFileError("tensor '" + name + "' is missing") : absl::OkStatus();
   if (tensor->columns() != columns || tensor->rows() != rows) {
@@ -58,15 +61,17 @@ absl::Status CheckShape(const GgufFile& file, const std::string& name, int64_t c
   return absl::OkStatus();
 }
 
-absl::Status CheckLayer(const GgufFile& file, const Hyperparameters& h, int64_t layer) {
-  const std::string prefix = "blk." + std::to_string(layer) + ".";
+struct ExpectedTensor {
+  std::string name;
+  int64_t columns, rows;
+  bool required;
+};
+
+// A layer's tensors, without their prefix "blk.N.".
+std::vector<ExpectedTensor> LayerTensors(const Hyperparameters& h) {
   const bool glm = h.kind == ArchitectureKind::kGlm4;
-  struct Expected {
-    const char* name;
-    int64_t columns, rows;
-    bool required;
-  };
-  const Expected expected[] = {
+  const int64_t up_width = glm ? 2 * h.feed_forward : h.feed_forward;  // glm4: gate and up are one matrix
+  std::vector<ExpectedTensor> expected = {
       {"attn_norm.weight", h.hidden, 1, true},
       {"attn_q.weight", h.hidden, h.query_width(), true},
       {"attn_k.weight", h.hidden, h.kv_width(), true},
@@ -76,30 +81,58 @@ absl::Status CheckLayer(const GgufFile& file, const Hyperparameters& h, int64_t 
       {"attn_v.bias", h.kv_width(), 1, false},
       {"attn_output.weight", h.query_width(), h.hidden, true},
       {"attn_output.bias", h.hidden, 1, false},
-      {"post_attention_norm.weight", h.hidden, 1, glm},
       {"ffn_norm.weight", h.hidden, 1, true},
-      {"ffn_gate.weight", h.hidden, h.feed_forward, !glm},
-      {"ffn_gate.bias", h.feed_forward, 1, false},
-      {"ffn_up.weight", h.hidden, glm ? 2 * h.feed_forward : h.feed_forward, true},
-      {"ffn_up.bias", h.feed_forward, 1, false},
+      {"ffn_up.weight", h.hidden, up_width, true},
+      {"ffn_up.bias", up_width, 1, false},
       {"ffn_down.weight", h.feed_forward, h.hidden, true},
       {"ffn_down.bias", h.hidden, 1, false},
-      {"post_ffw_norm.weight", h.hidden, 1, glm},
   };
-  for (const Expected& e : expected) {
-    FEDGLM_RETURN_IF_ERROR(CheckShape(file, prefix + e.name, e.columns, e.rows, e.required));
+  if (glm) {
+    expected.push_back({"post_attention_norm.weight", h.hidden, 1, true});
+    expected.push_back({"post_ffw_norm.weight", h.hidden, 1, true});
+  } else {
+    expected.push_back({"ffn_gate.weight", h.hidden, h.feed_forward, true});
+    expected.push_back({"ffn_gate.bias", h.feed_forward, 1, false});
+  }
+  return expected;
+}
+
+// Every tensor that the forward pass needs is there, and none that it would leave out: a model with, say, norms on its
+// queries would give other numbers in silence.
+absl::Status CheckTensors(const GgufFile& file, const Hyperparameters& h, int64_t blocks) {
+  std::vector<ExpectedTensor> expected = {{"token_embd.weight", h.hidden, h.vocabulary, true},
+                                          {"output.weight", h.hidden, h.vocabulary, false},
+                                          {"output_norm.weight", h.hidden, 1, true},
+                                          {"rope_freqs.weight", h.rotary_size / 2, 1, false}};
+  for (int64_t layer = 0; layer < h.layers; ++layer) {
+    for (ExpectedTensor& tensor : LayerTensors(h)) {
+      tensor.name = "blk." + std::to_string(layer) + "." + tensor.name;
+      expected.push_back(std::move(tensor));
+    }
+  }
+  std::unordered_set<std::string> known;
+  for (const ExpectedTensor& tensor : expected) {
+    FEDGLM_RETURN_IF_ERROR(CheckShape(file, tensor.name, tensor.columns, tensor.rows, tensor.required));
+    known.insert(tensor.name);
+  }
+  for (const GgufTensor& tensor : file.tensors()) {
+    if (known.contains(tensor.name)) continue;
+    int64_t layer = -1;
+    const bool in_layer = std::sscanf(tensor.name.c_str(), "blk.%" SCNd64 ".", &layer) == 1;
+    if (in_layer && layer >= h.layers && layer < blocks) continue;  // of a layer that only predicts further tokens
+    return BadFileError("tensor '" + tensor.name + "' is none that this architecture has");
   }
   return absl::OkStatus();
 }
 
 // Only linear scaling is known here; what else a file asks for would silently give other numbers.
 absl::Status ReadRotaryScaling(const GgufFile& file, KeyReader& keys, Hyperparameters& h) {
-  const std::string type = file.StringOr(keys.Name("rope.scaling.type"), "none");
+  const std::string type = file.StringOr(keys.Name("rope.scaling.type"), "linear");  // llama.cpp's default
   const double factor = file.NumberOr(keys.Name("rope.scaling.factor"), file.NumberOr(keys.Name("rope.scale_linear"), 1.0));
   if (!std::isfinite(factor) || factor < 0) return BadFileError("rope.scaling.factor is not a positive number");
-  if (type == "linear" || type == "none") {
-    // llama.cpp reads factor 0 as none, and without a type takes a factor as linear.
-    h.rotary_scale = factor == 0 ? 1.0 : 1.0 / factor;
+  if (type == "none") return absl::OkStatus();
+  if (type == "linear") {
+    h.rotary_scale = factor == 0 ? 1.0 : 1.0 / factor;  // llama.cpp reads factor 0 as none
     return absl::OkStatus();
   }
   return BadFileError("rotary scaling of type '" + type + "' is not supported (none and linear are)");
@@ -136,7 +169,10 @@ absl::StatusOr<Hyperparameters> Read(const GgufFile& file) {
   }
   h.name = file.StringOr("general.name", architecture);
   KeyReader keys(file, architecture);
-  h.layers = keys.Required("block_count", 1024);
+  const int64_t blocks = keys.Required("block_count", 1024);
+  // The last blocks of GLM-OCR and others only predict further tokens (multi-token prediction): they are not run.
+  const int64_t prediction_blocks = file.IntegerOr(keys.Name("nextn_predict_layers"), 0);
+  h.layers = blocks - prediction_blocks;
   h.hidden = keys.Required("embedding_length", kMaxWidth);
   h.feed_forward = keys.Required("feed_forward_length", kMaxWidth);
   h.heads = keys.Required("attention.head_count", 4096);
@@ -148,6 +184,7 @@ absl::StatusOr<Hyperparameters> Read(const GgufFile& file) {
   h.rotary_base = keys.Number("rope.freq_base", 10000.0);
   h.rms_epsilon = keys.Number("attention.layer_norm_rms_epsilon", 1e-5);
   FEDGLM_RETURN_IF_ERROR(keys.status());
+  if (prediction_blocks < 0 || h.layers < 1) return BadFileError("nextn_predict_layers is " + std::to_string(prediction_blocks));
   if (h.heads % h.kv_heads != 0) return BadFileError("the number of heads is no multiple of the K/V heads");
   if (value_size != h.head_size) return BadFileError("keys and values of different sizes are not supported");
   if (h.rotary_size > h.head_size || h.rotary_size % 2 != 0) return BadFileError("rope.dimension_count does not fit the heads");
@@ -159,11 +196,7 @@ absl::StatusOr<Hyperparameters> Read(const GgufFile& file) {
   h.vocabulary = embedding->rows();
   h.tied_embeddings = file.FindTensor("output.weight") == nullptr;
   h.qkv_bias = file.FindTensor("blk.0.attn_q.bias") != nullptr;
-  FEDGLM_RETURN_IF_ERROR(CheckShape(file, "token_embd.weight", h.hidden, h.vocabulary));
-  FEDGLM_RETURN_IF_ERROR(CheckShape(file, "output.weight", h.hidden, h.vocabulary, false));
-  FEDGLM_RETURN_IF_ERROR(CheckShape(file, "output_norm.weight", h.hidden, 1));
-  FEDGLM_RETURN_IF_ERROR(CheckShape(file, "rope_freqs.weight", h.rotary_size / 2, 1, false));
-  for (int64_t layer = 0; layer < h.layers; ++layer) FEDGLM_RETURN_IF_ERROR(CheckLayer(file, h, layer));
+  FEDGLM_RETURN_IF_ERROR(CheckTensors(file, h, blocks));
   if (const GgufArray* tokens = file.FindArray("tokenizer.ggml.tokens");
       tokens != nullptr && static_cast<int64_t>(tokens->strings.size()) > h.vocabulary) {
     return BadFileError("the tokenizer has more tokens than the embedding has rows");

@@ -40,8 +40,8 @@ struct Hyperparameters {
   int64_t kv_width() const { return kv_heads * head_size; }
 };
 
-// Reads and validates: every tensor that the forward pass needs is there with the shape that the hyperparameters say.
-// BadFile for an unknown architecture, a missing key or tensor, or a shape that does not fit. Supported: "glm4" (sandwich
+// Reads and validates: every tensor that the forward pass needs is there with the shape that the hyperparameters say, and
+// no other. BadFile for an unknown architecture, a missing key, or a tensor that does not fit. Supported: "glm4" (sandwich
 // norms, fused gate-up, partial rotary; M-RoPE sections make the layout kNeox), "llama" (GQA, optional rope_freqs.weight,
 // optional tied embeddings and biases).
 absl::StatusOr<Hyperparameters> ReadHyperparameters(const GgufFile& file);

@@ -1,17 +1,10 @@
 #include "inference/gguf/gguf_writer.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
-#include "base/file.h"
-
+#include "base/output_file.h"
 #include "inference/gguf/gguf_format.h"
 
 namespace fedglm {
@@ -26,9 +19,10 @@ struct GgufWriter::State {
     uint64_t bytes;
   };
 
+  State(std::filesystem::path path, OutputFile file) : path(std::move(path)), file(std::move(file)) {}
+
   std::filesystem::path path;
-  std::string temporary;
-  int fd = -1;
+  OutputFile file;
   std::string metadata;
   uint64_t keys = 0;
   std::vector<Declared> tensors;
@@ -57,17 +51,6 @@ struct GgufWriter::State {
   }
   static uint64_t Padding(uint64_t bytes) { return (kDefaultAlignment - bytes % kDefaultAlignment) % kDefaultAlignment; }
 
-  absl::Status Write(const char* data, size_t size) {
-    while (size > 0) {
-      const ssize_t written = ::write(fd, data, size);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return FailedError(Message(ErrnoError(path.string(), errno)));
-      data += written;
-      size -= static_cast<size_t>(written);
-    }
-    return absl::OkStatus();
-  }
-
   absl::Status WriteHeader() {
     header_written = true;
     std::string header;
@@ -86,7 +69,7 @@ struct GgufWriter::State {
       offset += tensor.bytes + Padding(tensor.bytes);
     }
     header.append(Padding(header.size()), '\0');
-    return Write(header.data(), header.size());
+    return file.Append(std::as_bytes(std::span(header)));
   }
 
   absl::Status Append(std::span<const std::byte> bytes) {
@@ -95,12 +78,12 @@ struct GgufWriter::State {
       if (current == tensors.size()) return FailedError(path.string() + ": more bytes than were declared");
       const uint64_t wanted = tensors[current].bytes;
       const size_t part = static_cast<size_t>(std::min<uint64_t>(bytes.size(), wanted - filled));
-      FEDGLM_RETURN_IF_ERROR(Write(reinterpret_cast<const char*>(bytes.data()), part));
+      FEDGLM_RETURN_IF_ERROR(file.Append(bytes.first(part)));
       bytes = bytes.subspan(part);
       filled += part;
       if (filled == wanted) {
-        static constexpr char kZeros[kDefaultAlignment] = {};
-        FEDGLM_RETURN_IF_ERROR(Write(kZeros, Padding(wanted)));
+        static constexpr std::byte kZeros[kDefaultAlignment] = {};
+        FEDGLM_RETURN_IF_ERROR(file.Append(std::span(kZeros).first(Padding(wanted))));
         ++current;
         filled = 0;
       }
@@ -111,30 +94,17 @@ struct GgufWriter::State {
   absl::Status Finish() {
     if (!header_written) FEDGLM_RETURN_IF_ERROR(WriteHeader());
     if (current != tensors.size()) return FailedError(path.string() + ": fewer bytes than were declared");
-    if (::fchmod(fd, 0644) != 0 || ::fsync(fd) != 0) return FailedError(Message(ErrnoError(path.string(), errno)));
-    const int closing = std::exchange(fd, -1);
-    if (::close(closing) != 0 || ::rename(temporary.c_str(), path.c_str()) != 0) {
-      return FailedError(Message(ErrnoError(path.string(), errno)));
-    }
-    temporary.clear();
-    return SyncDirectory(path.has_parent_path() ? path.parent_path() : ".");
+    return file.Finish();
   }
 };
 
 GgufWriter::GgufWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-GgufWriter::~GgufWriter() {
-  if (state_->fd >= 0) ::close(state_->fd);
-  if (!state_->temporary.empty()) ::unlink(state_->temporary.c_str());
-}
+GgufWriter::~GgufWriter() = default;
 
 absl::StatusOr<std::unique_ptr<GgufWriter>> GgufWriter::Create(const std::filesystem::path& path) {
-  auto state = std::make_unique<State>();
-  state->path = path;
-  state->temporary = path.string() + ".XXXXXX";
-  state->fd = ::mkostemp(state->temporary.data(), O_CLOEXEC);
-  if (state->fd < 0) return FailedError(Message(ErrnoError(path.string(), errno)));
-  return std::unique_ptr<GgufWriter>(new GgufWriter(std::move(state)));
+  FEDGLM_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Create(path));
+  return std::unique_ptr<GgufWriter>(new GgufWriter(std::make_unique<State>(path, std::move(file))));
 }
 
 void GgufWriter::AddString(std::string_view key, std::string_view value) {

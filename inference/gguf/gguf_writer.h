@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,6 +16,9 @@
 #include "inference/gguf/gguf_file.h"
 
 namespace fedglm {
+
+// For what rewrites a model: called after each tensor with how many are done; an error ends the work and leaves no output.
+using TensorProgress = std::function<absl::Status(int64_t tensors_done, const std::string& name)>;
 
 class GgufWriter {
  public:

@@ -12,6 +12,24 @@ namespace fedglm {
 namespace {
 
 constexpr char kLoraA[] = ".lora_a", kLoraB[] = ".lora_b";
+constexpr char kBaseSha256[] = "fedglm.base_sha256";
+
+// How transformers names the layers of a text model within a model that also sees, and of one without its head.
+constexpr std::string_view kLayerPrefixes[] = {"model.language_model.layers.", "language_model.model.layers.", "layers."};
+
+// Names as LinearModule has them, where a module is one of a text model's layers.
+absl::Status UseTextModelNames(Adapter& adapter) {
+  std::map<std::string, LoraPair> renamed;
+  for (auto& [name, pair] : adapter.modules) {
+    std::string target = name;
+    for (const std::string_view prefix : kLayerPrefixes) {
+      if (name.compare(0, prefix.size(), prefix) == 0) target = "model.layers." + name.substr(prefix.size());
+    }
+    if (!renamed.emplace(target, std::move(pair)).second) return BadFileError("module '" + target + "' is there twice");
+  }
+  adapter.modules = std::move(renamed);
+  return absl::OkStatus();
+}
 
 // Moves row i of `b` to row target(i).
 template <typename Target>
@@ -79,6 +97,8 @@ absl::Status ExportGgufLora(const Adapter& adapter, const GgufFile& base, const 
   const std::vector<LinearModule> modules = LinearModules(hyperparameters);
   FEDGLM_ASSIGN_OR_RETURN(const Adapter ordered, ToGgufOrder(adapter, modules));
   FEDGLM_ASSIGN_OR_RETURN(const std::string architecture, base.RequireString("general.architecture"));
+  std::error_code error;
+  if (std::filesystem::equivalent(base.path(), path, error)) return UsageError("the output is the base itself");
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufWriter> writer, GgufWriter::Create(path));
   writer->AddString("general.type", "adapter");
   writer->AddString("adapter.type", "lora");
@@ -86,6 +106,10 @@ absl::Status ExportGgufLora(const Adapter& adapter, const GgufFile& base, const 
   writer->AddString("general.name", adapter.config.base_model.empty() ? "fedglm adapter" : adapter.config.base_model);
   // llama.cpp scales by alpha / rank: for rank-stabilized LoRA the alpha that gives the same.
   writer->AddFloat32("adapter.lora.alpha", static_cast<float>(adapter.config.scale() * static_cast<double>(adapter.config.rank)));
+
+  if (adapter.provenance && !adapter.provenance->base_sha256.empty()) {
+    writer->AddString(kBaseSha256, adapter.provenance->base_sha256);
+  }
 
   std::vector<const Matrix*> in_order;
   for (const LinearModule& module : modules) {
@@ -137,6 +161,10 @@ absl::StatusOr<Adapter> ImportGgufLora(const std::filesystem::path& path, const 
       return BadFileError(name + ": module '" + module + "' does not have two factors of one rank");
     }
   }
+  if (const std::string base_sha256 = file->StringOr(kBaseSha256, ""); !base_sha256.empty()) {
+    adapter.provenance = Provenance{};
+    adapter.provenance->base_sha256 = base_sha256;
+  }
   absl::StatusOr<Adapter> ordered = ToHuggingFaceOrder(adapter, modules);
   if (!ordered.ok()) return Annotate(ordered.status(), name);
   return ordered;
@@ -146,9 +174,10 @@ absl::StatusOr<Adapter> LoadAdapterFor(const std::filesystem::path& path, const 
                                        const std::string& base_sha256) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return NotFoundError(path.string() + ": No such file or directory");
-  if (!std::filesystem::is_directory(path, error)) return ImportGgufLora(path, base);
-  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, LoadAdapter(path));
+  const bool folder = std::filesystem::is_directory(path, error);
+  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, folder ? LoadAdapter(path) : ImportGgufLora(path, base));
   FEDGLM_RETURN_IF_ERROR(Annotate(CheckBase(adapter, base_sha256), path.string()));
+  FEDGLM_RETURN_IF_ERROR(Annotate(UseTextModelNames(adapter), path.string()));
   // Also checks that its modules and shapes are the base's.
   FEDGLM_ASSIGN_OR_RETURN(const Hyperparameters hyperparameters, ReadHyperparameters(base));
   FEDGLM_RETURN_IF_ERROR(Annotate(ToGgufOrder(adapter, LinearModules(hyperparameters)).status(), path.string()));

@@ -3,7 +3,6 @@
 #include <map>
 
 #include "inference/gguf/architecture.h"
-#include "inference/gguf/gguf_writer.h"
 #include "inference/gguf/lora_gguf.h"
 #include "inference/quantization/codec.h"
 
@@ -35,8 +34,10 @@ absl::Status AppendMerged(const GgufTensor& tensor, const LoraPair& pair, float 
 }  // namespace
 
 absl::Status MergeAdapter(const GgufFile& base, const Adapter& adapter, std::optional<BlockType> type,
-                          const std::filesystem::path& out) {
-  if (type && !CanEncode(*type)) return UsageError("that block type cannot be written");
+                          const std::filesystem::path& out, const TensorProgress& progress) {
+  if (type && !CanEncode(*type)) return UsageError("cannot write " + std::string(FactsOf(*type).name));
+  std::error_code error;
+  if (std::filesystem::equivalent(base.path(), out, error)) return UsageError("the output is the base itself");
   FEDGLM_ASSIGN_OR_RETURN(const Hyperparameters h, ReadHyperparameters(base));
   const std::vector<LinearModule> modules = LinearModules(h);
   FEDGLM_ASSIGN_OR_RETURN(const Adapter ordered, ToGgufOrder(adapter, modules));
@@ -46,19 +47,24 @@ absl::Status MergeAdapter(const GgufFile& base, const Adapter& adapter, std::opt
     if (found != ordered.modules.end()) pairs[module.gguf_name] = &found->second;
   }
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufWriter> writer, GgufWriter::Create(out));
-  for (const auto& [key, value] : base.metadata()) FEDGLM_RETURN_IF_ERROR(writer->CopyMetadata(base, key));
+  for (const auto& [key, value] : base.metadata()) {
+    // The writer aligns as it always does, whatever the base's alignment is.
+    if (key != "general.alignment") FEDGLM_RETURN_IF_ERROR(writer->CopyMetadata(base, key));
+  }
   for (const GgufTensor& tensor : base.tensors()) {
     const bool merged = pairs.contains(tensor.name);
     writer->DeclareTensor(tensor.name, merged ? MergedType(tensor, type) : tensor.type,
                           std::span(tensor.extent).first(static_cast<size_t>(tensor.dimensions)));
   }
   const float scale = static_cast<float>(adapter.config.scale());
+  int64_t done = 0;
   for (const GgufTensor& tensor : base.tensors()) {
     if (const auto pair = pairs.find(tensor.name); pair != pairs.end()) {
       FEDGLM_RETURN_IF_ERROR(AppendMerged(tensor, *pair->second, scale, MergedType(tensor, type), *writer));
     } else {
       FEDGLM_RETURN_IF_ERROR(writer->Append(tensor.bytes));
     }
+    FEDGLM_RETURN_IF_ERROR(progress(++done, tensor.name));
   }
   return writer->Finish();
 }

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "inference/gguf/gguf_writer.h"
 #include "inference/quantization/codec.h"
 
 namespace fedglm {
@@ -58,7 +57,7 @@ absl::Status Convert(const GgufTensor& tensor, BlockType type, ThreadPool& pool,
 }  // namespace
 
 absl::StatusOr<uint64_t> QuantizeFile(const GgufFile& in, const std::filesystem::path& out, BlockType type, int threads,
-                                      const QuantizeProgress& progress) {
+                                      const TensorProgress& progress) {
   if (!CanEncode(type)) return UsageError("cannot write " + std::string(FactsOf(type).name));
   std::error_code error;
   if (std::filesystem::equivalent(in.path(), out, error)) return UsageError("input and output are the same file");

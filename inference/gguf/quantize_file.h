@@ -2,21 +2,17 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
-#include <string>
 
 #include "base/status.h"
 #include "inference/gguf/gguf_file.h"
+#include "inference/gguf/gguf_writer.h"
 
 namespace fedglm {
-
-// Called after each tensor with how many are done; an error ends the work and leaves no output.
-using QuantizeProgress = std::function<absl::Status(int64_t tensors_done, const std::string& name)>;
 
 // Matrices become `type`; norms, biases and other vectors stay float32. The token embedding and the output head stay at
 // Q8_0 at least: they are few and errors there are seen in every token. A row that the blocks of `type` do not divide
 // becomes F16. Returns the new file's bytes. UsageError if `type` cannot be written, or IN and OUT are one file.
 absl::StatusOr<uint64_t> QuantizeFile(const GgufFile& in, const std::filesystem::path& out, BlockType type, int threads,
-                                      const QuantizeProgress& progress);
+                                      const TensorProgress& progress);
 
 }  // namespace fedglm

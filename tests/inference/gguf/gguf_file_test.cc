@@ -1,5 +1,7 @@
 #include "inference/gguf/gguf_file.h"
 
+#include <sys/stat.h>
+
 #include <cstring>
 
 #include "gtest/gtest.h"
@@ -122,6 +124,16 @@ TEST(GgufWriter, LeavesNothingBehindWithoutFinish) {
     (*writer)->AddString("a", "b");
   }
   EXPECT_TRUE(std::filesystem::is_empty(folder->path()));
+}
+
+TEST(GgufWriter, PutsNoFileInThePlaceOfAPipeOrDevice) {
+  const auto folder = TemporaryDirectory::Make();
+  const std::filesystem::path pipe = folder->path() / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(ExitCodeOf(GgufWriter::Create(pipe).status()), ExitCode::kFailed);
+  EXPECT_EQ(ExitCodeOf(GgufWriter::Create(folder->path()).status()), ExitCode::kFailed);
+  EXPECT_EQ(ExitCodeOf(GgufWriter::Create(folder->path() / "none" / "model.gguf").status()), ExitCode::kFailed);
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
 }
 
 TEST(GgufWriter, RefusesToFinishWithBytesMissing) {

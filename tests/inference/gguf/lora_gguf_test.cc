@@ -29,6 +29,38 @@ TEST(LoraGguf, ExportIsReadBackAsTheSameAdapter) {
   EXPECT_EQ(back->modules, adapter.modules);
 }
 
+TEST(LoraGguf, AnExportedAdapterStillKnowsItsBase) {
+  const auto folder = TemporaryDirectory::Make();
+  const auto base = *GgufFile::Open(GoldenPath("golden/glm4-tiny-q4_k_m.gguf"));
+  Adapter adapter = *LoadAdapter(GoldenPath("golden/glm4-tiny-lora"));
+  adapter.provenance = Provenance{};
+  adapter.provenance->base_sha256 = std::string(64, 'a');
+  ASSERT_TRUE(ExportGgufLora(adapter, *base, folder->path() / "lora.gguf").ok());
+  EXPECT_TRUE(LoadAdapterFor(folder->path() / "lora.gguf", *base, std::string(64, 'a')).ok());
+  EXPECT_EQ(ExitCodeOf(LoadAdapterFor(folder->path() / "lora.gguf", *base, std::string(64, 'b')).status()),
+            ExitCode::kBadInputFile);
+}
+
+// PEFT on a GLM-4V, whose text model is one part of it.
+TEST(LoraGguf, ModulesOfATextModelWithinALargerOneAreFound) {
+  const auto folder = TemporaryDirectory::Make();
+  const auto base = *GgufFile::Open(GoldenPath("golden/glm4-tiny-q4_k_m.gguf"));
+  const Adapter plain = *LoadAdapter(GoldenPath("golden/glm4-tiny-lora"));
+  const auto with_prefix = [&](const std::string& prefix) {
+    Adapter adapter = plain;
+    adapter.modules.clear();
+    for (const auto& [name, pair] : plain.modules) adapter.modules[prefix + name.substr(name.find("layers."))] = pair;
+    EXPECT_TRUE(SaveAdapter(adapter, folder->path() / "lora").ok());
+    return LoadAdapterFor(folder->path() / "lora", *base, "");
+  };
+  for (const char* prefix : {"model.language_model.", "language_model.model.", ""}) {
+    const auto adapter = with_prefix(prefix);
+    ASSERT_TRUE(adapter.ok()) << Message(adapter.status());
+    EXPECT_EQ(adapter->modules, plain.modules) << prefix;
+  }
+  EXPECT_EQ(ExitCodeOf(with_prefix("model.visual.").status()), ExitCode::kBadInputFile);
+}
+
 // Rows that both orders list must be a permutation, and there and back again must be where we began.
 TEST(LoraGguf, OrdersAreInverseForLlamaAndForMRope) {
   for (const bool llama : {true, false}) {
