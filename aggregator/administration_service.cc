@@ -59,6 +59,7 @@ class AdministrationService : public v1::Administration::Service {
   grpc::Status CreateToken(grpc::ServerContext* context, const v1::CreateTokenRequest* request,
                            v1::CreateTokenResponse* out) override {
     return Answer(*context, [&](const std::string& administrator) -> absl::Status {
+      if (!rooms_.started) return UnreachableError("the aggregator is still starting");
       const int64_t lifetime = request->lifetime_seconds() > 0 ? request->lifetime_seconds() : kDay;
       FEDGLM_ASSIGN_OR_RETURN(*out->mutable_token(),
                               rooms_.enrolment.CreateToken(request->site_name(), std::chrono::seconds(std::min(lifetime, 365 * kDay)),

@@ -1,7 +1,14 @@
 #include "aggregator/aggregator_server.h"
 
+#include <fcntl.h>
+#include <grpc/support/log.h>
 #include <grpcpp/ext/health_check_service_server_builder_option.h>
 #include <grpcpp/grpcpp.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
 
 #include "aggregator/services.h"
 #include "base/file.h"
@@ -10,6 +17,40 @@
 
 namespace fedglm {
 namespace {
+
+// TLS 1.3 only. This gRPC takes no minimum version, but the suites of TLS 1.2 can be chosen, apart from those of 1.3: with
+// one that needs a pre-shared key, which nobody has, no handshake of 1.2 succeeds. Before gRPC's first use in the process.
+void RequireTls13() { setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384", 1); }
+
+// What one connection, and all of them together, may hold. A site needs three calls at a time: work, up, down.
+constexpr int kMaxCallsPerConnection = 16, kMaxThreads = 4096, kMaxMessageBytes = 2 << 20;
+
+// gRPC writes of every failed handshake and taken port to stderr; errors that matter come back as a status.
+void SilenceGrpc() {
+  gpr_set_log_function([](gpr_log_func_args* line) { LogDebug(std::string("grpc: ") + line->message); });
+}
+
+// Held while an aggregator runs on the state folder, and by the kernel only: a killed one leaves it free.
+class StateLock {
+ public:
+  StateLock() = default;
+  StateLock(const StateLock&) = delete;
+  StateLock& operator=(const StateLock&) = delete;
+  ~StateLock() {
+    if (file_ >= 0) close(file_);
+  }
+  // Unreachable if another aggregator has it: its ports are taken, too.
+  absl::Status Take(const std::filesystem::path& path) {
+    file_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (file_ < 0) return ErrnoError(path.string(), errno);
+    if (flock(file_, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+    if (errno != EWOULDBLOCK) return ErrnoError(path.string(), errno);
+    return UnreachableError(path.parent_path().string() + ": another aggregator runs on this state");
+  }
+
+ private:
+  int file_ = -1;
+};
 
 std::string HostPart(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
@@ -26,6 +67,12 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const std::string& listen, 
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  // A site that lost its power is noticed: its half-sent upload would else bar it from going on.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxCallsPerConnection);
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.SetResourceQuota(grpc::ResourceQuota().SetMaxThreads(kMaxThreads));
   for (grpc::Service* service : services) builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) return UnreachableError("cannot listen on " + listen + " (in use?)");
@@ -41,6 +88,7 @@ absl::Status WriteAddresses(const AggregatorOptions& options, const std::string&
 
 struct AggregatorServer::State {
   AggregatorOptions options;
+  StateLock lock;
   std::unique_ptr<Store> store;
   std::unique_ptr<Artifacts> artifacts;
   std::unique_ptr<Spool> spool;
@@ -60,7 +108,10 @@ absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const 
   auto state = std::make_unique<State>();
   State& s = *state;
   s.options = options;
+  RequireTls13();
+  SilenceGrpc();
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(options.state_dir, 0700));
+  FEDGLM_RETURN_IF_ERROR(s.lock.Take(options.state_dir / "lock"));
   FEDGLM_ASSIGN_OR_RETURN(s.store, Store::Open(options.state_dir / "state.sqlite"));
   FEDGLM_ASSIGN_OR_RETURN(Artifacts artifacts, Artifacts::Open(options.state_dir / "artifacts"));
   s.artifacts = std::make_unique<Artifacts>(std::move(artifacts));
@@ -69,8 +120,7 @@ absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const 
   s.authority = std::make_unique<CertificateAuthority>(std::move(authority));
   s.enrolment = std::make_unique<Enrolment>(s.options, *s.store, *s.authority, clock);
   FEDGLM_ASSIGN_OR_RETURN(s.rounds, RoundMachine::Open(options, *s.store, *s.artifacts, *s.spool, *s.authority, clock));
-  s.rooms = std::make_unique<ServiceRooms>(
-      ServiceRooms{s.options, *s.store, *s.artifacts, *s.spool, *s.authority, *s.enrolment, *s.rounds, "", ""});
+  s.rooms.reset(new ServiceRooms{s.options, *s.store, *s.artifacts, *s.spool, *s.authority, *s.enrolment, *s.rounds});
   s.enrolment_service = MakeEnrolmentService(*s.rooms);
   s.federation_service = MakeFederationService(*s.rooms);
   s.administration_service = MakeAdministrationService(*s.rooms);
@@ -87,6 +137,7 @@ absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const 
   FEDGLM_ASSIGN_OR_RETURN(s.enrolment_server, Listen(options.enrolment_listen, identity, s.authority->certificate_pem(),
                                                      false, {s.enrolment_service.get()}, port));
   s.rooms->enrolment_address = advertise + ":" + std::to_string(port);
+  s.rooms->started = true;
   FEDGLM_RETURN_IF_ERROR(WriteAddresses(options, s.rooms->federation_address, s.rooms->enrolment_address));
   LogInfo("federation '" + options.federation + "' on " + HostPart(options.listen) + ", dial " + s.rooms->federation_address +
           ", enrol at " + s.rooms->enrolment_address);

@@ -9,7 +9,7 @@ namespace fedglm {
 namespace {
 
 using std::chrono::hours;
-constexpr hours kYear = hours(24 * 365);
+constexpr hours kYear = hours(24 * 365), kMonth = hours(24 * 30);
 // Clocks of sites differ: a certificate is valid a little before it was made.
 constexpr hours kSkew = hours(1);
 
@@ -42,7 +42,11 @@ absl::StatusOr<CertificateAuthority> CertificateAuthority::Open(const std::files
 }
 
 absl::Status CertificateAuthority::MakeAdministrator(const std::filesystem::path& folder) const {
-  if (std::filesystem::exists(folder / "cert.pem")) return absl::OkStatus();
+  const absl::StatusOr<std::string> existing = ReadFile(folder / "cert.pem", 1 << 16);
+  if (existing.ok()) {
+    FEDGLM_ASSIGN_OR_RETURN(const CertificateFacts facts, DescribeCertificate(*existing));
+    if (facts.not_after > clock_->Now() + kMonth) return absl::OkStatus();
+  }
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
   FEDGLM_ASSIGN_OR_RETURN(const std::string key, GenerateTlsKey());
   FEDGLM_ASSIGN_OR_RETURN(const std::string request, MakeCertificateRequest(key, "admin:first"));

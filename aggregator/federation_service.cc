@@ -78,7 +78,11 @@ class FederationService : public v1::Federation::Service {
       WriteReceipt(*known, receipt);
       return grpc::Status::OK;
     }
-    if (absl::Status status = Receive(*context, claim, message.header().offset(), *reader); !status.ok()) return ToGrpc(status);
+    // Held until the decision: while an update is looked at nobody else may write to its file.
+    const absl::StatusOr<std::unique_ptr<SpoolWriter>> transfer =
+        rooms_.spool.Begin(claim.update_id, message.header().offset());
+    if (!transfer.ok()) return ToGrpc(transfer.status());
+    if (absl::Status status = Receive(*context, claim, **transfer, *reader); !status.ok()) return ToGrpc(status);
     const absl::StatusOr<UpdateRow> decided = rooms_.rounds.DecideUpdate(site->site_id, claim);
     if (!decided.ok()) return Refuse(decided.status(), receipt);
     WriteReceipt(*decided, receipt);
@@ -91,9 +95,12 @@ class FederationService : public v1::Federation::Service {
     if (!site.ok()) return ToGrpc(site.status());
     const absl::StatusOr<std::filesystem::path> path = rooms_.artifacts.Find(request->sha256());
     if (!path.ok()) return ToGrpc(path.status());
+    const absl::StatusOr<uint64_t> size = rooms_.artifacts.Bytes(request->sha256());
+    if (!size.ok()) return ToGrpc(size.status());
+    if (request->offset() > *size) return ToGrpc(UsageError("the offset is beyond the artifact"));
     std::ifstream file(*path, std::ios::binary);
     file.seekg(static_cast<std::streamoff>(request->offset()));
-    if (!file) return ToGrpc(UsageError("the offset is beyond the artifact"));
+    if (!file) return ToGrpc(FailedError("the artifact cannot be read"));
     v1::DownloadChunk chunk;
     std::string bytes(kChunkBytes, '\0');
     while (file.read(bytes.data(), static_cast<std::streamsize>(bytes.size())), file.gcount() > 0) {
@@ -121,19 +128,22 @@ class FederationService : public v1::Federation::Service {
     return grpc::Status::OK;
   }
 
-  absl::Status Receive(const grpc::ServerContext& context, const UpdateClaim& claim, uint64_t offset,
+  // Until all bytes are there, or the update is decided meanwhile: it is late, or was sent by another transfer.
+  absl::Status Receive(const grpc::ServerContext& context, const UpdateClaim& claim, SpoolWriter& writer,
                        grpc::ServerReader<v1::UploadRequest>& reader) {
-    FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<SpoolWriter> writer, rooms_.spool.Begin(claim.update_id, offset));
     v1::UploadRequest message;
     while (reader.Read(&message)) {
       if (message.has_header()) return UsageError("a second header");
       if (message.chunk().size() > kChunkBytes) return UsageError("a chunk of more than 1 MiB");
-      if (writer->bytes() + message.chunk().size() > claim.bytes) return UsageError("more bytes than the header says");
-      FEDGLM_RETURN_IF_ERROR(writer->Append(message.chunk()));
-      FEDGLM_RETURN_IF_ERROR(CallingSite(context, rooms_.store).status());
+      if (writer.bytes() + message.chunk().size() > claim.bytes) return UsageError("more bytes than the header says");
+      FEDGLM_ASSIGN_OR_RETURN(const NodeRow site, CallingSite(context, rooms_.store));
+      const absl::StatusOr<UpdateRow> now = rooms_.rounds.CheckClaim(site.site_id, claim);
+      // No longer expected: DecideUpdate says how it was decided.
+      if (!now.ok() || now->state != UpdateState::kExpected) return absl::OkStatus();
+      FEDGLM_RETURN_IF_ERROR(writer.Append(message.chunk()));
     }
-    FEDGLM_RETURN_IF_ERROR(writer->Sync());
-    if (writer->bytes() < claim.bytes) return UnreachableError("the transfer ended early: go on from where it stopped");
+    FEDGLM_RETURN_IF_ERROR(writer.Sync());
+    if (writer.bytes() < claim.bytes) return UnreachableError("the transfer ended early: go on from where it stopped");
     return absl::OkStatus();
   }
 

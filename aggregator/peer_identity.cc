@@ -14,6 +14,14 @@ std::string Property(const grpc::ServerContext& context, const char* name) {
   return values.empty() ? "" : std::string(values.front().data(), values.front().size());
 }
 
+// The facts of the certificate of this connection. The handshake used the system's clock, and so does this.
+absl::StatusOr<CertificateFacts> ShownCertificate(const grpc::ServerContext& context) {
+  absl::StatusOr<CertificateFacts> shown = DescribeCertificate(Property(context, GRPC_X509_PEM_CERT_PROPERTY_NAME));
+  if (!shown.ok()) return RefusedError("this needs a certificate");
+  if (shown->not_after < std::chrono::system_clock::now()) return RefusedError("the certificate has expired");
+  return shown;
+}
+
 }  // namespace
 
 absl::StatusOr<NodeRow> CallingSite(const grpc::ServerContext& context, Store& store) {
@@ -21,8 +29,8 @@ absl::StatusOr<NodeRow> CallingSite(const grpc::ServerContext& context, Store& s
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<NodeRow> node, store.FindNode(name));
   if (!node) return RefusedError("this certificate belongs to no enrolled site");
   if (node->revoked) return RefusedError("site " + name + " was revoked");
-  const absl::StatusOr<CertificateFacts> shown = DescribeCertificate(Property(context, GRPC_X509_PEM_CERT_PROPERTY_NAME));
-  if (!shown.ok() || shown->serial_hex != node->serial) return RefusedError("site " + name + " has a newer certificate");
+  FEDGLM_ASSIGN_OR_RETURN(const CertificateFacts shown, ShownCertificate(context));
+  if (shown.serial_hex != node->serial) return RefusedError("site " + name + " has a newer certificate");
   return *node;
 }
 
@@ -30,6 +38,7 @@ absl::StatusOr<std::string> CallingAdministrator(const grpc::ServerContext& cont
   const std::string name = Property(context, GRPC_X509_CN_PROPERTY_NAME);
   // A site's name has no colon: enrolment sees to it.
   if (name.rfind("admin:", 0) != 0) return RefusedError("this needs an administrator's certificate");
+  FEDGLM_RETURN_IF_ERROR(ShownCertificate(context).status());
   return name;
 }
 

@@ -11,7 +11,8 @@
 namespace fedglm {
 
 // The site of a call over mutual TLS. Refused if it is not enrolled, was revoked, or shows another certificate than its
-// last one. Asked on every call and, in long transfers, again and again: gRPC looks at revocation at the handshake only.
+// last one, or one that has expired. Asked on every call and, in long transfers, again and again: gRPC looks at a
+// certificate at the handshake only, and a connection may live for months.
 absl::StatusOr<NodeRow> CallingSite(const grpc::ServerContext& context, Store& store);
 
 // The administrator's name ("admin:…"). Refused for everybody else.

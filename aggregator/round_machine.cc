@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "aggregator/strategy/strategy.h"
 #include "base/digest.h"
@@ -11,10 +12,41 @@ namespace fedglm {
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(250);
+// More than any site has. The sum over all sites stays far from what an int64 holds.
+constexpr int64_t kMaxExamples = int64_t{1} << 40;
+constexpr size_t kMaxReason = 300;
 
 // The same for the same site and round, whoever asks and whenever: an update that is sent twice is the same update.
 std::string UpdateIdOf(const std::string& federation, int64_t round, const std::string& site_id, const std::string& adapter) {
   return Sha256Hex(federation + "\n" + std::to_string(round) + "\n" + site_id + "\n" + adapter).substr(0, 32);
+}
+
+// Names in a reason come from the site: no line of it may look like a line of our log, or fill it.
+std::string OneLine(std::string text) {
+  if (text.size() > kMaxReason) text = text.substr(0, kMaxReason) + "...";
+  for (char& c : text) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return text;
+}
+
+absl::Status Refusal(const std::string& reason) { return RefusedError(OneLine(reason)); }
+
+// What an honest update of this adapter can have: its values in float32, and room for names, shapes and metadata.
+uint64_t MaxUpdateBytes(const Adapter& global, AggregationMode mode) {
+  uint64_t bytes = 1 << 20;
+  for (const auto& [name, tensor] : TensorsOf(global, mode)) {
+    bytes += tensor.values.size() * sizeof(float) + name.size() + 256;
+  }
+  return bytes;
+}
+
+bool IsFinite(const Adapter& adapter) {
+  const auto finite = [](const Matrix& m) {
+    return std::all_of(m.values.begin(), m.values.end(), [](float value) { return std::isfinite(value); });
+  };
+  return std::all_of(adapter.modules.begin(), adapter.modules.end(),
+                     [&](const auto& module) { return finite(module.second.a) && finite(module.second.b); });
 }
 
 int64_t Count(const std::vector<UpdateRow>& updates, UpdateState state) {
@@ -57,7 +89,7 @@ absl::Status RoundMachine::PublishInitialAdapter() {
   provenance.federation = options_.federation;
   provenance.mode = AggregationModeName(options_.mode);
   provenance.weights_sha256 = WeightsSha256(adapter);
-  FEDGLM_ASSIGN_OR_RETURN(provenance.signature, authority_.SignAdapter(SignedBytes(provenance)));
+  FEDGLM_ASSIGN_OR_RETURN(provenance.signature, authority_.SignAdapter(SignedBytes(adapter.config, provenance)));
   adapter.provenance = provenance;
   FEDGLM_ASSIGN_OR_RETURN(const std::string sha256, artifacts_.Put(SerializeAdapter(adapter)));
   return store_.Transaction([&]() -> absl::Status {
@@ -80,6 +112,7 @@ absl::Status RoundMachine::Load() {
                               "; another one needs another state_dir");
   }
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<RoundRow> last, store_.LastRound());
+  std::set<std::string> wanted;  // a round may have been closed and its updates not yet removed
   MutexLock lock(mutex_);
   latest_adapter_ = initial;
   if (last && last->state == RoundState::kOpen) {
@@ -87,12 +120,18 @@ absl::Status RoundMachine::Load() {
     latest_ = last->round - 1;
     latest_adapter_ = last->adapter_in;
     LogInfo("going on with round " + std::to_string(last->round));
+    FEDGLM_ASSIGN_OR_RETURN(const std::vector<UpdateRow> updates, store_.UpdatesOf(last->round));
+    for (const UpdateRow& update : updates) {
+      if (update.state != UpdateState::kRefused) wanted.insert(update.update_id);
+    }
   } else if (last) {
     latest_ = last->round;
     latest_adapter_ = last->adapter_out;
   }
+  spool_.RemoveAllBut(wanted);
   FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, artifacts_.Read(latest_adapter_));
   FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, ParseAdapter(bytes));
+  max_update_bytes_ = std::min(options_.max_update_bytes, MaxUpdateBytes(adapter, options_.mode));
   base_sha256_ = adapter.provenance ? adapter.provenance->base_sha256 : "";
   global_ = std::make_shared<Adapter>(std::move(adapter));
   return absl::OkStatus();
@@ -126,7 +165,7 @@ absl::Status RoundMachine::Advance() {
       if (update.state != UpdateState::kExpected) continue;
       update.state = UpdateState::kRefused;
       update.reason = "late: the round's deadline has passed";
-      FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update));
+      FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update, now));
       LogWarning("round " + std::to_string(open_->round) + " goes on without " + update.site_id + ": late");
     }
   }
@@ -157,30 +196,47 @@ absl::Status RoundMachine::OpenRound() {
   return absl::OkStatus();
 }
 
-absl::Status RoundMachine::CloseRound(const std::vector<UpdateRow>& updates) {
+absl::StatusOr<std::string> RoundMachine::ReadAccepted(const UpdateRow& update) {
+  absl::StatusOr<std::string> bytes = spool_.Read(update.update_id);
+  if (!bytes.ok() && bytes.status().code() != absl::StatusCode::kNotFound) return bytes;
+  if (bytes.ok() && Sha256Hex(*bytes) == update.sha256) return bytes;
+  // The disk lost what was accepted. To try again would fail for ever: the site is asked for it once more.
+  spool_.Remove(update.update_id);
+  FEDGLM_RETURN_IF_ERROR(store_.ExpectAgain(update.update_id));
+  Changed();
+  return FailedError("the update of " + update.site_id + " was lost on disk and is expected again");
+}
+
+absl::StatusOr<AggregationResult> RoundMachine::Aggregate(const std::vector<UpdateRow>& updates,
+                                                          std::vector<std::string>& contributors) {
   const std::unique_ptr<Strategy> strategy = Strategy::Make(*global_, {options_.mode, options_.server_learning_rate});
+  for (const UpdateRow& update : updates) {  // in the order of their ids
+    if (update.state != UpdateState::kAccepted) continue;
+    FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, ReadAccepted(update));
+    FEDGLM_ASSIGN_OR_RETURN(const TensorMap tensors, ParseTensors(bytes));
+    FEDGLM_RETURN_IF_ERROR(strategy->Fold(tensors, update.examples));
+    contributors.push_back(update.sha256);
+  }
+  if (!contributors.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(AggregationResult result, strategy->Finish());
+    if (IsFinite(result.adapter)) return result;
+    // Every value that arrived was finite, but their sum is not. Nobody could load what came out, this program neither.
+    LogError("round " + std::to_string(open_->round) + ": the updates add up to values that are not finite");
+    contributors.clear();
+  }
+  LogWarning("round " + std::to_string(open_->round) + " had no acceptable update: the adapter stays as it is");
+  return AggregationResult{*global_, 0};
+}
+
+absl::Status RoundMachine::CloseRound(const std::vector<UpdateRow>& updates) {
   Provenance provenance;
   provenance.base_sha256 = base_sha256_;
   provenance.federation = options_.federation;
   provenance.round = open_->round;
   provenance.mode = AggregationModeName(options_.mode);
-  for (const UpdateRow& update : updates) {  // in the order of their ids
-    if (update.state != UpdateState::kAccepted) continue;
-    FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, spool_.Read(update.update_id));
-    if (Sha256Hex(bytes) != update.sha256) return FailedError("update " + update.update_id + " has changed on disk");
-    FEDGLM_ASSIGN_OR_RETURN(const TensorMap tensors, ParseTensors(bytes));
-    FEDGLM_RETURN_IF_ERROR(strategy->Fold(tensors, update.examples));
-    provenance.contributors.push_back(update.sha256);
-  }
-  AggregationResult result;
-  if (provenance.contributors.empty()) {
-    LogWarning("round " + std::to_string(open_->round) + " had no acceptable update: the adapter stays as it is");
-    result.adapter = *global_;
-  } else {
-    FEDGLM_ASSIGN_OR_RETURN(result, strategy->Finish());
-  }
+  FEDGLM_ASSIGN_OR_RETURN(AggregationResult result, Aggregate(updates, provenance.contributors));
   provenance.weights_sha256 = WeightsSha256(result.adapter);
-  FEDGLM_ASSIGN_OR_RETURN(provenance.signature, authority_.SignAdapter(SignedBytes(provenance)));
+  FEDGLM_ASSIGN_OR_RETURN(provenance.signature, authority_.SignAdapter(SignedBytes(result.adapter.config, provenance)));
   result.adapter.provenance = provenance;
   FEDGLM_ASSIGN_OR_RETURN(const std::string sha256, artifacts_.Put(SerializeAdapter(result.adapter)));
   FEDGLM_RETURN_IF_ERROR(store_.CloseRound(open_->round, sha256, result.truncation_error, UnixMilliseconds(clock_.Now())));
@@ -197,14 +253,14 @@ absl::Status RoundMachine::CloseRound(const std::vector<UpdateRow>& updates) {
 }
 
 absl::StatusOr<Work> RoundMachine::WorkFor(const std::string& site_id, int64_t installed_round) {
-  if (installed_round < latest_) return Work(InstallWork{latest_, latest_adapter_, latest_ == options_.rounds});
+  if (installed_round < latest_) return Work(InstallWork{latest_, latest_adapter_, latest_ >= options_.rounds});
   if (open_) {
     const std::string update_id = UpdateIdOf(options_.federation, open_->round, site_id, open_->adapter_in);
     FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> update, store_.FindUpdate(update_id));
     if (update && update->state == UpdateState::kExpected) {
       return Work(TrainWork{open_->round, open_->adapter_in, update_id, open_->deadline_unix_ms});
     }
-  } else if (latest_ == options_.rounds) {
+  } else if (latest_ >= options_.rounds) {
     return Work(FinishedWork{latest_});
   }
   return Work(WaitWork{});
@@ -215,11 +271,12 @@ absl::StatusOr<Work> RoundMachine::NextWork(const std::string& site_id, int64_t 
   const auto until = std::chrono::steady_clock::now() + max_wait;
   FEDGLM_RETURN_IF_ERROR(store_.TouchNode(site_id, UnixMilliseconds(clock_.Now()), training_records, installed_round));
   MutexLock lock(mutex_);
+  const uint64_t call = ++calls_[site_id];
   Changed();  // one more site may be what the next round was waiting for
   while (true) {
     const uint64_t seen = generation_;
     FEDGLM_ASSIGN_OR_RETURN(const Work work, WorkFor(site_id, installed_round));
-    if (!std::holds_alternative<WaitWork>(work) || stopping_) return work;
+    if (!std::holds_alternative<WaitWork>(work) || stopping_ || calls_[site_id] != call) return work;
     while (generation_ == seen) {
       if (std::chrono::steady_clock::now() >= until || cancelled()) return work;
       lock.WaitFor(changed_, std::min<std::chrono::steady_clock::duration>(kTick, until - std::chrono::steady_clock::now()));
@@ -236,18 +293,21 @@ absl::StatusOr<UpdateRow> RoundMachine::CheckClaim(const std::string& site_id, c
   if (claim.round != open_->round) return RefusedError("the update is of another round");
   if (claim.base_sha256 != base_sha256_) return RefusedError("the update is for another base");
   if (claim.adapter_sha256 != open_->adapter_in) return RefusedError("the update starts from another adapter");
-  if (claim.mode != AggregationModeName(options_.mode)) return RefusedError("the update is of mode " + claim.mode);
+  if (claim.mode != AggregationModeName(options_.mode)) return Refusal("the update is of mode " + claim.mode);
+  if (claim.examples > kMaxExamples) return RefusedError("the update comes from more examples than anybody has");
   if (claim.examples < 1) return RefusedError("the update comes from no example");
   if (!std::isfinite(claim.training_loss)) return RefusedError("the training loss is not finite");
-  if (claim.bytes == 0 || claim.bytes > options_.max_update_bytes) {
+  if (claim.bytes == 0 || claim.bytes > max_update_bytes_) {
     return RefusedError("the update has " + std::to_string(claim.bytes) + " bytes; the limit is " +
-                        std::to_string(options_.max_update_bytes));
+                        std::to_string(max_update_bytes_));
   }
   return *update;
 }
 
 absl::StatusOr<UpdateRow> RoundMachine::DecideUpdate(const std::string& site_id, const UpdateClaim& claim) {
+  MutexLock one_at_a_time(deciding_);
   FEDGLM_ASSIGN_OR_RETURN(UpdateRow update, CheckClaim(site_id, claim));
+  if (update.state == UpdateState::kRefused) spool_.Remove(claim.update_id);  // late, and part of it came later still
   if (update.state != UpdateState::kExpected) return update;
   FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, spool_.Read(claim.update_id));
   if (Sha256Hex(bytes) != claim.sha256) {
@@ -262,7 +322,7 @@ absl::StatusOr<UpdateRow> RoundMachine::DecideUpdate(const std::string& site_id,
   const absl::StatusOr<TensorMap> tensors = ParseTensors(bytes);
   const absl::Status fits = tensors.ok() ? CheckUpdate(*tensors, *global, options_.mode) : tensors.status();
   update.state = fits.ok() ? UpdateState::kAccepted : UpdateState::kRefused;
-  update.reason = fits.ok() ? "" : Message(fits);
+  update.reason = fits.ok() ? "" : OneLine(Message(fits));
   update.sha256 = claim.sha256;
   update.bytes = static_cast<int64_t>(bytes.size());
   update.examples = claim.examples;
@@ -272,10 +332,7 @@ absl::StatusOr<UpdateRow> RoundMachine::DecideUpdate(const std::string& site_id,
   // The round may have been closed while the update was looked at.
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> now, store_.FindUpdate(claim.update_id));
   if (now && now->state != UpdateState::kExpected) return *now;
-  FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update));
-  FEDGLM_RETURN_IF_ERROR(store_.AddAudit(UnixMilliseconds(clock_.Now()), site_id,
-                                         fits.ok() ? "update accepted" : "update refused",
-                                         "round " + std::to_string(update.round), fits.ok() ? claim.sha256 : update.reason));
+  FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update, UnixMilliseconds(clock_.Now())));
   if (!fits.ok()) {
     spool_.Remove(claim.update_id);
     LogWarning("the update of " + site_id + " is refused: " + update.reason);
@@ -298,17 +355,11 @@ absl::Status RoundMachine::ReportEvaluation(const std::string& site_id, int64_t 
 
 absl::Status RoundMachine::Revoke(const std::string& site_id, const std::string& reason, const std::string& actor) {
   MutexLock lock(mutex_);
-  FEDGLM_RETURN_IF_ERROR(store_.RevokeNode(site_id));
-  FEDGLM_RETURN_IF_ERROR(store_.AddAudit(UnixMilliseconds(clock_.Now()), actor, "node revoked", site_id, reason));
-  if (open_) {
-    FEDGLM_ASSIGN_OR_RETURN(const std::vector<UpdateRow> updates, store_.UpdatesOf(open_->round));
-    for (UpdateRow update : updates) {
-      if (update.site_id != site_id || update.state != UpdateState::kExpected) continue;
-      update.state = UpdateState::kRefused;
-      update.reason = "the site was revoked";
-      FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update));
-    }
-  }
+  FEDGLM_RETURN_IF_ERROR(store_.Transaction([&]() -> absl::Status {
+    FEDGLM_RETURN_IF_ERROR(store_.RevokeNode(site_id));
+    FEDGLM_RETURN_IF_ERROR(store_.AddAudit(UnixMilliseconds(clock_.Now()), actor, "node revoked", site_id, reason));
+    return store_.RefuseExpected(site_id, "the site was revoked");  // the round does not wait for it
+  }));
   Changed();
   return absl::OkStatus();
 }
@@ -318,7 +369,7 @@ FederationSummary RoundMachine::Summary() {
   FederationSummary summary;
   summary.round = open_ ? open_->round : latest_;
   summary.adapter_sha256 = latest_adapter_;
-  summary.state = open_ ? "training" : latest_ == options_.rounds ? "finished" : "waiting";
+  summary.state = open_ ? "training" : latest_ >= options_.rounds ? "finished" : "waiting";
   if (open_) {
     const absl::StatusOr<std::vector<UpdateRow>> updates = store_.UpdatesOf(open_->round);
     if (updates.ok()) {

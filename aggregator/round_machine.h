@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,6 +55,8 @@ struct FederationSummary {
   std::string adapter_sha256;
 };
 
+struct AggregationResult;
+
 // Thread-safe.
 class RoundMachine {
  public:
@@ -65,7 +68,8 @@ class RoundMachine {
   const std::string& base_sha256() const { return base_sha256_; }
   const AggregatorOptions& options() const { return options_; }
 
-  // Waits up to `max_wait` until there is something to do; `cancelled` is asked meanwhile.
+  // Waits up to `max_wait` until there is something to do; `cancelled` is asked meanwhile. A site has one such call at a
+  // time: a newer one ends the older one, so that a site that calls and forgets holds one thread, not all.
   absl::StatusOr<Work> NextWork(const std::string& site_id, int64_t installed_round, int64_t training_records,
                                 std::chrono::milliseconds max_wait, const std::function<bool()>& cancelled);
 
@@ -89,6 +93,9 @@ class RoundMachine {
   absl::Status Advance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OpenRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CloseRound(const std::vector<UpdateRow>& updates) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<AggregationResult> Aggregate(const std::vector<UpdateRow>& updates, std::vector<std::string>& contributors)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::string> ReadAccepted(const UpdateRow& update) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Work> WorkFor(const std::string& site_id, int64_t installed_round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -98,8 +105,11 @@ class RoundMachine {
   Spool& spool_;
   const CertificateAuthority& authority_;
   Clock& clock_;
+  // Constant once opened.
   std::string base_sha256_;
+  uint64_t max_update_bytes_ = 0;
 
+  Mutex deciding_;  // one update is in memory at a time, however many arrive; taken before mutex_
   Mutex mutex_;
   std::condition_variable changed_;
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -108,6 +118,7 @@ class RoundMachine {
   std::string latest_adapter_ ABSL_GUARDED_BY(mutex_);   // its artifact
   std::shared_ptr<const Adapter> global_ ABSL_GUARDED_BY(mutex_);
   std::optional<RoundRow> open_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, uint64_t> calls_ ABSL_GUARDED_BY(mutex_);  // of NextWork, by site: the number of the newest
   std::thread thread_;
 };
 

@@ -1,7 +1,7 @@
 // The three gRPC services: they read messages, ask the rooms behind them, and write messages. No decision is made here.
 #pragma once
 
-#include <functional>
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -25,7 +25,8 @@ struct ServiceRooms {
   const CertificateAuthority& authority;
   Enrolment& enrolment;
   RoundMachine& rounds;
-  std::string federation_address, enrolment_address;  // as sites are to dial them
+  std::string federation_address, enrolment_address;  // as sites are to dial them; constant once `started`
+  std::atomic<bool> started = false;
 };
 
 std::unique_ptr<v1::Enrolment::Service> MakeEnrolmentService(const ServiceRooms& rooms);

@@ -15,7 +15,8 @@ namespace fedglm {
 
 class Spool;
 
-// One transfer into one update's file. Synced when destroyed, so that what QueryUpload promises is on disk.
+// One transfer into one update's file, and the only one while it lives. The file is not touched before the first Append,
+// which cuts off what lies beyond the offset. Synced when destroyed, so that what QueryUpload promises is on disk.
 class SpoolWriter {
  public:
   ~SpoolWriter();
@@ -27,11 +28,12 @@ class SpoolWriter {
 
  private:
   friend class Spool;
-  SpoolWriter(Spool& spool, std::string update_id, int file, uint64_t bytes)
-      : spool_(spool), update_id_(std::move(update_id)), file_(file), bytes_(bytes) {}
+  SpoolWriter(Spool& spool, std::string update_id, uint64_t bytes)
+      : spool_(spool), update_id_(std::move(update_id)), bytes_(bytes) {}
+  absl::Status Open();
   Spool& spool_;
   const std::string update_id_;
-  const int file_;
+  int file_ = -1;
   uint64_t bytes_;
 };
 
@@ -46,6 +48,8 @@ class Spool {
   absl::StatusOr<std::string> Read(const std::string& update_id) const;
   std::filesystem::path Path(const std::string& update_id) const;
   void Remove(const std::string& update_id) const;
+  // What a killed process left of rounds that are closed.
+  void RemoveAllBut(const std::set<std::string>& update_ids) const;
 
  private:
   friend class SpoolWriter;

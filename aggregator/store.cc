@@ -173,7 +173,7 @@ absl::StatusOr<std::optional<UpdateRow>> Store::FindUpdate(const std::string& up
   return ReadFirst(rows, ReadUpdate);
 }
 
-absl::Status Store::DecideUpdate(const UpdateRow& update) {
+absl::Status Store::DecideUpdate(const UpdateRow& update, int64_t now) {
   return database_->Transaction([&]() -> absl::Status {
     FEDGLM_ASSIGN_OR_RETURN(
         const int64_t changed,
@@ -182,9 +182,23 @@ absl::Status Store::DecideUpdate(const UpdateRow& update) {
                            {static_cast<int64_t>(update.state), update.sha256, update.bytes, update.examples,
                             update.training_loss, update.reason, update.update_id}));
     if (changed != 1) return FailedError("update " + update.update_id + " was decided before");
-    return database_->Execute("UPDATE nodes SET bytes_received = bytes_received + ? WHERE site_id = ?",
-                              {update.bytes, update.site_id}).status();
+    FEDGLM_RETURN_IF_ERROR(database_->Execute("UPDATE nodes SET bytes_received = bytes_received + ? WHERE site_id = ?",
+                                              {update.bytes, update.site_id}).status());
+    const bool accepted = update.state == UpdateState::kAccepted;
+    return AddAudit(now, update.site_id, accepted ? "update accepted" : "update refused",
+                    "round " + std::to_string(update.round), accepted ? update.sha256 : update.reason);
   });
+}
+
+absl::Status Store::RefuseExpected(const std::string& site_id, const std::string& reason) {
+  return database_->Execute("UPDATE updates SET state = ?, reason = ? WHERE site_id = ? AND state = 0",
+                            {static_cast<int64_t>(UpdateState::kRefused), reason, site_id}).status();
+}
+
+absl::Status Store::ExpectAgain(const std::string& update_id) {
+  return database_->Execute("UPDATE updates SET state = 0, sha256 = '', bytes = 0, examples = 0, training_loss = 0, "
+                            "reason = '' WHERE update_id = ?",
+                            {update_id}).status();
 }
 
 absl::Status Store::PutEvaluation(const EvaluationRow& e) {

@@ -88,7 +88,7 @@ class Store {
   absl::StatusOr<std::optional<NodeRow>> FindNode(const std::string& site_id);
   absl::StatusOr<std::vector<NodeRow>> Nodes();
   absl::Status TouchNode(const std::string& site_id, int64_t now, int64_t training_records, int64_t installed_round);
-  absl::Status RevokeNode(const std::string& site_id);
+  absl::Status RevokeNode(const std::string& site_id);  // NotFound if there is none
 
   // Opens a round and expects an update of every site in the cohort: (update id, site id).
   absl::Status OpenRound(const RoundRow& round, const std::vector<std::pair<std::string, std::string>>& cohort);
@@ -98,8 +98,11 @@ class Store {
 
   absl::StatusOr<std::vector<UpdateRow>> UpdatesOf(int64_t round);  // in the order of their ids
   absl::StatusOr<std::optional<UpdateRow>> FindUpdate(const std::string& update_id);
-  // Moves it out of kExpected and adds its bytes to the node's.
-  absl::Status DecideUpdate(const UpdateRow& update);
+  // Moves it out of kExpected, adds its bytes to the node's and writes the audit log. Failed if it was decided before.
+  absl::Status DecideUpdate(const UpdateRow& update, int64_t now);
+  // Refuses whatever is still expected of the site. Not a transaction of its own.
+  absl::Status RefuseExpected(const std::string& site_id, const std::string& reason);
+  absl::Status ExpectAgain(const std::string& update_id);  // back to kExpected: its bytes were lost
 
   absl::Status PutEvaluation(const EvaluationRow& evaluation);
   absl::StatusOr<std::vector<EvaluationRow>> EvaluationsOf(int64_t round);

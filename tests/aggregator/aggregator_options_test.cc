@@ -1,0 +1,125 @@
+#include "aggregator/aggregator_options.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/aggregator/small_federation.h"
+
+namespace fedglm {
+namespace {
+
+constexpr char kRequired[] = "[federation]\nname = \"hospitals\"\ninitial_adapter = \"adapter\"\n";
+
+absl::StatusOr<AggregatorOptions> Read(const std::string& toml) {
+  FEDGLM_ASSIGN_OR_RETURN(Configuration configuration, Configuration::Parse(toml, "aggregator.toml"));
+  return AggregatorOptions::Read(configuration);
+}
+
+// ConfigurationError whose message has `part` in it.
+void ExpectRefused(const std::string& toml, const std::string& part) {
+  const absl::StatusOr<AggregatorOptions> options = Read(toml);
+  EXPECT_EQ(ExitCodeOf(options.status()), ExitCode::kConfiguration) << toml;
+  EXPECT_NE(Message(options.status()).find(part), std::string::npos) << Message(options.status());
+}
+
+TEST(AggregatorOptions, DefaultsStandWhereNothingIsSaid) {
+  const AggregatorOptions options = Get(Read(kRequired)), defaults;
+  EXPECT_EQ(options.federation, "hospitals");
+  EXPECT_EQ(options.mode, AggregationMode::kFreezeA);
+  EXPECT_EQ(options.rounds, defaults.rounds);
+  EXPECT_EQ(options.listen, defaults.listen);
+  EXPECT_EQ(options.advertise, "localhost");
+  EXPECT_EQ(options.max_update_bytes, uint64_t{4} << 30);
+  EXPECT_EQ(options.training.optimizer, "adamw");
+}
+
+TEST(AggregatorOptions, EveryKeyIsRead) {
+  const AggregatorOptions o = Get(Read(std::string(kRequired) + R"(
+mode = "stack"
+rounds = 3
+min_sites = 4
+min_updates = 2
+round_timeout_seconds = 7
+server_learning_rate = 0.5
+[training]
+optimizer = "sgd"
+steps = 11
+batch_tokens = 12
+sequence_length = 13
+learning_rate = 0.25
+weight_decay = 0.125
+warmup_steps = 14
+schedule = "cosine"
+clip_norm = 2.5
+seed = 15
+[server]
+listen = "0.0.0.0:1"
+enrolment_listen = "0.0.0.0:2"
+host_names = ["a.example", "10.0.0.1"]
+advertise = "b.example"
+state_dir = "/var/lib/fedglm"
+certificate_days = 30
+[limits]
+max_update_bytes = "5MiB"
+[log]
+level = "error"
+json = true
+)"));
+  EXPECT_EQ(o.mode, AggregationMode::kStack);
+  EXPECT_EQ(o.rounds, 3);
+  EXPECT_EQ(o.min_sites, 4);
+  EXPECT_EQ(o.min_updates, 2);
+  EXPECT_EQ(o.round_timeout_seconds, 7);
+  EXPECT_EQ(o.server_learning_rate, 0.5);
+  EXPECT_EQ(o.training.optimizer, "sgd");
+  EXPECT_EQ(o.training.steps, 11);
+  EXPECT_EQ(o.training.batch_tokens, 12);
+  EXPECT_EQ(o.training.sequence_length, 13);
+  EXPECT_EQ(o.training.learning_rate, 0.25);
+  EXPECT_EQ(o.training.weight_decay, 0.125);
+  EXPECT_EQ(o.training.warmup_steps, 14);
+  EXPECT_EQ(o.training.schedule, "cosine");
+  EXPECT_EQ(o.training.clip_norm, 2.5);
+  EXPECT_EQ(o.training.seed, 15u);
+  EXPECT_EQ(o.listen, "0.0.0.0:1");
+  EXPECT_EQ(o.enrolment_listen, "0.0.0.0:2");
+  EXPECT_EQ(o.host_names, (std::vector<std::string>{"a.example", "10.0.0.1"}));
+  EXPECT_EQ(o.advertise, "b.example");
+  EXPECT_EQ(o.state_dir, "/var/lib/fedglm");
+  EXPECT_EQ(o.certificate_days, 30);
+  EXPECT_EQ(o.max_update_bytes, uint64_t{5} << 20);
+  EXPECT_EQ(o.log.level, LogLevel::kError);
+  EXPECT_TRUE(o.log.json);
+}
+
+TEST(AggregatorOptions, AnUnknownKeyIsAnErrorWithItsLine) {
+  ExpectRefused(std::string(kRequired) + "[server]\nlisten_on = \"x\"\n", "aggregator.toml:5");
+  ExpectRefused(std::string(kRequired) + "[server]\nlisten_on = \"x\"\n", "listen_on");
+}
+
+TEST(AggregatorOptions, WhatIsRequiredIsNamed) {
+  ExpectRefused("[federation]\ninitial_adapter = \"a\"\n", "federation.name");
+  ExpectRefused("[federation]\nname = \"a\"\n", "federation.initial_adapter");
+}
+
+TEST(AggregatorOptions, BadValuesAreNamed) {
+  const std::string required = kRequired;
+  ExpectRefused(required + "mode = \"median\"\n", "federation.mode");
+  ExpectRefused(required + "rounds = 0\n", "federation.rounds");
+  ExpectRefused(required + "rounds = \"ten\"\n", "federation.rounds");
+  ExpectRefused(required + "min_sites = -1\n", "federation.min_sites");
+  ExpectRefused(required + "min_updates = 0\n", "federation.min_updates");
+  ExpectRefused(required + "round_timeout_seconds = 0\n", "round_timeout_seconds");
+  ExpectRefused(required + "server_learning_rate = nan\n", "server_learning_rate");
+  ExpectRefused(required + "server_learning_rate = -0.5\n", "server_learning_rate");
+  ExpectRefused(required + "[training]\noptimizer = \"lion\"\n", "training.optimizer");
+  ExpectRefused(required + "[training]\nschedule = \"linear\"\n", "training.schedule");
+  ExpectRefused(required + "[training]\nsequence_length = 1\n", "training.sequence_length");
+  ExpectRefused(required + "[training]\nlearning_rate = -1.0\n", "training.learning_rate");
+  ExpectRefused(required + "[server]\nhost_names = []\n", "server.host_names");
+  ExpectRefused(required + "[server]\ncertificate_days = 4000\n", "server.certificate_days");
+  ExpectRefused(required + "[limits]\nmax_update_bytes = \"much\"\n", "limits.max_update_bytes");
+  ExpectRefused(required + "[log]\nlevel = \"loud\"\n", "log.level");
+}
+
+}  // namespace
+}  // namespace fedglm

@@ -1,0 +1,46 @@
+#include "aggregator/artifacts.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/aggregator/small_federation.h"
+
+namespace fedglm {
+namespace {
+
+class ArtifactsTest : public testing::Test {
+ protected:
+  TemporaryDirectory folder_ = MakeFolder();
+  Artifacts artifacts_ = Get(Artifacts::Open(folder_.path() / "artifacts"));
+};
+
+TEST_F(ArtifactsTest, ArePublishedUnderTheirDigest) {
+  const std::string sha256 = Get(artifacts_.Put("content"));
+  EXPECT_EQ(sha256, Sha256Hex("content"));
+  EXPECT_EQ(Get(artifacts_.Put("content")), sha256);
+  const Artifacts again = Get(Artifacts::Open(folder_.path() / "artifacts"));
+  EXPECT_EQ(Get(again.Read(sha256)), "content");
+  EXPECT_EQ(Get(again.Bytes(sha256)), 7u);
+  EXPECT_EQ(ExitCodeOf(again.Read(Sha256Hex("other")).status()), ExitCode::kRefused);
+}
+
+TEST_F(ArtifactsTest, APathIsNoDigest) {
+  ASSERT_TRUE(WriteFileAtomically(folder_.path() / "secret", "key").ok());
+  std::string upper = Get(artifacts_.Put("content"));
+  for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  const std::vector<std::string> names = {
+      "../secret", (folder_.path() / "secret").string(), "", ".", std::string(64, '/'), "../" + std::string(61, 'a'), upper};
+  for (const std::string& name : names) {
+    EXPECT_EQ(ExitCodeOf(artifacts_.Find(name).status()), ExitCode::kRefused) << name;
+    EXPECT_EQ(ExitCodeOf(artifacts_.Read(name).status()), ExitCode::kRefused) << name;
+    EXPECT_EQ(ExitCodeOf(artifacts_.Bytes(name).status()), ExitCode::kRefused) << name;
+  }
+}
+
+TEST_F(ArtifactsTest, ContentThatChangedOnDiskIsNotGivenOut) {
+  const std::string sha256 = Get(artifacts_.Put("content"));
+  ASSERT_TRUE(WriteFileAtomically(Get(artifacts_.Find(sha256)), "c0ntent").ok());
+  EXPECT_FALSE(artifacts_.Read(sha256).ok());
+}
+
+}  // namespace
+}  // namespace fedglm
