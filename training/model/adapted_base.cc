@@ -47,7 +47,7 @@ absl::StatusOr<std::unique_ptr<AdaptedBase>> AdaptedBase::Make(std::shared_ptr<c
     base->adapter_.provenance = adapter->provenance;
   }
   for (const GgufTensor& tensor : file->tensors()) {
-    if (tensor.rows() == 1 && tensor.dimensions == 1) base->vectors_[tensor.name] = DecodeVector(tensor);
+    if (tensor.rows() == 1) base->vectors_[tensor.name] = DecodeVector(tensor);
   }
   const bool train_a = mode == AggregationMode::kAverage || mode == AggregationMode::kStack;
   for (const LinearModule& module : base->modules_) {

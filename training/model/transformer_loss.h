@@ -24,10 +24,21 @@ class TransformerLoss {
   struct Rotation {
     at::Tensor cosines, sines;  // [tokens][1][rotary_size / 2]
   };
+  // How the segments of a batch are computed: one by one, or all at once with padding.
+  struct SegmentLayout {
+    int64_t segments = 0, longest = 0;
+    at::Tensor mask;             // [longest][longest]
+    bool padded = false;
+    at::Tensor spread, gather;   // rows: packed → padded [segments * longest], and back [tokens]
+  };
   Rotation RotationOf(const Batch& batch) const;
+  static SegmentLayout LayoutOf(const Batch& batch);
   at::Tensor Rotate(const at::Tensor& heads, const Rotation& rotation) const;
   at::Tensor Norm(const at::Tensor& x, const std::string& name) const;
-  at::Tensor Attention(const std::string& prefix, const at::Tensor& x, const Batch& batch, const Rotation& rotation) const;
+  at::Tensor Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Batch& batch,
+                    const SegmentLayout& layout) const;
+  at::Tensor Attention(const std::string& prefix, const at::Tensor& x, const Batch& batch, const SegmentLayout& layout,
+                       const Rotation& rotation) const;
   at::Tensor FeedForward(const std::string& prefix, const at::Tensor& x) const;
 
   const Hyperparameters hyperparameters_;
