@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "training/data/batches.h"
-#include "training/evaluator.h"
 #include "training/optimizer/optimizer.h"
 
 namespace fedglm {
@@ -24,8 +23,8 @@ double AccumulateGradients(const TransformerLoss& model, const std::vector<Batch
   return sum;
 }
 
-void ReportEvaluation(const TrainingJob& job, const TransformerLoss& model, const ExampleSet& set, int64_t step,
-                      const EventSink& on_event) {
+EvaluatedLoss ReportEvaluation(const TrainingJob& job, const TransformerLoss& model, const ExampleSet& set, int64_t step,
+                               const EventSink& on_event) {
   const EvaluatedLoss evaluated = Evaluate(model, set, job.micro_batch_tokens);
   TrainerEvent event;
   event.event = "evaluated";
@@ -33,6 +32,7 @@ void ReportEvaluation(const TrainingJob& job, const TransformerLoss& model, cons
   event.loss = evaluated.loss;
   event.tokens = evaluated.tokens;
   on_event(event);
+  return evaluated;
 }
 
 TrainerEvent DoneEvent(const TrainingSummary& summary) {
@@ -69,7 +69,9 @@ absl::StatusOr<TrainingSummary> Optimize(const TrainingJob& job, const Transform
     if (!std::isfinite(sum)) {
       return FailedError("the loss is no longer finite at step " + std::to_string(step) + ": lower the learning rate");
     }
-    optimizer.Step(step - 1);
+    if (!std::isfinite(optimizer.Step(step - 1))) {
+      return FailedError("the gradient is no longer finite at step " + std::to_string(step) + ": lower the learning rate");
+    }
     loss_sum += sum;
     loss_tokens += targets;
     summary.seconds = watch.Seconds();
@@ -83,6 +85,12 @@ absl::StatusOr<TrainingSummary> Optimize(const TrainingJob& job, const Transform
     const bool last = step == job.steps;
     if (held_out && (last || (job.evaluate_every > 0 && step % job.evaluate_every == 0))) {
       ReportEvaluation(job, model, *held_out, step, on_event);
+    }
+  }
+  for (const at::Tensor& parameter : weights.Parameters()) {
+    // The last step's result is in no loss yet.
+    if (!at::isfinite(parameter).all().item<bool>()) {
+      return FailedError("the weights are no longer finite after the last step: lower the learning rate");
     }
   }
   summary.loss = loss_tokens > 0 ? loss_sum / static_cast<double>(loss_tokens) : 0;

@@ -6,6 +6,7 @@
 #include "adapter/training_job.h"
 #include "base/status.h"
 #include "training/data/records.h"
+#include "training/evaluator.h"
 #include "training/model/transformer_loss.h"
 #include "training/model/weights.h"
 #include "training/trainer.h"
@@ -20,7 +21,7 @@ struct TrainingSummary {
 };
 
 // job.steps steps on `set`; evaluates on `held_out` (if any) every job.evaluate_every steps and at the end. Failed if the
-// loss stops being finite.
+// loss, a gradient or a weight stops being finite.
 absl::StatusOr<TrainingSummary> Optimize(const TrainingJob& job, const TransformerLoss& model, const Weights& weights,
                                          const ExampleSet& set, const std::optional<ExampleSet>& held_out,
                                          const EventSink& on_event);
@@ -28,8 +29,8 @@ absl::StatusOr<TrainingSummary> Optimize(const TrainingJob& job, const Transform
 // Adds the gradient of the mean loss over the batches' answer tokens to the parameters. Returns the sum of the losses.
 double AccumulateGradients(const TransformerLoss& model, const std::vector<Batch>& batches);
 
-void ReportEvaluation(const TrainingJob& job, const TransformerLoss& model, const ExampleSet& set, int64_t step,
-                      const EventSink& on_event);
+EvaluatedLoss ReportEvaluation(const TrainingJob& job, const TransformerLoss& model, const ExampleSet& set, int64_t step,
+                               const EventSink& on_event);
 TrainerEvent DoneEvent(const TrainingSummary& summary);
 
 }  // namespace fedglm

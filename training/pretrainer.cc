@@ -16,6 +16,7 @@ namespace fedglm {
 namespace {
 
 constexpr char kPretokenizer[] = "glm4";
+constexpr int64_t kMaxSize = 1 << 20;
 constexpr const char* kControlTokens[] = {"<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>",
                                           "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"};
 constexpr char kChatTemplate[] =
@@ -23,6 +24,9 @@ constexpr char kChatTemplate[] =
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}";
 
 absl::StatusOr<Hyperparameters> ShapeOf(const PretrainShape& shape, int64_t vocabulary) {
+  for (const int64_t size : {shape.layers, shape.hidden, shape.feed_forward, shape.heads, shape.kv_heads, shape.context_length}) {
+    if (size < 1 || size > kMaxSize) return UsageError("a size of the new model is out of range");
+  }
   if (shape.hidden % shape.heads != 0 || shape.heads % shape.kv_heads != 0) {
     return UsageError("the hidden size must be a multiple of the heads, and the heads of the K/V heads");
   }
@@ -110,6 +114,18 @@ absl::Status WriteModel(const std::filesystem::path& path, const Hyperparameters
   return writer->Finish();
 }
 
+// Written once before training, and read back: the tokenizer is then the one that every user of the file will have. The
+// file is beside `output`, which stays as it is until the training succeeds; once mapped, it needs no name.
+absl::StatusOr<BaseModel> OpenUntrained(const std::filesystem::path& output, const Hyperparameters& h,
+                                        const NewVocabulary& vocabulary, const DenseWeights& weights, BlockType type) {
+  const std::filesystem::path path = output.string() + ".untrained";
+  FEDGLM_RETURN_IF_ERROR(WriteModel(path, h, vocabulary, weights, type));
+  absl::StatusOr<BaseModel> base = BaseModel::Open(path);
+  std::error_code ignored;
+  std::filesystem::remove(path, ignored);
+  return base;
+}
+
 }  // namespace
 
 absl::Status Pretrain(const TrainingJob& job, const EventSink& on_event) {
@@ -119,9 +135,7 @@ absl::Status Pretrain(const TrainingJob& job, const EventSink& on_event) {
   FEDGLM_ASSIGN_OR_RETURN(const Hyperparameters h,
                           ShapeOf(job.pretrain, static_cast<int64_t>(vocabulary.tokens.size())));
   const DenseWeights weights(h, job.seed);
-  // Written once before training: the tokenizer is read back as every user of the file will read it.
-  FEDGLM_RETURN_IF_ERROR(WriteModel(job.output, h, vocabulary, weights, type));
-  FEDGLM_ASSIGN_OR_RETURN(const BaseModel base, BaseModel::Open(job.output));
+  FEDGLM_ASSIGN_OR_RETURN(const BaseModel base, OpenUntrained(job.output, h, vocabulary, weights, type));
   FEDGLM_ASSIGN_OR_RETURN(ExampleSet set, base.Load(job.records, job.sequence_length));
   CountEverything(set);
   std::optional<ExampleSet> held_out;

@@ -3,9 +3,8 @@
 #include <dlfcn.h>
 #include <torch/torch.h>
 
-#include <algorithm>
+#include <cmath>
 #include <optional>
-#include <set>
 
 #include "adapter/tensors.h"
 #include "base/clock.h"
@@ -14,6 +13,7 @@
 #include "base/log.h"
 #include "base/thread_pool.h"
 #include "inference/gguf/lora_gguf.h"
+#include "inference/gguf/new_adapter.h"
 #include "training/base_model.h"
 #include "training/data/batches.h"
 #include "training/model/adapted_base.h"
@@ -35,34 +35,14 @@ void SetThreads(int threads) {
   }
 }
 
-absl::StatusOr<Adapter> NewAdapter(const TrainingJob& job, const BaseModel& base) {
-  const std::vector<std::string>& wanted = job.adapter_config.target_modules;
-  std::vector<ModuleShape> shapes;
-  std::set<std::string> targets, known;
-  for (const LinearModule& module : LinearModules(base.hyperparameters)) {
-    known.insert(module.target);
-    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), module.target) == wanted.end()) continue;
-    shapes.push_back({module.peft_name, module.inputs, module.outputs});
-    targets.insert(module.target);
-  }
-  for (const std::string& target : wanted) {
-    if (!known.contains(target)) return UsageError("the model has no linear layer '" + target + "'");
-  }
-  AdapterConfig config = job.adapter_config;
-  config.target_modules.assign(targets.begin(), targets.end());
-  config.base_model = base.hyperparameters.name;
-  Adapter adapter = MakeSeededAdapter(config, shapes, job.adapter_seed);
-  adapter.provenance = Provenance{};
-  return adapter;
-}
-
 absl::StatusOr<std::optional<Adapter>> StartingAdapter(const TrainingJob& job, const BaseModel& base) {
   if (!job.adapter.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, LoadAdapterFor(job.adapter, *base.file, job.base_sha256));
     return std::optional<Adapter>(std::move(adapter));
   }
   if (job.kind == JobKind::kEvaluate) return std::optional<Adapter>();
-  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, NewAdapter(job, base));
+  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter,
+                          MakeNewAdapter(base.hyperparameters, job.base_sha256, job.adapter_config, job.adapter_seed));
   return std::optional<Adapter>(std::move(adapter));
 }
 
@@ -86,6 +66,9 @@ absl::Status ComputeGradient(const TrainingJob& job, const TransformerLoss& mode
   summary.examples = static_cast<int64_t>(set.examples.size());
   summary.seconds = watch.Seconds();
   FEDGLM_ASSIGN_OR_RETURN(const TensorMap gradients, weights.Gradients());
+  if (!std::isfinite(summary.loss) || !std::isfinite(NormOf(gradients))) {
+    return FailedError("the loss or its gradient is not finite");
+  }
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(job.output, 0700));
   FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(job.output / "gradient.safetensors", SerializeTensors(gradients), 0600));
   on_event(DoneEvent(summary));
@@ -106,6 +89,10 @@ absl::Status RunAdapterJob(const TrainingJob& job, ThreadPool& pool, const Event
     LogWarning(std::to_string(set.cut) + " of " + std::to_string(set.records) + " records are longer than " +
                std::to_string(job.sequence_length) + " tokens and were cut");
   }
+  if (set.dropped > 0) {
+    LogWarning(std::to_string(set.dropped) + " of " + std::to_string(set.records) + " records have no answer within " +
+               std::to_string(job.sequence_length) + " tokens and were left out");
+  }
   TrainerEvent started;
   started.event = "started";
   started.records = static_cast<int64_t>(set.examples.size());
@@ -116,10 +103,15 @@ absl::Status RunAdapterJob(const TrainingJob& job, ThreadPool& pool, const Event
   switch (job.kind) {
     case JobKind::kGradient:
       return ComputeGradient(job, model, *weights, set, on_event);
-    case JobKind::kEvaluate:
-      ReportEvaluation(job, model, set, 0, on_event);
-      on_event(DoneEvent({}));
+    case JobKind::kEvaluate: {
+      const Stopwatch watch;
+      TrainingSummary summary;
+      summary.loss = ReportEvaluation(job, model, set, 0, on_event).loss;
+      summary.examples = static_cast<int64_t>(set.examples.size());
+      summary.seconds = watch.Seconds();
+      on_event(DoneEvent(summary));
       return absl::OkStatus();
+    }
     default:
       break;
   }

@@ -1,0 +1,143 @@
+// Small random models of both architectures, and records for them. The tokenizer is the golden model's.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "adapter/adapter.h"
+#include "inference/gguf/gguf_writer.h"
+#include "inference/gguf/new_adapter.h"
+#include "inference/quantization/codec.h"
+#include "tests/support/golden.h"
+
+namespace fedglm {
+
+constexpr char kGoldenModel[] = "golden/glm4-tiny-q4_k_m.gguf";
+constexpr char kGoldenLora[] = "golden/glm4-tiny-lora";
+
+struct TinyShape {
+  ArchitectureKind kind = ArchitectureKind::kLlama;
+  bool m_rope = false;             // of glm4
+  bool tied_embeddings = true;
+  BlockType type = BlockType::kQ8_0;
+  int64_t layers = 2, hidden = 64, feed_forward = 96, heads = 4, kv_heads = 2;
+};
+
+struct TinyTensor {
+  std::string name;
+  int64_t columns, rows;  // rows 0: a vector
+};
+
+inline std::vector<TinyTensor> TensorsOfTinyModel(const TinyShape& s, int64_t vocabulary) {
+  const bool glm = s.kind == ArchitectureKind::kGlm4;
+  const int64_t head = s.hidden / s.heads, kv = s.kv_heads * head;
+  std::vector<TinyTensor> tensors = {{"token_embd.weight", s.hidden, vocabulary}, {"output_norm.weight", s.hidden, 0}};
+  if (!s.tied_embeddings) tensors.push_back({"output.weight", s.hidden, vocabulary});
+  if (!glm) tensors.push_back({"rope_freqs.weight", head / 2, 0});
+  for (int64_t layer = 0; layer < s.layers; ++layer) {
+    const auto add = [&](const char* name, int64_t columns, int64_t rows) {
+      tensors.push_back({"blk." + std::to_string(layer) + "." + name, columns, rows});
+    };
+    add("attn_norm.weight", s.hidden, 0);
+    add("attn_q.weight", s.hidden, s.hidden);
+    add("attn_k.weight", s.hidden, kv);
+    add("attn_v.weight", s.hidden, kv);
+    add("attn_q.bias", s.hidden, 0);
+    add("attn_k.bias", kv, 0);
+    add("attn_v.bias", kv, 0);
+    add("attn_output.weight", s.hidden, s.hidden);
+    add("ffn_norm.weight", s.hidden, 0);
+    add("ffn_up.weight", s.hidden, glm ? 2 * s.feed_forward : s.feed_forward);
+    if (!glm) add("ffn_gate.weight", s.hidden, s.feed_forward);
+    add("ffn_down.weight", s.feed_forward, s.hidden);
+    if (glm) add("post_attention_norm.weight", s.hidden, 0);
+    if (glm) add("post_ffw_norm.weight", s.hidden, 0);
+  }
+  return tensors;
+}
+
+// Matrices from N(0, 4/inputs), so that logits differ much from token to token, norms and frequency factors around 1.
+inline absl::Status WriteTinyModel(const std::filesystem::path& path, const TinyShape& s, uint32_t seed) {
+  FEDGLM_ASSIGN_OR_RETURN(const auto golden, GgufFile::Open(GoldenPath(kGoldenModel)));
+  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufWriter> writer, GgufWriter::Create(path));
+  const bool glm = s.kind == ArchitectureKind::kGlm4;
+  const std::string architecture = glm ? "glm4" : "llama";
+  const auto head = static_cast<uint32_t>(s.hidden / s.heads);
+  const auto number = [&](const char* key, int64_t value) {
+    writer->AddUint32(architecture + "." + key, static_cast<uint32_t>(value));
+  };
+  writer->AddString("general.architecture", architecture);
+  number("block_count", s.layers);
+  number("context_length", 512);
+  number("embedding_length", s.hidden);
+  number("feed_forward_length", s.feed_forward);
+  number("attention.head_count", s.heads);
+  number("attention.head_count_kv", s.kv_heads);
+  number("rope.dimension_count", glm ? head / 2 : head);
+  writer->AddFloat32(architecture + ".attention.layer_norm_rms_epsilon", 1e-5f);
+  if (s.m_rope) writer->AddInt32s("glm4.rope.dimension_sections", {2, 1, 1, 0});
+  for (const auto& [key, value] : golden->metadata()) {
+    if (key.rfind("tokenizer.", 0) == 0) FEDGLM_RETURN_IF_ERROR(writer->CopyMetadata(*golden, key));
+  }
+  const int64_t vocabulary = (*golden->RequireTensor("token_embd.weight"))->rows();
+  const std::vector<TinyTensor> tensors = TensorsOfTinyModel(s, vocabulary);
+  for (const TinyTensor& tensor : tensors) {
+    std::vector<int64_t> extent = {tensor.columns};
+    if (tensor.rows > 0) extent.push_back(tensor.rows);
+    writer->DeclareTensor(tensor.name, tensor.rows > 0 ? s.type : BlockType::kF32, extent);
+  }
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  for (const TinyTensor& tensor : tensors) {
+    const bool vector = tensor.rows == 0, bias = tensor.name.ends_with(".bias");
+    const BlockType type = vector ? BlockType::kF32 : s.type;
+    std::vector<float> row(static_cast<size_t>(tensor.columns));
+    std::vector<std::byte> blocks(static_cast<size_t>(RowBytes(type, tensor.columns)));
+    const float deviation = 2.0f / std::sqrt(static_cast<float>(tensor.columns));
+    for (int64_t r = 0; r < std::max<int64_t>(1, tensor.rows); ++r) {
+      for (float& w : row) w = bias ? 0.3f * normal(random) : vector ? std::exp(0.2f * normal(random)) : deviation * normal(random);
+      FEDGLM_RETURN_IF_ERROR(EncodeRow(type, row.data(), blocks.data(), tensor.columns));
+      FEDGLM_RETURN_IF_ERROR(writer->Append(blocks));
+    }
+  }
+  return writer->Finish();
+}
+
+// A new adapter with a B that is not zero, so that A has a gradient too.
+inline Adapter RandomAdapter(const Hyperparameters& h, int64_t rank, uint32_t seed) {
+  AdapterConfig config;
+  config.rank = rank;
+  config.alpha = static_cast<double>(rank);
+  Adapter adapter = *MakeNewAdapter(h, "", config, seed);
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  for (auto& [name, pair] : adapter.modules) {
+    for (float& value : pair.b.values) value = 0.2f * normal(random);
+  }
+  return adapter;
+}
+
+// `count` records of all three forms, of different lengths; no two alike for different `first`.
+inline std::string SomeRecords(int count, int first = 0) {
+  static const char* const kFindings[] = {"nodule in the left lung", "no effusion", "fracture of the distal radius",
+                                          "liver of normal size", "small cyst", "disc height is preserved"};
+  std::string text;
+  for (int i = first; i < first + count; ++i) {
+    const std::string finding = kFindings[i % 6], number = std::to_string(i);
+    if (i % 3 == 0) {
+      text += "{\"messages\":[{\"role\":\"user\",\"content\":\"case " + number + ": " + finding +
+              "\"},{\"role\":\"assistant\",\"content\":\"see " + finding + "\"}]}\n";
+    } else if (i % 3 == 1) {
+      text += "{\"prompt\":\"case " + number + "\",\"completion\":\" " + finding + "\"}\n";
+    } else {
+      text += "{\"text\":\"" + number + " " + finding + ", " + kFindings[(i + 2) % 6] + "\"}\n";
+    }
+  }
+  return text;
+}
+
+}  // namespace fedglm
