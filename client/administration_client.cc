@@ -1,0 +1,81 @@
+#include "client/administration_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "client/grpc_status.h"
+
+namespace fedglm {
+namespace {
+
+constexpr auto kTimeout = std::chrono::seconds(10);
+
+absl::StatusOr<std::string> AddressBeside(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder.lexically_normal().parent_path() / "addresses.json";
+  const absl::StatusOr<std::string> text = ReadFile(file, 1 << 16);
+  if (!text.ok()) return UsageError("give --address: there is no " + file.string());
+  FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(*text, file.string()));
+  return RequireString(json, "federation");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<AdministrationClient>> AdministrationClient::Open(const std::filesystem::path& folder,
+                                                                                 std::string address) {
+  grpc::SslCredentialsOptions tls;
+  FEDGLM_ASSIGN_OR_RETURN(tls.pem_root_certs, ReadFile(folder / "ca.pem", 1 << 16));
+  FEDGLM_ASSIGN_OR_RETURN(tls.pem_private_key, ReadFile(folder / "key.pem", 1 << 16));
+  FEDGLM_ASSIGN_OR_RETURN(tls.pem_cert_chain, ReadFile(folder / "cert.pem", 1 << 16));
+  if (address.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(address, AddressBeside(folder.has_filename() ? folder : folder.parent_path()));
+  }
+  auto stub = v1::Administration::NewStub(grpc::CreateChannel(address, grpc::SslCredentials(tls)));
+  return std::unique_ptr<AdministrationClient>(new AdministrationClient(std::move(address), std::move(stub)));
+}
+
+template <typename Response, typename Method, typename Request>
+absl::StatusOr<Response> AdministrationClient::Ask(Method method, const Request& request) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kTimeout);
+  Response response;
+  FEDGLM_RETURN_IF_ERROR(FromGrpc((stub_.get()->*method)(&context, request, &response), address_));
+  return response;
+}
+
+absl::StatusOr<v1::FederationStatus> AdministrationClient::Status() {
+  return Ask<v1::FederationStatus>(&v1::Administration::Stub::GetStatus, v1::GetStatusRequest());
+}
+
+absl::StatusOr<v1::ListRoundsResponse> AdministrationClient::Rounds() {
+  return Ask<v1::ListRoundsResponse>(&v1::Administration::Stub::ListRounds, v1::ListRoundsRequest());
+}
+
+absl::StatusOr<v1::ListNodesResponse> AdministrationClient::Nodes() {
+  return Ask<v1::ListNodesResponse>(&v1::Administration::Stub::ListNodes, v1::ListNodesRequest());
+}
+
+absl::StatusOr<std::string> AdministrationClient::CreateToken(const std::string& site_name, std::chrono::seconds lifetime) {
+  v1::CreateTokenRequest request;
+  request.set_site_name(site_name);
+  request.set_lifetime_seconds(lifetime.count());
+  FEDGLM_ASSIGN_OR_RETURN(const v1::CreateTokenResponse response,
+                          Ask<v1::CreateTokenResponse>(&v1::Administration::Stub::CreateToken, request));
+  return response.token();
+}
+
+absl::Status AdministrationClient::Revoke(const std::string& site_id, const std::string& reason) {
+  v1::RevokeNodeRequest request;
+  request.set_site_id(site_id);
+  request.set_reason(reason);
+  return Ask<v1::RevokeNodeResponse>(&v1::Administration::Stub::RevokeNode, request).status();
+}
+
+absl::StatusOr<v1::ListAuditResponse> AdministrationClient::Audit(int64_t after_id, int64_t limit) {
+  v1::ListAuditRequest request;
+  request.set_after_id(after_id);
+  request.set_limit(limit);
+  return Ask<v1::ListAuditResponse>(&v1::Administration::Stub::ListAudit, request);
+}
+
+}  // namespace fedglm

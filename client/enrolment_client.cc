@@ -1,0 +1,91 @@
+#include "client/enrolment_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <thread>
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/tls.h"
+#include "client/grpc_status.h"
+#include "fedglm/v1/enrolment.grpc.pb.h"
+
+namespace fedglm {
+namespace {
+
+constexpr std::string_view kTokenPrefix = "fgt1.";
+constexpr auto kTimeout = std::chrono::seconds(20);
+constexpr auto kRetry = std::chrono::milliseconds(500);
+
+// The request must be the same when it is sent again, and a signature never is: it is kept.
+absl::StatusOr<std::string> LoadOrMakeRequest(const std::filesystem::path& folder, const std::string& key_pem,
+                                              const std::string& site_name) {
+  const std::filesystem::path path = folder / ("request-" + site_name + ".pem");
+  absl::StatusOr<std::string> existing = ReadFile(path, 1 << 16);
+  if (existing.ok()) return existing;
+  FEDGLM_ASSIGN_OR_RETURN(std::string request, MakeCertificateRequest(key_pem, site_name));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(path, request, 0600));
+  return request;
+}
+
+bool IsFileName(const std::string& name) { return !name.empty() && name.find('/') == std::string::npos && name.size() < 64; }
+
+}  // namespace
+
+absl::StatusOr<EnrolmentToken> ParseToken(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.remove_suffix(1);
+  const absl::Status refused = RefusedError("this is no enrolment token");
+  if (text.substr(0, kTokenPrefix.size()) != kTokenPrefix) return refused;
+  const absl::StatusOr<std::string> decoded = Base64UrlDecode(text.substr(kTokenPrefix.size()));
+  if (!decoded.ok()) return refused;
+  const absl::StatusOr<Json> json = ParseJson(*decoded, "token");
+  if (!json.ok()) return refused;
+  EnrolmentToken token;
+  for (const auto& [key, member] : {std::pair("secret", &token.secret), std::pair("ca", &token.ca_pem),
+                                    std::pair("address", &token.address)}) {
+    const absl::StatusOr<std::string> value = RequireString(*json, key);
+    if (!value.ok()) return refused;
+    *member = *value;
+  }
+  return token;
+}
+
+absl::StatusOr<SiteIdentity> EnrolSite(const EnrolmentToken& token, const std::string& site_name,
+                                       const std::filesystem::path& identity_folder) {
+  if (!IsFileName(site_name)) return UsageError("'" + site_name + "' is no site name: letters, digits and '-', at most 63");
+  SiteIdentity identity;
+  FEDGLM_ASSIGN_OR_RETURN(identity.key_pem, LoadOrMakeSiteKey(identity_folder));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string request_pem, LoadOrMakeRequest(identity_folder, identity.key_pem, site_name));
+
+  // The server must show a certificate of the CA that the token names: whoever gave the token vouches for it.
+  grpc::SslCredentialsOptions tls;
+  tls.pem_root_certs = token.ca_pem;
+  const auto stub = v1::Enrolment::NewStub(grpc::CreateChannel(token.address, grpc::SslCredentials(tls)));
+  v1::EnrolRequest request;
+  request.set_token_secret(token.secret);
+  request.set_site_name(site_name);
+  request.set_certificate_request_pem(request_pem);
+  v1::EnrolResponse response;
+  // The aggregator may still be starting.
+  const auto deadline = std::chrono::system_clock::now() + kTimeout;
+  while (true) {
+    grpc::ClientContext context;
+    context.set_deadline(deadline);
+    const absl::Status status = FromGrpc(stub->Enrol(&context, request, &response), token.address);
+    if (status.ok()) break;
+    if (ExitCodeOf(status) != ExitCode::kUnreachable || std::chrono::system_clock::now() + kRetry > deadline) return status;
+    std::this_thread::sleep_for(kRetry);
+  }
+
+  identity.site_id = response.site_id();
+  identity.federation = response.federation();
+  identity.federation_address = response.federation_address();
+  identity.certificate_pem = response.certificate_pem();
+  identity.ca_pem = response.ca_certificate_pem();
+  identity.signing_public_pem = response.signing_public_key_pem();
+  FEDGLM_RETURN_IF_ERROR(SaveIdentity(identity, identity_folder));
+  return identity;
+}
+
+}  // namespace fedglm

@@ -1,0 +1,25 @@
+// How this site becomes a member: its key is made here; the token and a certificate request give a certificate.
+// docs/federation-protocol.md.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "client/identity.h"
+
+namespace fedglm {
+
+// What a site is given out of band: "fgt1." and base64url of {"secret","ca","address"}.
+struct EnrolmentToken {
+  std::string secret, ca_pem, address;
+};
+absl::StatusOr<EnrolmentToken> ParseToken(std::string_view text);  // Refused if it is none
+
+// Enrols as `site_name` and writes the identity folder. May be repeated with the same token while the folder's key is the
+// same. Refused, or Unreachable.
+absl::StatusOr<SiteIdentity> EnrolSite(const EnrolmentToken& token, const std::string& site_name,
+                                       const std::filesystem::path& identity_folder);
+
+}  // namespace fedglm

@@ -1,0 +1,184 @@
+#include "client/federation_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <fstream>
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "client/grpc_status.h"
+
+namespace fedglm {
+namespace {
+
+constexpr size_t kChunkBytes = 1 << 20;
+constexpr auto kCallTimeout = std::chrono::seconds(30);
+constexpr auto kTransferTimeout = std::chrono::hours(12);
+
+std::shared_ptr<grpc::Channel> Dial(const SiteIdentity& identity) {
+  grpc::SslCredentialsOptions tls;
+  tls.pem_root_certs = identity.ca_pem;
+  tls.pem_private_key = identity.key_pem;
+  tls.pem_cert_chain = identity.certificate_pem;
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
+  return grpc::CreateCustomChannel(identity.federation_address, grpc::SslCredentials(tls), arguments);
+}
+
+bool IsDigest(const std::string& text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+}  // namespace
+
+// The context of one call, which Cancel() can reach.
+class FederationClient::Call {
+ public:
+  Call(FederationClient& client, std::chrono::system_clock::duration timeout) : client_(client) {
+    context_.set_deadline(std::chrono::system_clock::now() + timeout);
+    MutexLock lock(client_.mutex_);
+    client_.current_ = this;
+    if (client_.cancelled_) context_.TryCancel();
+  }
+  ~Call() {
+    MutexLock lock(client_.mutex_);
+    client_.current_ = nullptr;
+  }
+  grpc::ClientContext* context() { return &context_; }
+
+ private:
+  FederationClient& client_;
+  grpc::ClientContext context_;
+};
+
+FederationClient::FederationClient(const SiteIdentity& identity, std::filesystem::path artifacts)
+    : address_(identity.federation_address),
+      artifacts_(std::move(artifacts)),
+      stub_(v1::Federation::NewStub(Dial(identity))) {}
+
+FederationClient::~FederationClient() = default;
+
+void FederationClient::Cancel() {
+  MutexLock lock(mutex_);
+  cancelled_ = true;
+  if (current_ != nullptr) current_->context()->TryCancel();
+}
+
+absl::StatusOr<v1::Task> FederationClient::NextTask(const Position& position, std::chrono::milliseconds max_wait) {
+  v1::NextTaskRequest request;
+  request.set_installed_round(position.installed_round);
+  request.set_base_sha256(position.base_sha256);
+  request.set_training_records(position.training_records);
+  request.set_max_wait_ms(static_cast<uint32_t>(max_wait.count()));
+  v1::Task task;
+  Call call(*this, max_wait + kCallTimeout);
+  FEDGLM_RETURN_IF_ERROR(FromGrpc(stub_->NextTask(call.context(), request, &task), address_));
+  return task;
+}
+
+absl::Status FederationClient::Receive(const v1::ArtifactReference& reference, const std::filesystem::path& part) {
+  std::error_code error;
+  uint64_t received = std::filesystem::exists(part, error) ? std::filesystem::file_size(part, error) : 0;
+  if (received >= reference.bytes()) return absl::OkStatus();
+  std::ofstream file(part, std::ios::binary | std::ios::app);
+  v1::DownloadRequest request;
+  request.set_sha256(reference.sha256());
+  request.set_offset(received);
+  Call call(*this, kTransferTimeout);
+  const auto reader = stub_->DownloadArtifact(call.context(), request);
+  v1::DownloadChunk chunk;
+  bool too_many = false, written = true;
+  while (!too_many && written && reader->Read(&chunk)) {
+    received += chunk.data().size();
+    too_many = received > reference.bytes();
+    written = static_cast<bool>(file.write(chunk.data().data(), static_cast<std::streamsize>(chunk.data().size())));
+  }
+  written = written && file.flush();
+  if (too_many || !written) call.context()->TryCancel();
+  const grpc::Status status = reader->Finish();
+  if (!written) return FailedError(part.string() + ": cannot be written (disk full?)");
+  if (too_many) {
+    std::filesystem::remove(part, error);
+    return FailedError(address_ + ": sends more bytes of an artifact than it said");
+  }
+  FEDGLM_RETURN_IF_ERROR(FromGrpc(status, address_));
+  return received == reference.bytes() ? absl::OkStatus() : UnreachableError(address_ + ": the download ended early");
+}
+
+absl::StatusOr<std::string> FederationClient::Download(const v1::ArtifactReference& reference) {
+  if (!IsDigest(reference.sha256())) return FailedError(address_ + ": names an artifact by what is no digest");
+  FEDGLM_RETURN_IF_ERROR(MakeDirectories(artifacts_, 0700));
+  const std::filesystem::path path = artifacts_ / reference.sha256(), part = artifacts_ / (reference.sha256() + ".part");
+  if (absl::StatusOr<std::string> known = ReadFile(path, uint64_t{1} << 34); known.ok() && Sha256Hex(*known) == reference.sha256()) {
+    return known;
+  }
+  FEDGLM_RETURN_IF_ERROR(Receive(reference, part));
+  FEDGLM_ASSIGN_OR_RETURN(std::string bytes, ReadFile(part, uint64_t{1} << 34));
+  std::error_code error;
+  if (Sha256Hex(bytes) != reference.sha256()) {
+    std::filesystem::remove(part, error);
+    return UnreachableError(address_ + ": the artifact that arrived is not the one of its digest");
+  }
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(path, bytes, 0600));
+  std::filesystem::remove(part, error);
+  return bytes;
+}
+
+void FederationClient::ForgetArtifactsBut(const std::string& sha256) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator file(artifacts_, error), end; !error && file != end; file.increment(error)) {
+    std::error_code ignored;
+    if (file->path().filename() != sha256) std::filesystem::remove(file->path(), ignored);
+  }
+}
+
+absl::StatusOr<v1::UploadReceipt> FederationClient::Upload(const OutboxEntry& entry, std::string_view payload) {
+  v1::UploadState state;
+  {
+    v1::QueryUploadRequest query;
+    query.set_update_id(entry.update_id);
+    query.set_sha256(entry.sha256);
+    Call call(*this, kCallTimeout);
+    FEDGLM_RETURN_IF_ERROR(FromGrpc(stub_->QueryUpload(call.context(), query, &state), address_));
+  }
+  v1::UploadRequest message;
+  v1::UploadHeader* const header = message.mutable_header();
+  header->set_update_id(entry.update_id);
+  header->set_round(entry.round);
+  header->set_base_sha256(entry.base_sha256);
+  header->set_adapter_sha256(entry.adapter_sha256);
+  header->set_mode(entry.mode);
+  header->set_examples(entry.examples);
+  header->set_bytes(entry.bytes);
+  header->set_sha256(entry.sha256);
+  header->set_training_loss(entry.training_loss);
+  // More than there is: what lies there is not this payload, and is written over.
+  const uint64_t offset = state.received_bytes() <= payload.size() ? state.received_bytes() : 0;
+  header->set_offset(offset);
+
+  v1::UploadReceipt receipt;
+  Call call(*this, kTransferTimeout);
+  const auto writer = stub_->UploadUpdate(call.context(), &receipt);
+  bool open = writer->Write(message);
+  for (uint64_t sent = offset; open && sent < payload.size(); sent += kChunkBytes) {
+    message.set_chunk(std::string(payload.substr(sent, kChunkBytes)));
+    open = writer->Write(message);
+  }
+  writer->WritesDone();
+  FEDGLM_RETURN_IF_ERROR(FromGrpc(writer->Finish(), address_));
+  return receipt;
+}
+
+absl::Status FederationClient::ReportEvaluation(int64_t round, double loss, int64_t tokens) {
+  v1::EvaluationReport report;
+  report.set_round(round);
+  report.set_loss(loss);
+  report.set_tokens(tokens);
+  v1::EvaluationAck ack;
+  Call call(*this, kCallTimeout);
+  return FromGrpc(stub_->ReportEvaluation(call.context(), report, &ack), address_);
+}
+
+}  // namespace fedglm

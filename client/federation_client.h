@@ -1,0 +1,62 @@
+// The Federation service as a site sees it: calls over mutual TLS to the aggregator, transfers that go on where they
+// stopped. The site always dials out.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "base/thread_annotations.h"
+#include "client/identity.h"
+#include "client/outbox.h"
+#include "fedglm/v1/federation.grpc.pb.h"
+
+namespace fedglm {
+
+// Errors: Unreachable (worth a retry), Refused (revoked, another base …), Cancelled after Cancel().
+// Thread-safe for Cancel(); the rest from one thread.
+class FederationClient {
+ public:
+  // `artifacts`: a folder for downloads, finished and broken off. Does not dial yet.
+  FederationClient(const SiteIdentity& identity, std::filesystem::path artifacts);
+  ~FederationClient();
+
+  struct Position {
+    int64_t installed_round = -1;
+    std::string base_sha256;
+    int64_t training_records = 0;
+  };
+  // The aggregator answers at once if there is something to do, else when there is, at most after `max_wait`.
+  absl::StatusOr<v1::Task> NextTask(const Position& position, std::chrono::milliseconds max_wait);
+
+  // The bytes of an artifact, its digest verified. What is in the folder is not fetched again, and what is there in part
+  // is gone on with.
+  absl::StatusOr<std::string> Download(const v1::ArtifactReference& reference);
+
+  // Removes all other downloads.
+  void ForgetArtifactsBut(const std::string& sha256);
+
+  // From where the aggregator says that it stopped. The receipt tells whether the update was accepted.
+  absl::StatusOr<v1::UploadReceipt> Upload(const OutboxEntry& entry, std::string_view payload);
+
+  absl::Status ReportEvaluation(int64_t round, double loss, int64_t tokens);
+
+  // Ends the call that is going on, and all that follow.
+  void Cancel();
+
+ private:
+  class Call;
+  absl::Status Receive(const v1::ArtifactReference& reference, const std::filesystem::path& part);
+
+  const std::string address_;
+  const std::filesystem::path artifacts_;
+  std::unique_ptr<v1::Federation::Stub> stub_;
+  Mutex mutex_;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  Call* current_ ABSL_GUARDED_BY(mutex_) = nullptr;
+};
+
+}  // namespace fedglm

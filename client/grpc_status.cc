@@ -1,0 +1,40 @@
+#include "client/grpc_status.h"
+
+namespace fedglm {
+namespace {
+
+// gRPC has no code for it: BoringSSL's and OpenSSL's words are in its message.
+bool IsHandshakeFailure(const std::string& message) {
+  for (const char* words : {"Ssl handshake failed", "CERTIFICATE_VERIFY_FAILED", "certificate verify failed",
+                            "Peer name", "Handshake failed"}) {
+    if (message.find(words) != std::string::npos) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
+  if (status.ok()) return absl::OkStatus();
+  const std::string message = address + ": " + (status.error_message().empty() ? "no reason given" : status.error_message());
+  switch (status.error_code()) {
+    case grpc::StatusCode::PERMISSION_DENIED:
+    case grpc::StatusCode::UNAUTHENTICATED:
+      return RefusedError(message);
+    case grpc::StatusCode::UNAVAILABLE:
+      // One side does not trust the other's certificate: to try again would not help.
+      if (IsHandshakeFailure(status.error_message())) {
+        return RefusedError(address + ": the TLS handshake failed: a certificate is foreign, expired, or for another host");
+      }
+      return UnreachableError(message);
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+    case grpc::StatusCode::ABORTED:
+      return UnreachableError(message);
+    case grpc::StatusCode::CANCELLED:
+      return CancelledError(message);
+    default:
+      return FailedError(message);
+  }
+}
+
+}  // namespace fedglm

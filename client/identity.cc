@@ -1,0 +1,57 @@
+#include "client/identity.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/tls.h"
+
+namespace fedglm {
+namespace {
+
+constexpr uint64_t kMaxPem = 1 << 16;
+constexpr int kPrivate = 0600;
+
+}  // namespace
+
+absl::StatusOr<std::string> LoadOrMakeSiteKey(const std::filesystem::path& folder) {
+  absl::StatusOr<std::string> existing = ReadFile(folder / "key.pem", kMaxPem);
+  if (existing.ok() || existing.status().code() != absl::StatusCode::kNotFound) return existing;
+  FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
+  FEDGLM_ASSIGN_OR_RETURN(std::string key, GenerateTlsKey());
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "key.pem", key, kPrivate));
+  return key;
+}
+
+absl::StatusOr<SiteIdentity> LoadIdentity(const std::filesystem::path& folder) {
+  const std::filesystem::path membership = folder / "membership.json";
+  FEDGLM_ASSIGN_OR_RETURN(const std::string text, ReadFile(membership, kMaxPem));
+  FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(text, membership.string()));
+  SiteIdentity identity;
+  FEDGLM_ASSIGN_OR_RETURN(identity.site_id, RequireString(json, "site_id"));
+  FEDGLM_ASSIGN_OR_RETURN(identity.federation, RequireString(json, "federation"));
+  FEDGLM_ASSIGN_OR_RETURN(identity.federation_address, RequireString(json, "federation_address"));
+  FEDGLM_ASSIGN_OR_RETURN(identity.key_pem, ReadFile(folder / "key.pem", kMaxPem));
+  FEDGLM_ASSIGN_OR_RETURN(identity.certificate_pem, ReadFile(folder / "cert.pem", kMaxPem));
+  FEDGLM_ASSIGN_OR_RETURN(identity.ca_pem, ReadFile(folder / "ca.pem", kMaxPem));
+  FEDGLM_ASSIGN_OR_RETURN(identity.signing_public_pem, ReadFile(folder / "signing-public.pem", kMaxPem));
+  FEDGLM_ASSIGN_OR_RETURN(const CertificateFacts facts, DescribeCertificate(identity.certificate_pem));
+  if (facts.not_after <= Clock::System().Now()) {
+    return RefusedError("the site's certificate expired on " + FormatUtc(facts.not_after) +
+                        ": enrol again with a new token (remove " + membership.string() + ")");
+  }
+  return identity;
+}
+
+absl::Status SaveIdentity(const SiteIdentity& identity, const std::filesystem::path& folder) {
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "key.pem", identity.key_pem, kPrivate));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "cert.pem", identity.certificate_pem, kPrivate));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "ca.pem", identity.ca_pem, kPrivate));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "signing-public.pem", identity.signing_public_pem, kPrivate));
+  const Json membership = {{"version", 1},
+                           {"site_id", identity.site_id},
+                           {"federation", identity.federation},
+                           {"federation_address", identity.federation_address}};
+  return WriteFileAtomically(folder / "membership.json", DumpJson(membership, 2) + "\n", kPrivate);
+}
+
+}  // namespace fedglm

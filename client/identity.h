@@ -1,0 +1,30 @@
+// Who this site is: its key, made here and never sent, and what enrolment gave it. A folder that only this user can read:
+// key.pem, cert.pem, ca.pem, signing-public.pem, membership.json.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "base/status.h"
+
+namespace fedglm {
+
+struct SiteIdentity {
+  std::string site_id;
+  std::string federation;           // the federation's name
+  std::string federation_address;   // host:port of the Federation service
+  std::string key_pem, certificate_pem;
+  std::string ca_pem;               // whom the aggregator's certificate must come from
+  std::string signing_public_pem;   // whose signature every adapter must bear
+};
+
+// NotFound if the site is not enrolled yet. Refused if the certificate has expired.
+absl::StatusOr<SiteIdentity> LoadIdentity(const std::filesystem::path& folder);
+
+// membership.json is written last: a folder with it is complete.
+absl::Status SaveIdentity(const SiteIdentity& identity, const std::filesystem::path& folder);
+
+// The site's key: made at the first call, read afterwards.
+absl::StatusOr<std::string> LoadOrMakeSiteKey(const std::filesystem::path& folder);
+
+}  // namespace fedglm

@@ -1,0 +1,97 @@
+// fedglm-node --config FILE: takes part in the federation's rounds and serves its site, until Ctrl-C or SIGTERM.
+//
+// The order in main is the wall between records and network: the supervisor, which reads records, is started first and has
+// no network; then this process gives up every file that is not its business; only then does it talk to anybody.
+#include <cstdio>
+#include <thread>
+
+#include "CLI/CLI.hpp"
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/sandbox.h"
+#include "client/enrolment_client.h"
+#include "client/node.h"
+
+namespace fedglm {
+namespace {
+
+absl::Status GiveUpFiles(const NodeOptions& options) {
+  FilesystemRules rules;
+  rules.readable = options.ReadablePaths();
+  rules.writable = {options.state_dir, "/dev/null"};
+  if (!options.log.file.empty()) rules.writable.push_back(std::filesystem::absolute(options.log.file).parent_path());
+  return RestrictFilesystem(rules);
+}
+
+absl::StatusOr<SiteIdentity> IdentityOf(const NodeOptions& options, const std::string& token_text) {
+  const std::filesystem::path folder = options.state_dir / "identity";
+  absl::StatusOr<SiteIdentity> identity = LoadIdentity(folder);
+  if (identity.ok() || identity.status().code() != absl::StatusCode::kNotFound) return identity;
+  if (token_text.empty()) {
+    return ConfigurationError("the site is not enrolled yet: federation.token_file must name a file with its token");
+  }
+  FEDGLM_ASSIGN_OR_RETURN(const EnrolmentToken token, ParseToken(token_text));
+  FEDGLM_ASSIGN_OR_RETURN(identity, EnrolSite(token, options.site, folder));
+  LogInfo("enrolled as " + identity->site_id + " at " + token.address);
+  return identity;
+}
+
+absl::Status Run(const std::string& config) {
+  FEDGLM_ASSIGN_OR_RETURN(Configuration configuration, Configuration::Load(config));
+  FEDGLM_ASSIGN_OR_RETURN(const NodeOptions options, NodeOptions::Read(configuration));
+  FEDGLM_RETURN_IF_ERROR(MakeDirectories(options.state_dir, 0700));
+  if (!options.log.file.empty()) FEDGLM_RETURN_IF_ERROR(MakeDirectories(std::filesystem::absolute(options.log.file).parent_path()));
+  std::string token;
+  if (!options.token_file.empty()) {
+    // Needed once: a site that is enrolled goes on without the file.
+    const absl::StatusOr<std::string> text = ReadFile(options.token_file, 1 << 16);
+    if (text.ok()) token = *text;
+  }
+  SupervisorOptions supervised;
+  supervised.model = options.model;
+  supervised.training_records = options.training_records;
+  supervised.held_out_records = options.held_out_records;
+  supervised.work = options.state_dir / "work";
+  supervised.threads = options.threads;
+  supervised.micro_batch_tokens = options.micro_batch_tokens;
+  FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<TrainerSupervisor> supervisor, TrainerSupervisor::Start(supervised));
+  const absl::Status walled = GiveUpFiles(options);
+
+  // From here on there are threads and connections.
+  FEDGLM_RETURN_IF_ERROR(InitializeLogging(options.log));
+  if (!walled.ok()) {
+    LogWarning("files are not restricted (" + Message(walled) + "): only permissions keep this process from the records");
+  }
+  FEDGLM_ASSIGN_OR_RETURN(const std::string base_sha256, Sha256HexOfFile(options.model));
+  FEDGLM_ASSIGN_OR_RETURN(const SiteIdentity identity, IdentityOf(options, token));
+  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Node> node,
+                          Node::Start(options, identity, base_sha256, std::move(supervisor)));
+  while (!StopRequested() && node->Running()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  LogInfo("stopping");
+  return node->Stop();
+}
+
+}  // namespace
+}  // namespace fedglm
+
+int main(int argc, char** argv) {
+  using namespace fedglm;
+  if (argc == 2 && std::string(argv[1]) == "--supervise") return RunSupervisor();
+  HandleStopSignals();
+  CLI::App app("fedglm-node: a site of a federation; adapts the model on its own records and serves it");
+  std::string config;
+  app.add_option("--config", config, "TOML file")->required();
+  app.set_version_flag("--version", std::string("fedglm ") + FEDGLM_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::fprintf(stderr, "fedglm-node: %s (see --help)\n", error.what());
+    return static_cast<int>(ExitCode::kUsage);
+  }
+  const absl::Status status = Run(config);
+  if (!status.ok()) std::fprintf(stderr, "fedglm-node: %s\n", Message(status).c_str());
+  return static_cast<int>(ExitCodeOf(status));
+}

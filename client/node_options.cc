@@ -1,0 +1,89 @@
+#include "client/node_options.h"
+
+#include <algorithm>
+
+#include "base/listen_address.h"
+#include "base/process.h"
+
+namespace fedglm {
+namespace {
+
+std::filesystem::path Normal(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::path canonical = std::filesystem::weakly_canonical(path, error);
+  return error ? std::filesystem::absolute(path).lexically_normal() : canonical;
+}
+
+bool LiesBelow(const std::filesystem::path& path, const std::filesystem::path& folder) {
+  const std::filesystem::path inner = Normal(path), outer = Normal(folder);
+  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+}
+
+absl::Status ReadServing(Configuration& c, NodeOptions& o) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::string listen, c.String("serve.listen", "127.0.0.1:0"));
+  const absl::StatusOr<ListenAddress> address = ParseListenAddress(listen);
+  if (!address.ok()) return ConfigurationError("serve.listen: " + Message(address.status()));
+  o.serve_host = address->host;
+  o.serve_port = address->port;
+  FEDGLM_ASSIGN_OR_RETURN(o.context, c.Integer("serve.context", o.context, 0, 1 << 20));
+  return absl::OkStatus();
+}
+
+absl::Status ReadLog(Configuration& c, LogOptions& log) {
+  log.program = "fedglm-node";
+  FEDGLM_ASSIGN_OR_RETURN(const std::string level, c.String("log.level", "info"));
+  const absl::StatusOr<LogLevel> parsed = ParseLogLevel(level);
+  if (!parsed.ok()) return ConfigurationError("log.level: " + Message(parsed.status()));
+  log.level = *parsed;
+  FEDGLM_ASSIGN_OR_RETURN(log.file, c.Path("log.file", ""));
+  FEDGLM_ASSIGN_OR_RETURN(log.json, c.Bool("log.json", false));
+  return absl::OkStatus();
+}
+
+// The wall must not have a hole from the start.
+absl::Status CheckWall(const NodeOptions& o) {
+  for (const auto* files : {&o.training_records, &o.held_out_records}) {
+    for (const std::filesystem::path& records : *files) {
+      for (const std::filesystem::path& readable : o.ReadablePaths()) {
+        if (!LiesBelow(records, readable)) continue;
+        return ConfigurationError("records: " + records.string() + " lies below " + readable.string() +
+                                  ", which the process with the network may read; keep records elsewhere");
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::vector<std::filesystem::path> NodeOptions::ReadablePaths() const {
+  std::vector<std::filesystem::path> paths = {"/usr", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev/null", "/dev/urandom",
+                                              "/run/systemd/resolve", ExecutableDirectory(), model, state_dir};
+  if (!log.file.empty()) paths.push_back(std::filesystem::absolute(log.file).parent_path());
+  return paths;
+}
+
+absl::StatusOr<NodeOptions> NodeOptions::Read(Configuration& c) {
+  NodeOptions o;
+  FEDGLM_ASSIGN_OR_RETURN(const std::string model, c.RequiredString("model"));
+  FEDGLM_ASSIGN_OR_RETURN(o.model, c.Path("model", model));
+  FEDGLM_ASSIGN_OR_RETURN(o.training_records, c.Paths("records.train"));
+  FEDGLM_ASSIGN_OR_RETURN(o.held_out_records, c.Paths("records.held_out"));
+  if (o.training_records.empty()) return ConfigurationError("records.train must name at least one file of records");
+  FEDGLM_ASSIGN_OR_RETURN(o.site, c.RequiredString("federation.site"));
+  FEDGLM_ASSIGN_OR_RETURN(o.token_file, c.Path("federation.token_file", ""));
+  FEDGLM_ASSIGN_OR_RETURN(o.state_dir, c.Path("node.state_dir", o.state_dir));
+  FEDGLM_RETURN_IF_ERROR(ReadServing(c, o));
+  FEDGLM_ASSIGN_OR_RETURN(const int64_t threads, c.Integer("training.threads", 0, 0, 1024));
+  o.threads = static_cast<int>(threads);
+  FEDGLM_ASSIGN_OR_RETURN(o.micro_batch_tokens,
+                          c.Integer("training.micro_batch_tokens", o.micro_batch_tokens, 1, 1 << 24));
+  FEDGLM_ASSIGN_OR_RETURN(o.privacy.max_update_norm,
+                          c.Number("privacy.max_update_norm", o.privacy.max_update_norm, 0, 1e12));
+  FEDGLM_RETURN_IF_ERROR(ReadLog(c, o.log));
+  FEDGLM_RETURN_IF_ERROR(c.Finish());
+  FEDGLM_RETURN_IF_ERROR(CheckWall(o));
+  return o;
+}
+
+}  // namespace fedglm

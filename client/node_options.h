@@ -1,0 +1,40 @@
+// The node's configuration file.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/configuration.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "client/privacy.h"
+
+namespace fedglm {
+
+struct NodeOptions {
+  std::filesystem::path model;
+  std::vector<std::filesystem::path> training_records, held_out_records;  // JSON Lines
+
+  std::string site;
+  std::filesystem::path token_file;    // needed until the site is enrolled
+  std::filesystem::path state_dir = "state";
+
+  std::string serve_host = "127.0.0.1";
+  int serve_port = 0;                  // 0: a free one; see state_dir/addresses.json
+  int64_t context = 0;                 // 0: the model's own, at most 8192
+
+  int threads = 0;                     // of the trainer and of the engine; 0: physical cores
+  int64_t micro_batch_tokens = 2048;
+  PrivacyOptions privacy;
+  LogOptions log;
+
+  // Folders that the node itself may read. Records below one of them are a ConfigurationError: the wall between the
+  // process with the network and the records would have a hole.
+  std::vector<std::filesystem::path> ReadablePaths() const;
+
+  static absl::StatusOr<NodeOptions> Read(Configuration& configuration);
+};
+
+}  // namespace fedglm

@@ -1,0 +1,105 @@
+#include "client/outbox.h"
+
+#include <algorithm>
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/json.h"
+
+namespace fedglm {
+namespace {
+
+Json ToJson(const OutboxEntry& entry) {
+  return {{"version", 1},
+          {"update_id", entry.update_id},
+          {"round", entry.round},
+          {"base_sha256", entry.base_sha256},
+          {"adapter_sha256", entry.adapter_sha256},
+          {"mode", entry.mode},
+          {"examples", entry.examples},
+          {"training_loss", entry.training_loss},
+          {"sha256", entry.sha256},
+          {"bytes", entry.bytes}};
+}
+
+absl::StatusOr<OutboxEntry> ReadEntry(const std::filesystem::path& path) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 16));
+  FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(text, path.string()));
+  OutboxEntry entry;
+  FEDGLM_ASSIGN_OR_RETURN(entry.update_id, RequireString(json, "update_id"));
+  FEDGLM_ASSIGN_OR_RETURN(entry.round, RequireInteger(json, "round"));
+  FEDGLM_ASSIGN_OR_RETURN(entry.base_sha256, RequireString(json, "base_sha256"));
+  FEDGLM_ASSIGN_OR_RETURN(entry.adapter_sha256, RequireString(json, "adapter_sha256"));
+  FEDGLM_ASSIGN_OR_RETURN(entry.mode, RequireString(json, "mode"));
+  FEDGLM_ASSIGN_OR_RETURN(entry.examples, RequireInteger(json, "examples"));
+  FEDGLM_ASSIGN_OR_RETURN(entry.training_loss, RequireNumber(json, "training_loss"));
+  FEDGLM_ASSIGN_OR_RETURN(entry.sha256, RequireString(json, "sha256"));
+  FEDGLM_ASSIGN_OR_RETURN(const int64_t bytes, RequireInteger(json, "bytes"));
+  entry.bytes = static_cast<uint64_t>(bytes);
+  return entry;
+}
+
+// The id comes from the aggregator and becomes a file's name.
+absl::Status CheckUpdateId(const std::string& update_id) {
+  const bool hexadecimal = update_id.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (hexadecimal && !update_id.empty() && update_id.size() <= 64) return absl::OkStatus();
+  return RefusedError("the aggregator sent an update id that is none");
+}
+
+}  // namespace
+
+absl::StatusOr<Outbox> Outbox::Open(const std::filesystem::path& folder) {
+  FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
+  return Outbox(folder);
+}
+
+absl::Status Outbox::Put(OutboxEntry entry, std::string_view payload) {
+  FEDGLM_RETURN_IF_ERROR(CheckUpdateId(entry.update_id));
+  entry.sha256 = Sha256Hex(payload);
+  entry.bytes = payload.size();
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder_ / (entry.update_id + ".update"), payload, 0600));
+  return WriteFileAtomically(folder_ / (entry.update_id + ".json"), DumpJson(ToJson(entry), 2) + "\n", 0600);
+}
+
+absl::StatusOr<std::optional<OutboxEntry>> Outbox::Find(const std::string& update_id) const {
+  FEDGLM_RETURN_IF_ERROR(CheckUpdateId(update_id));
+  const std::filesystem::path path = folder_ / (update_id + ".json");
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return std::optional<OutboxEntry>();
+  FEDGLM_ASSIGN_OR_RETURN(OutboxEntry entry, ReadEntry(path));
+  return std::optional<OutboxEntry>(std::move(entry));
+}
+
+absl::StatusOr<std::vector<OutboxEntry>> Outbox::Waiting() const {
+  std::vector<OutboxEntry> entries;
+  std::error_code error;
+  for (std::filesystem::directory_iterator file(folder_, error), end; !error && file != end; file.increment(error)) {
+    if (file->path().extension() != ".json") continue;
+    FEDGLM_ASSIGN_OR_RETURN(OutboxEntry entry, ReadEntry(file->path()));
+    entries.push_back(std::move(entry));
+  }
+  if (error) return FailedError(folder_.string() + ": " + error.message());
+  std::sort(entries.begin(), entries.end(), [](const OutboxEntry& a, const OutboxEntry& b) {
+    return std::tie(a.round, a.update_id) < std::tie(b.round, b.update_id);
+  });
+  return entries;
+}
+
+absl::StatusOr<std::string> Outbox::ReadPayload(const OutboxEntry& entry) const {
+  const std::filesystem::path path = folder_ / (entry.update_id + ".update");
+  FEDGLM_ASSIGN_OR_RETURN(std::string payload, ReadFile(path, uint64_t{1} << 34));
+  if (Sha256Hex(payload) != entry.sha256) return FailedError(path.string() + ": its content has changed");
+  return payload;
+}
+
+absl::Status Outbox::Remove(const std::string& update_id) {
+  // The entry first: bytes without one are never sent.
+  for (const char* extension : {".json", ".update"}) {
+    std::error_code error;
+    std::filesystem::remove(folder_ / (update_id + extension), error);
+    if (error) return FailedError((folder_ / update_id).string() + ": " + error.message());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace fedglm

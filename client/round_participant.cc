@@ -1,0 +1,183 @@
+#include "client/round_participant.h"
+
+#include <cmath>
+
+#include "adapter/tensors.h"
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/tls.h"
+#include "client/privacy.h"
+
+namespace fedglm {
+namespace {
+
+// Names inside the work folder, which the supervisor knows.
+constexpr char kGlobal[] = "global";
+constexpr char kResult[] = "result";
+constexpr char kCandidate[] = "candidate";
+constexpr int64_t kEvaluationSequence = 2048;  // held-out records longer than that are cut
+
+TrainingJob JobOf(const v1::TrainTask& task, AggregationMode mode, const std::string& base_sha256) {
+  TrainingJob job;
+  job.kind = mode == AggregationMode::kFedSgd ? JobKind::kGradient : JobKind::kTrain;
+  job.mode = mode;
+  job.adapter = kGlobal;
+  job.output = kResult;
+  job.base_sha256 = base_sha256;
+  const v1::TrainingPlan& plan = task.plan();
+  job.optimizer = plan.optimizer();
+  job.steps = plan.steps();
+  job.batch_tokens = plan.batch_tokens();
+  job.sequence_length = plan.sequence_length();
+  job.learning_rate = plan.learning_rate();
+  job.weight_decay = plan.weight_decay();
+  job.warmup_steps = plan.warmup_steps();
+  job.schedule = plan.schedule();
+  job.schedule_steps = plan.schedule_steps();
+  job.schedule_offset = (task.round() - 1) * plan.steps();
+  job.clip_norm = plan.clip_norm();
+  job.seed = plan.seed();
+  return job;
+}
+
+absl::StatusOr<TensorMap> ReadResult(const Adapter& global, const std::filesystem::path& folder, AggregationMode mode) {
+  if (mode == AggregationMode::kFedSgd) {
+    FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(folder / "gradient.safetensors", uint64_t{1} << 34));
+    return ParseTensors(bytes);
+  }
+  FEDGLM_ASSIGN_OR_RETURN(const Adapter result, LoadAdapter(folder));
+  return MakeUpdate(global, result, mode);
+}
+
+}  // namespace
+
+absl::Status VerifyAdapter(const Adapter& adapter, const SiteIdentity& identity, const std::string& base_sha256,
+                           int64_t round) {
+  if (!adapter.provenance || adapter.provenance->signature.empty()) return RefusedError("the adapter is not signed");
+  const Provenance& provenance = *adapter.provenance;
+  const absl::StatusOr<std::string> signature = Base64UrlDecode(provenance.signature);
+  if (!signature.ok() || !VerifySignature(identity.signing_public_pem, SignedBytes(adapter.config, provenance), *signature).ok()) {
+    return RefusedError("the adapter's signature is not the aggregator's");
+  }
+  if (provenance.weights_sha256 != WeightsSha256(adapter)) return RefusedError("the adapter's weights are not those that were signed");
+  if (provenance.federation != identity.federation) return RefusedError("the adapter is of another federation");
+  if (provenance.round != round) return RefusedError("the adapter is of round " + std::to_string(provenance.round) + ", not " + std::to_string(round));
+  if (provenance.base_sha256 != base_sha256) return RefusedError("the adapter is for another base");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<InstalledAdapter> RoundParticipant::Resume() {
+  FEDGLM_ASSIGN_OR_RETURN(InstalledAdapter installed, ReadInstalled(rooms_.options.state_dir));
+  if (installed.round < 0) return installed;
+  const std::filesystem::path folder = rooms_.options.state_dir / "adapter";
+  absl::StatusOr<Adapter> adapter = LoadAdapter(folder);
+  absl::Status status = adapter.status();
+  // Killed between the two files: the newer adapter is there, and is installed again.
+  if (status.ok()) status = VerifyAdapter(*adapter, rooms_.identity, rooms_.base_sha256, installed.round);
+  if (status.ok()) status = rooms_.install(std::make_shared<const Adapter>(*std::move(adapter)));
+  if (status.ok()) return installed;
+  LogWarning(folder.string() + ": " + Message(status) + "; it will be fetched again");
+  return InstalledAdapter{};
+}
+
+absl::StatusOr<Adapter> RoundParticipant::FetchVerified(const v1::ArtifactReference& reference, int64_t round) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, rooms_.aggregator.Download(reference));
+  absl::StatusOr<Adapter> adapter = ParseAdapter(bytes);
+  if (!adapter.ok()) return RefusedError("what the aggregator sends is no adapter: " + Message(adapter.status()));
+  FEDGLM_RETURN_IF_ERROR(VerifyAdapter(*adapter, rooms_.identity, rooms_.base_sha256, round));
+  return adapter;
+}
+
+absl::Status RoundParticipant::MakeUpdateOf(const v1::TrainTask& task) {
+  FEDGLM_ASSIGN_OR_RETURN(const AggregationMode mode, ParseAggregationMode(task.mode()));
+  FEDGLM_ASSIGN_OR_RETURN(const Adapter global, FetchVerified(task.adapter(), task.round() - 1));
+  const std::filesystem::path work = rooms_.options.state_dir / "work";
+  FEDGLM_RETURN_IF_ERROR(MakeDirectories(work, 0700));
+  FEDGLM_RETURN_IF_ERROR(SaveAdapter(global, work / kGlobal));
+
+  FEDGLM_ASSIGN_OR_RETURN(TrainingProgress progress, ReadProgress(rooms_.options.state_dir));
+  TrainingJob job = JobOf(task, mode, rooms_.base_sha256);
+  job.skip_records = progress.ExamplesBefore(task.round());
+  FEDGLM_ASSIGN_OR_RETURN(const TrainerEvent done, rooms_.trainer.Run(job, {}, rooms_.stopped));
+
+  FEDGLM_ASSIGN_OR_RETURN(TensorMap update, ReadResult(global, work / kResult, mode));
+  const double norm = ClipUpdate(rooms_.options.privacy, update);
+  OutboxEntry entry;
+  entry.update_id = task.update_id();
+  entry.round = task.round();
+  entry.base_sha256 = rooms_.base_sha256;
+  entry.adapter_sha256 = task.adapter().sha256();
+  entry.mode = task.mode();
+  entry.examples = rooms_.trainer.training_records();
+  entry.training_loss = done.loss;
+  FEDGLM_RETURN_IF_ERROR(WriteProgress({task.round(), job.skip_records, job.skip_records + done.examples},
+                                       rooms_.options.state_dir));
+  FEDGLM_RETURN_IF_ERROR(rooms_.outbox.Put(entry, SerializeTensors(update)));
+  std::error_code ignored;
+  std::filesystem::remove_all(work / kResult, ignored);
+  char text[128];
+  std::snprintf(text, sizeof(text), "round %lld: trained %lld examples in %.1f s, loss %.4f, update norm %.4g",
+                static_cast<long long>(task.round()), static_cast<long long>(done.examples), done.seconds, done.loss, norm);
+  LogInfo(text);
+  return absl::OkStatus();
+}
+
+absl::Status RoundParticipant::Train(const v1::TrainTask& task) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::optional<OutboxEntry> waiting, rooms_.outbox.Find(task.update_id()));
+  if (!waiting) FEDGLM_RETURN_IF_ERROR(MakeUpdateOf(task));
+  return SendWaiting();
+}
+
+absl::Status RoundParticipant::SendWaiting() {
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<OutboxEntry> waiting, rooms_.outbox.Waiting());
+  for (const OutboxEntry& entry : waiting) {
+    FEDGLM_ASSIGN_OR_RETURN(const std::string payload, rooms_.outbox.ReadPayload(entry));
+    FEDGLM_ASSIGN_OR_RETURN(const v1::UploadReceipt receipt, rooms_.aggregator.Upload(entry, payload));
+    const std::string round = "round " + std::to_string(entry.round);
+    if (!receipt.accepted() && !receipt.final()) return UnreachableError(round + ": the update must be sent again: " + receipt.reason());
+    if (receipt.accepted()) {
+      LogInfo(round + ": the update is in, " + std::to_string(entry.bytes) + " bytes");
+    } else {
+      LogWarning(round + ": the update was refused: " + receipt.reason());
+    }
+    FEDGLM_RETURN_IF_ERROR(rooms_.outbox.Remove(entry.update_id));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RoundParticipant::Evaluate(const Adapter& adapter, int64_t round) {
+  if (rooms_.trainer.held_out_records() == 0) return absl::OkStatus();
+  FEDGLM_RETURN_IF_ERROR(SaveAdapter(adapter, rooms_.options.state_dir / "work" / kCandidate));
+  TrainingJob job;
+  job.kind = JobKind::kEvaluate;
+  job.adapter = kCandidate;
+  job.sequence_length = kEvaluationSequence;
+  job.base_sha256 = rooms_.base_sha256;
+  TrainerEvent evaluated;
+  const auto keep = [&](const TrainerEvent& event) {
+    if (event.event == "evaluated") evaluated = event;
+  };
+  FEDGLM_RETURN_IF_ERROR(rooms_.trainer.Run(job, keep, rooms_.stopped).status());
+  if (!std::isfinite(evaluated.loss)) return RefusedError("the adapter's loss on the held-out records is not finite");
+  char text[96];
+  std::snprintf(text, sizeof(text), "round %lld: held-out loss %.4f over %lld answer tokens", static_cast<long long>(round),
+                evaluated.loss, static_cast<long long>(evaluated.tokens));
+  LogInfo(text);
+  return rooms_.aggregator.ReportEvaluation(round, evaluated.loss, evaluated.tokens);
+}
+
+absl::StatusOr<InstalledAdapter> RoundParticipant::Install(const v1::InstallTask& task) {
+  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, FetchVerified(task.adapter(), task.round()));
+  FEDGLM_RETURN_IF_ERROR(MakeDirectories(rooms_.options.state_dir / "work", 0700));
+  FEDGLM_RETURN_IF_ERROR(Evaluate(adapter, task.round()));
+  FEDGLM_RETURN_IF_ERROR(SaveAdapter(adapter, rooms_.options.state_dir / "adapter"));
+  FEDGLM_RETURN_IF_ERROR(rooms_.install(std::make_shared<const Adapter>(std::move(adapter))));
+  const InstalledAdapter installed = {task.round(), task.adapter().sha256()};
+  FEDGLM_RETURN_IF_ERROR(WriteInstalled(installed, rooms_.options.state_dir));
+  rooms_.aggregator.ForgetArtifactsBut(installed.sha256);
+  LogInfo("round " + std::to_string(task.round()) + ": its adapter now answers");
+  return installed;
+}
+
+}  // namespace fedglm

@@ -1,0 +1,61 @@
+// What a site does for a round: train → update → privacy → outbox → wire, and wire → verify → evaluate → install.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "adapter/adapter.h"
+#include "base/status.h"
+#include "client/federation_client.h"
+#include "client/identity.h"
+#include "client/node_options.h"
+#include "client/outbox.h"
+#include "client/site_state.h"
+#include "client/trainer_supervisor.h"
+
+namespace fedglm {
+
+// Everything it uses outlives it. From one thread.
+struct ParticipantRooms {
+  const NodeOptions& options;
+  const SiteIdentity& identity;
+  const std::string& base_sha256;
+  FederationClient& aggregator;
+  TrainerSupervisor& trainer;
+  Outbox& outbox;
+  std::function<absl::Status(std::shared_ptr<const Adapter>)> install;  // into the running engine
+  std::function<bool()> stopped;
+};
+
+// Every step may be interrupted at any instant and is done again with the same result.
+class RoundParticipant {
+ public:
+  explicit RoundParticipant(ParticipantRooms rooms) : rooms_(std::move(rooms)) {}
+
+  // The adapter that ran before the node was stopped, put into the engine again; what it is.
+  absl::StatusOr<InstalledAdapter> Resume();
+
+  // Trains from the round's adapter and puts the update into the outbox, unless it is there already; then sends it.
+  absl::Status Train(const v1::TrainTask& task);
+
+  // Sends what waits in the outbox. What the aggregator has decided on leaves it.
+  absl::Status SendWaiting();
+
+  // Verifies, evaluates on the site's own held-out records, and swaps the adapter in.
+  absl::StatusOr<InstalledAdapter> Install(const v1::InstallTask& task);
+
+ private:
+  absl::StatusOr<Adapter> FetchVerified(const v1::ArtifactReference& reference, int64_t round);
+  absl::Status MakeUpdateOf(const v1::TrainTask& task);
+  absl::Status Evaluate(const Adapter& adapter, int64_t round);
+
+  ParticipantRooms rooms_;
+};
+
+// Refused if the signature, the weights' digest, the federation, the round or the base is not what it should be.
+absl::Status VerifyAdapter(const Adapter& adapter, const SiteIdentity& identity, const std::string& base_sha256,
+                           int64_t round);
+
+}  // namespace fedglm

@@ -1,0 +1,31 @@
+// What a site remembers between two lives: two small files, each replaced whole.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "base/status.h"
+
+namespace fedglm {
+
+// The adapter that runs at the site; installed.json. Round 0 is the one that the federation starts from.
+struct InstalledAdapter {
+  int64_t round = -1;  // -1: none yet
+  std::string sha256;  // of the artifact
+};
+absl::StatusOr<InstalledAdapter> ReadInstalled(const std::filesystem::path& state_dir);
+absl::Status WriteInstalled(const InstalledAdapter& installed, const std::filesystem::path& state_dir);
+
+// Where in its shuffled records the site is; progress.json. A round that is trained twice (the node was killed meanwhile)
+// begins where it began the first time, and so gives the same update.
+struct TrainingProgress {
+  int64_t round = 0;               // the round last begun
+  int64_t examples_before = 0;     // seen in all rounds before it
+  int64_t examples_after = 0;      // and with it
+  int64_t ExamplesBefore(int64_t next_round) const { return next_round == round ? examples_before : examples_after; }
+};
+absl::StatusOr<TrainingProgress> ReadProgress(const std::filesystem::path& state_dir);
+absl::Status WriteProgress(const TrainingProgress& progress, const std::filesystem::path& state_dir);
+
+}  // namespace fedglm

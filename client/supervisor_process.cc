@@ -1,0 +1,139 @@
+// The process that `fedglm-node --supervise` is. Lines on stdin: first what is fixed, then jobs, or "cancel" while one runs.
+// Lines on stdout: {"event":"ready","records":TRAINING,"examples":HELD_OUT}, then the trainer's events.
+#include <poll.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+
+#include "base/log.h"
+#include "base/sandbox.h"
+#include "client/trainer_process.h"
+#include "client/trainer_supervisor.h"
+
+namespace fedglm {
+namespace {
+
+void Print(const TrainerEvent& event) {
+  std::printf("%s\n", DumpJson(ToJson(event)).c_str());
+  std::fflush(stdout);
+}
+
+void PrintFailure(const absl::Status& status) {
+  TrainerEvent failed;
+  failed.event = "failed";
+  failed.exit_code = static_cast<int>(ExitCodeOf(status));
+  failed.message = Message(status);
+  Print(failed);
+}
+
+absl::StatusOr<std::vector<std::filesystem::path>> PathsOf(const Json& json, const char* key) {
+  std::vector<std::filesystem::path> paths;
+  if (!json.contains(key) || !json[key].is_array()) return UsageError(std::string("supervisor: no ") + key);
+  for (const Json& path : json[key]) {
+    if (!path.is_string()) return UsageError(std::string("supervisor: bad ") + key);
+    paths.emplace_back(path.get<std::string>());
+  }
+  return paths;
+}
+
+absl::StatusOr<SupervisorOptions> ReadOptions(const std::string& line) {
+  FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(line, "supervisor"));
+  SupervisorOptions options;
+  FEDGLM_ASSIGN_OR_RETURN(const std::string model, RequireString(json, "model"));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string work, RequireString(json, "work"));
+  FEDGLM_ASSIGN_OR_RETURN(options.training_records, PathsOf(json, "training_records"));
+  FEDGLM_ASSIGN_OR_RETURN(options.held_out_records, PathsOf(json, "held_out_records"));
+  FEDGLM_ASSIGN_OR_RETURN(const int64_t threads, RequireInteger(json, "threads"));
+  FEDGLM_ASSIGN_OR_RETURN(options.micro_batch_tokens, RequireInteger(json, "micro_batch_tokens"));
+  options.model = model;
+  options.work = work;
+  options.threads = static_cast<int>(threads);
+  return options;
+}
+
+// Lines that are not empty; what they hold is the trainer's business.
+absl::StatusOr<int64_t> CountRecords(const std::vector<std::filesystem::path>& files) {
+  int64_t records = 0;
+  for (const std::filesystem::path& path : files) {
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(path, error)) return NotFoundError(path.string() + ": no such file of records");
+    std::ifstream file(path);
+    int64_t in_file = 0;
+    for (std::string line; std::getline(file, line);) in_file += line.find_first_not_of(" \t\r") != std::string::npos;
+    if (file.bad() || !file.eof()) return FailedError(path.string() + ": cannot be read");
+    if (in_file == 0) return BadFileError(path.string() + ": holds no record");
+    records += in_file;
+  }
+  return records;
+}
+
+// The inherited wall: no process below this one can open a connection.
+absl::Status GiveUpNetwork() {
+  if (const absl::Status status = EnterEmptyNetworkNamespace(); !status.ok()) {
+    LogInfo("no network namespace of its own (" + Message(status) + "); seccomp alone forbids sockets");
+  }
+  return ForbidSockets();
+}
+
+absl::Status Fix(TrainingJob& job, const SupervisorOptions& options) {
+  if (job.kind == JobKind::kPretrain) return RefusedError("supervisor: a node trains adapters only");
+  const auto inside = [](const std::filesystem::path& name) { return !name.empty() && name == name.filename() && name != ".."; };
+  if (job.kind != JobKind::kEvaluate && !inside(job.output)) return RefusedError("supervisor: a job's output is a name in the work folder");
+  if (!job.adapter.empty() && !inside(job.adapter)) return RefusedError("supervisor: a job's adapter is a name in the work folder");
+  job.model = options.model;
+  job.records = job.kind == JobKind::kEvaluate ? options.held_out_records : options.training_records;
+  job.held_out.clear();
+  if (job.kind != JobKind::kEvaluate) job.output = options.work / job.output;
+  if (!job.adapter.empty()) job.adapter = options.work / job.adapter;
+  job.threads = options.threads;
+  job.micro_batch_tokens = options.micro_batch_tokens;
+  job.forbid_network = true;
+  return absl::OkStatus();
+}
+
+// Anything on stdin while a job runs ends it: "cancel", or the end of the node.
+bool SomethingOnStdin() {
+  pollfd wait = {STDIN_FILENO, POLLIN, 0};
+  return std::cin.rdbuf()->in_avail() > 0 || poll(&wait, 1, 0) > 0;
+}
+
+// The last event, "done" or "failed", is left to the caller: the node answers it with the next job, so the trainer must
+// have ended by then.
+absl::StatusOr<TrainerEvent> RunJob(const std::string& line, const SupervisorOptions& options) {
+  FEDGLM_ASSIGN_OR_RETURN(TrainingJob job, ParseTrainingJob(line));
+  FEDGLM_RETURN_IF_ERROR(Fix(job, options));
+  const auto forward = [](const TrainerEvent& event) {
+    if (event.event != "done" && event.event != "failed") Print(event);
+  };
+  return RunTrainer(job, false, {forward, SomethingOnStdin});
+}
+
+absl::Status Serve() {
+  std::ios::sync_with_stdio(false);  // so that std::cin knows what it has read ahead
+  std::string line;
+  if (!std::getline(std::cin, line)) return absl::OkStatus();
+  FEDGLM_ASSIGN_OR_RETURN(const SupervisorOptions options, ReadOptions(line));
+  FEDGLM_RETURN_IF_ERROR(GiveUpNetwork());
+  FEDGLM_ASSIGN_OR_RETURN(const int64_t training, CountRecords(options.training_records));
+  FEDGLM_ASSIGN_OR_RETURN(const int64_t held_out, CountRecords(options.held_out_records));
+  std::printf("%s\n", DumpJson(Json{{"event", "ready"}, {"records", training}, {"examples", held_out}}).c_str());
+  std::fflush(stdout);
+  while (std::getline(std::cin, line)) {
+    if (line == "cancel") continue;  // the job had ended by itself
+    const absl::StatusOr<TrainerEvent> done = RunJob(line, options);
+    done.ok() ? Print(*done) : PrintFailure(done.status());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int RunSupervisor() {
+  const absl::Status status = Serve();
+  if (!status.ok()) PrintFailure(status);
+  return static_cast<int>(ExitCodeOf(status));
+}
+
+}  // namespace fedglm

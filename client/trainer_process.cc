@@ -1,0 +1,61 @@
+#include "client/trainer_process.h"
+
+#include "base/process.h"
+
+namespace fedglm {
+namespace {
+
+constexpr auto kPoll = std::chrono::milliseconds(100);
+constexpr auto kGrace = std::chrono::seconds(5);
+
+}  // namespace
+
+absl::Status ErrorOf(const TrainerEvent& failed) {
+  switch (static_cast<ExitCode>(failed.exit_code)) {
+    case ExitCode::kUsage:
+      return UsageError(failed.message);
+    case ExitCode::kConfiguration:
+      return ConfigurationError(failed.message);
+    case ExitCode::kRefused:
+      return RefusedError(failed.message);
+    case ExitCode::kBadInputFile:
+      return BadFileError(failed.message);
+    default:
+      return FailedError(failed.message);
+  }
+}
+
+absl::StatusOr<TrainerEvent> RunTrainer(const TrainingJob& job, bool quiet, const TrainerCallbacks& callbacks) {
+  SpawnOptions options;
+  options.arguments = {(ExecutableDirectory() / "fedglm-trainer").string()};
+  options.pipe_stdin = options.pipe_stdout = true;
+  options.environment = {"OPENBLAS_NUM_THREADS=1"};  // else it starts itself again to say so, and loads LibTorch twice
+  if (quiet) options.stderr_file = "/dev/null";
+  FEDGLM_ASSIGN_OR_RETURN(Process trainer, Process::Spawn(options));
+  FEDGLM_RETURN_IF_ERROR(trainer.Write(DumpJson(ToJson(job)) + "\n"));
+  trainer.CloseStdin();
+
+  TrainerEvent last;
+  while (true) {
+    const auto line = trainer.ReadLineFor(kPoll);
+    if (!line.ok() && line.status().code() != absl::StatusCode::kDeadlineExceeded) return line.status();
+    if (line.ok()) {
+      if (!line->has_value()) break;
+      FEDGLM_ASSIGN_OR_RETURN(last, ParseTrainerEvent(**line));
+      if (callbacks.on_event) callbacks.on_event(last);
+    }
+    // A job that is done is done, whoever wants to stop it now.
+    if (last.event != "done" && callbacks.stopped && callbacks.stopped()) {
+      trainer.Terminate(kGrace);
+      return CancelledError("stopped");
+    }
+  }
+  const int exit_code = trainer.Wait();
+  if (last.event == "failed") return ErrorOf(last);
+  if (exit_code != 0 || last.event != "done") {
+    return FailedError("the trainer ended with status " + std::to_string(exit_code) + " before its job was done");
+  }
+  return last;
+}
+
+}  // namespace fedglm

@@ -1,0 +1,65 @@
+#include "client/trainer_supervisor.h"
+
+#include "client/trainer_process.h"
+
+namespace fedglm {
+namespace {
+
+constexpr auto kPoll = std::chrono::milliseconds(100);
+
+Json Paths(const std::vector<std::filesystem::path>& paths) {
+  Json json = Json::array();
+  for (const std::filesystem::path& path : paths) json.push_back(path.string());
+  return json;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TrainerSupervisor>> TrainerSupervisor::Start(const SupervisorOptions& options) {
+  SpawnOptions spawn;
+  spawn.arguments = {(ExecutableDirectory() / "fedglm-node").string(), "--supervise"};
+  spawn.pipe_stdin = spawn.pipe_stdout = true;
+  // Ctrl-C on a terminal reaches the node, which ends this process when it is ready to.
+  spawn.own_process_group = true;
+  FEDGLM_ASSIGN_OR_RETURN(Process process, Process::Spawn(spawn));
+  std::unique_ptr<TrainerSupervisor> supervisor(new TrainerSupervisor(std::move(process)));
+  const Json fixed = {{"model", options.model.string()},
+                      {"training_records", Paths(options.training_records)},
+                      {"held_out_records", Paths(options.held_out_records)},
+                      {"work", options.work.string()},
+                      {"threads", options.threads},
+                      {"micro_batch_tokens", options.micro_batch_tokens}};
+  FEDGLM_RETURN_IF_ERROR(supervisor->process_.Write(DumpJson(fixed) + "\n"));
+  FEDGLM_ASSIGN_OR_RETURN(const std::optional<std::string> line, supervisor->process_.ReadLine());
+  if (!line) return FailedError("the trainer supervisor ended at once");
+  FEDGLM_ASSIGN_OR_RETURN(const TrainerEvent ready, ParseTrainerEvent(*line));
+  if (ready.event == "failed") return ErrorOf(ready);
+  supervisor->training_records_ = ready.records;
+  supervisor->held_out_records_ = ready.examples;
+  return supervisor;
+}
+
+absl::StatusOr<TrainerEvent> TrainerSupervisor::Run(const TrainingJob& job,
+                                                    const std::function<void(const TrainerEvent&)>& on_event,
+                                                    const std::function<bool()>& stopped) {
+  FEDGLM_RETURN_IF_ERROR(process_.Write(DumpJson(ToJson(job)) + "\n"));
+  bool cancelled = false;
+  while (true) {
+    if (!cancelled && stopped && stopped()) {
+      cancelled = true;
+      FEDGLM_RETURN_IF_ERROR(process_.Write("cancel\n"));
+    }
+    const auto line = process_.ReadLineFor(kPoll);
+    if (!line.ok()) {
+      if (line.status().code() == absl::StatusCode::kDeadlineExceeded) continue;
+      return line.status();
+    }
+    if (!line->has_value()) return FailedError("the trainer supervisor has ended");
+    FEDGLM_ASSIGN_OR_RETURN(const TrainerEvent event, ParseTrainerEvent(**line));
+    if (event.event == "failed") return cancelled ? CancelledError("stopped") : ErrorOf(event);
+    if (on_event) on_event(event);
+    if (event.event == "done") return event;
+  }
+}
+
+}  // namespace fedglm
