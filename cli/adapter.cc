@@ -7,20 +7,38 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/process.h"
+#include "base/progress.h"
 #include "base/tls.h"
 #include "cli/command.h"
 #include "cli/model_options.h"
 #include "inference/gguf/architecture.h"
 #include "inference/gguf/lora_gguf.h"
 #include "inference/gguf/merge.h"
+#include "inference/gguf/new_adapter.h"
 
 namespace fedglm::cli {
 namespace {
 
 struct AdapterOptions {
   std::string model, adapter, other, out, key, type;
+  AdapterConfig config;
+  uint64_t seed = 1;
   bool json = false;
 };
+
+// What a federation starts from: it changes nothing yet.
+absl::Status Init(const AdapterOptions& options) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<const GgufFile> base, GgufFile::Open(options.model));
+  FEDGLM_ASSIGN_OR_RETURN(const Hyperparameters hyperparameters, ReadHyperparameters(*base));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string base_sha256, ModelSha256(options.model));
+  FEDGLM_ASSIGN_OR_RETURN(const Adapter adapter,
+                          MakeNewAdapter(hyperparameters, base_sha256, options.config, options.seed));
+  FEDGLM_RETURN_IF_ERROR(SaveAdapter(adapter, options.out));
+  std::fprintf(stderr, "wrote %s: %zu modules of rank %lld\n", options.out.c_str(), adapter.modules.size(),
+               static_cast<long long>(adapter.config.rank));
+  return absl::OkStatus();
+}
 
 absl::Status ExportGguf(const AdapterOptions& options) {
   FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<const GgufFile> base, GgufFile::Open(options.model));
@@ -37,7 +55,12 @@ absl::Status Merge(const AdapterOptions& options) {
   if (!options.type.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(type, BlockTypeFromName(options.type));
   }
-  FEDGLM_RETURN_IF_ERROR(MergeAdapter(*base, *adapter, type, options.out));
+  Progress progress("merge", static_cast<int64_t>(base->tensors().size()));
+  FEDGLM_RETURN_IF_ERROR(MergeAdapter(*base, *adapter, type, options.out, [&](int64_t done, const std::string& name) {
+    progress.Update(done, name);
+    return StopRequested() ? CancelledError("stopped") : absl::OkStatus();
+  }));
+  progress.Finish();
   std::fprintf(stderr, "wrote %s\n", options.out.c_str());
   return absl::OkStatus();
 }
@@ -60,7 +83,7 @@ absl::Status Verify(const AdapterOptions& options) {
   if (provenance.signature.empty()) return RefusedError("the adapter is not signed");
   FEDGLM_ASSIGN_OR_RETURN(const std::string key, ReadFile(options.key, 1 << 16));
   FEDGLM_ASSIGN_OR_RETURN(const std::string signature, Base64UrlDecode(provenance.signature));
-  FEDGLM_RETURN_IF_ERROR(VerifySignature(key, SignedBytes(provenance), signature));
+  FEDGLM_RETURN_IF_ERROR(VerifySignature(key, SignedBytes(adapter.config, provenance), signature));
   std::printf("weights are intact%s, signature is good: federation %s, round %lld, %zu contributors\n",
               options.model.empty() ? "" : ", base matches", provenance.federation.c_str(),
               static_cast<long long>(provenance.round), provenance.contributors.size());
@@ -96,9 +119,18 @@ absl::Status Diff(const AdapterOptions& options) {
 }  // namespace
 
 void AddAdapter(CommandLine& line) {
-  CLI::App* group = line.AddGroup("adapter", "export, merge, verify and compare adapters");
+  CLI::App* group = line.AddGroup("adapter", "make, export, merge, verify and compare adapters");
   auto options = std::make_shared<AdapterOptions>();
-  CLI::App* app = line.Add("export-gguf", "as a GGUF LoRA file for llama.cpp", [options] { return ExportGguf(*options); }, group);
+  CLI::App* app = line.Add("init", "a new adapter that changes nothing yet: what a federation starts from",
+                           [options] { return Init(*options); }, group);
+  app->add_option("-m,--model", options->model, "its base")->required();
+  app->add_option("--out", options->out, "adapter folder to write")->required();
+  app->add_option("--rank", options->config.rank)->capture_default_str()->check(CLI::Range(1, 1024));
+  app->add_option("--alpha", options->config.alpha)->capture_default_str()->check(CLI::PositiveNumber);
+  app->add_option("--target", options->config.target_modules, "q_proj, …; default: every linear layer");
+  app->add_option("--seed", options->seed, "of the A factors")->capture_default_str();
+
+  app = line.Add("export-gguf", "as a GGUF LoRA file for llama.cpp", [options] { return ExportGguf(*options); }, group);
   app->add_option("adapter", options->adapter, "adapter folder")->required();
   app->add_option("out", options->out, "file to write")->required();
   app->add_option("-m,--model", options->model, "its base")->required();

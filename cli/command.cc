@@ -5,6 +5,17 @@
 #include <new>
 
 namespace fedglm::cli {
+namespace {
+
+// A message may quote names that a file holds: one line it stays, and nothing for the terminal to obey.
+std::string OneLine(std::string message) {
+  for (char& c : message) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return message;
+}
+
+}  // namespace
 
 CommandLine::CommandLine() : root_("fedglm: adapt one quantized language model together, records stay where they are") {
   root_.set_version_flag("--version", std::string("fedglm ") + FEDGLM_VERSION);
@@ -29,7 +40,7 @@ int CommandLine::Run(int argc, char** argv) {
     root_.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return root_.exit(error);  // --help, --version
-    std::fprintf(stderr, "fedglm: %s (see fedglm --help)\n", error.what());
+    std::fprintf(stderr, "fedglm: %s (see fedglm --help)\n", OneLine(error.what()).c_str());
     return static_cast<int>(ExitCode::kUsage);
   }
   absl::Status status;
@@ -40,8 +51,9 @@ int CommandLine::Run(int argc, char** argv) {
   } catch (const std::exception& error) {
     status = FailedError(std::string("unexpected: ") + error.what());
   }
-  if (status.ok() && std::fflush(stdout) != 0) status = FailedError("cannot write to stdout");
-  if (!status.ok()) std::fprintf(stderr, "fedglm: %s\n", Message(status).c_str());
+  const bool flushed = std::fflush(stdout) == 0;  // says nothing of what an earlier flush has lost; ferror does
+  if (status.ok() && (!flushed || std::ferror(stdout) != 0)) status = FailedError("cannot write to stdout");
+  if (!status.ok()) std::fprintf(stderr, "fedglm: %s\n", OneLine(Message(status)).c_str());
   return static_cast<int>(ExitCodeOf(status));
 }
 

@@ -1,7 +1,9 @@
 // fedglm generate: continues a text. fedglm chat: a conversation in the model's own chat format.
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 
 #include "base/process.h"
@@ -11,6 +13,16 @@
 namespace fedglm::cli {
 namespace {
 
+// CLI11's Range alone lets NaN pass.
+CLI::Validator Between(double lowest, double highest) {
+  const CLI::Validator is_number(
+      [](const std::string& text) {
+        return std::isnan(std::strtod(text.c_str(), nullptr)) ? text + " is not a number" : std::string();
+      },
+      "");
+  return CLI::Range(lowest, highest) & is_number;
+}
+
 struct SamplingFlags {
   SamplingOptions sampling;
   int64_t max_tokens = 256;
@@ -18,19 +30,18 @@ struct SamplingFlags {
   void AddTo(CLI::App* app) {
     app->add_option("-n,--max-tokens", max_tokens, "tokens to write at most")->capture_default_str()->check(CLI::PositiveNumber);
     app->add_option("--temp,--temperature", sampling.temperature, "0: always the most likely token")
-        ->capture_default_str()->check(CLI::Range(0.0, 100.0));
+        ->capture_default_str()->check(Between(0, 100));
     app->add_option("--top-k", sampling.top_k, "0: all")->check(CLI::NonNegativeNumber);
-    app->add_option("--top-p", sampling.top_p)->capture_default_str()->check(CLI::Range(0.0, 1.0));
-    app->add_option("--min-p", sampling.min_p)->check(CLI::Range(0.0, 1.0));
-    app->add_option("--repetition-penalty", sampling.repetition_penalty)->capture_default_str()->check(CLI::Range(0.01, 100.0));
+    app->add_option("--top-p", sampling.top_p)->capture_default_str()->check(Between(0, 1));
+    app->add_option("--min-p", sampling.min_p)->check(Between(0, 1));
+    app->add_option("--repetition-penalty", sampling.repetition_penalty)->capture_default_str()->check(Between(0.01, 100));
     app->add_option("--seed", sampling.seed, "0: a random one");
   }
 };
 
 bool Print(std::string_view piece, Token) {
   std::fwrite(piece.data(), 1, piece.size(), stdout);
-  std::fflush(stdout);
-  return !StopRequested();
+  return std::fflush(stdout) == 0 && !StopRequested();
 }
 
 void PrintSpeed(const GenerationResult& result) {
@@ -57,7 +68,7 @@ absl::Status RunGenerate(const GenerateOptions& options) {
   FEDGLM_ASSIGN_OR_RETURN(const GenerationResult result, engine->Generate(request, Print));
   std::fputc('\n', stdout);
   PrintSpeed(result);
-  return result.reason == FinishReason::kCancelled ? CancelledError("stopped") : absl::OkStatus();
+  return StopRequested() ? CancelledError("stopped") : absl::OkStatus();
 }
 
 struct ChatOptions {
@@ -93,8 +104,8 @@ absl::Status RunChat(const ChatOptions& options) {
     FEDGLM_ASSIGN_OR_RETURN(const GenerationResult result, Answer(*engine, messages, options.flags));
     std::fputc('\n', stdout);
     messages.push_back({"assistant", result.text});
-    if (!options.prompt.empty()) return absl::OkStatus();
     if (StopRequested()) return CancelledError("stopped");
+    if (!options.prompt.empty() || std::ferror(stdout) != 0) return absl::OkStatus();
     if (first && terminal) std::fputs("(Ctrl-D ends the conversation)\n", stderr);
   }
 }

@@ -1,7 +1,7 @@
 // fedglm logits: raw little-endian float32 [tokens][vocabulary], for comparison with other engines.
 #include <cstdio>
 
-#include "base/file.h"
+#include "base/output_file.h"
 #include "cli/command.h"
 #include "cli/model_options.h"
 
@@ -15,15 +15,22 @@ struct LogitsOptions {
 };
 
 absl::Status RunLogits(const LogitsOptions& options) {
-  FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, OpenEngine(options.model));
+  FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, OpenEngine(options.model, /*require_tokenizer=*/false));
+  std::error_code error;
+  for (const std::string& input : {options.model.model, options.model.adapter}) {
+    if (std::filesystem::equivalent(input, options.out, error)) return UsageError(input + ": would be overwritten by --out");
+  }
+  // Written as they come: a large vocabulary takes 0.6 MB a token.
+  FEDGLM_ASSIGN_OR_RETURN(OutputFile out, OutputFile::Create(options.out));
   const size_t vocabulary = static_cast<size_t>(engine->hyperparameters().vocabulary);
-  std::string bytes;
   FEDGLM_RETURN_IF_ERROR(engine->Logits(options.tokens, [&](const float* rows, int64_t count) {
-    bytes.append(reinterpret_cast<const char*>(rows), static_cast<size_t>(count) * vocabulary * sizeof(float));
-    return absl::OkStatus();
+    return out.Append(std::as_bytes(std::span(rows, static_cast<size_t>(count) * vocabulary)));
   }));
-  return WriteFileAtomically(options.out, bytes);
+  return out.Finish();
 }
+
+// CLI11 takes an empty text as the number 0.
+std::string NotEmpty(const std::string& text) { return text.empty() ? "is empty" : ""; }
 
 }  // namespace
 
@@ -32,7 +39,7 @@ void AddLogits(CommandLine& line) {
   CLI::App* app = line.Add("logits", "write the logits of every position as float32",
                            [options] { return RunLogits(*options); });
   options->model.AddTo(app);
-  app->add_option("--tokens", options->tokens, "ids, separated by commas")->required()->delimiter(',');
+  app->add_option("--tokens", options->tokens, "ids, separated by commas")->required()->delimiter(',')->check(NotEmpty);
   app->add_option("--out", options->out, "the file to write: [tokens][vocabulary], little-endian")->required();
 }
 

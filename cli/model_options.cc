@@ -7,6 +7,7 @@
 #include "base/configuration.h"
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/process.h"
 #include "inference/gguf/lora_gguf.h"
 
 namespace fedglm::cli {
@@ -32,6 +33,9 @@ void ModelOptions::AddTo(CLI::App* app) {
 
 absl::StatusOr<std::string> ModelSha256(const std::filesystem::path& model) {
   std::error_code error;
+  if (std::filesystem::exists(model, error) && !std::filesystem::is_regular_file(model, error)) {
+    return BadFileError(model.string() + ": not a regular file");
+  }
   const std::filesystem::path absolute = std::filesystem::weakly_canonical(model, error);
   const auto size = std::filesystem::file_size(absolute, error);
   if (error) return Sha256HexOfFile(model);
@@ -55,10 +59,12 @@ absl::StatusOr<std::shared_ptr<const Adapter>> OpenAdapter(const std::string& pa
   return std::make_shared<const Adapter>(std::move(adapter));
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelOptions& options) {
+absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelOptions& options, bool require_tokenizer) {
   EngineOptions engine_options;
   engine_options.threads = options.threads;
   engine_options.context = options.context;
+  engine_options.require_tokenizer = require_tokenizer;
+  engine_options.stop_requested = StopRequested;
   if (!options.memory_budget.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(engine_options.memory_budget, ParseByteSize(options.memory_budget));
   }

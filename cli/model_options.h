@@ -20,8 +20,8 @@ struct ModelOptions {
   void AddTo(CLI::App* app);
 };
 
-// The engine with the adapter in place.
-absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelOptions& options);
+// The engine with the adapter in place. Ctrl-C stops what it computes.
+absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelOptions& options, bool require_tokenizer = true);
 
 // An adapter for an open base, refused if it names another one. The base's digest is computed only if it is needed.
 absl::StatusOr<std::shared_ptr<const Adapter>> OpenAdapter(const std::string& path, const GgufFile& base);

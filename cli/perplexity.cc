@@ -1,4 +1,5 @@
 // fedglm perplexity: of a text, in windows. fedglm evaluate: the loss on records' answers, as the trainer reports it.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -26,7 +27,10 @@ absl::Status RunPerplexity(const PerplexityOptions& options) {
   const std::vector<Token> tokens = tokenizer.Encode(text, {.add_special = false, .parse_special = false});
   const std::vector<Token> start = tokenizer.Encode("", {.add_special = true});
   if (tokens.size() + start.size() < 2) return BadFileError(options.file + ": too short to measure");
-  const size_t window = static_cast<size_t>(engine->context()) - start.size();
+  // A window's first token is not counted where no start token comes before it.
+  const size_t smallest = std::max<size_t>(start.size(), 1) + 1, context = static_cast<size_t>(engine->context());
+  if (context < smallest) return UsageError("a context of " + std::to_string(context) + " leaves nothing to predict");
+  const size_t window = context - start.size();
   Engine::Loss total;
   Progress progress("perplexity", static_cast<int64_t>(tokens.size()), options.json);
   for (size_t begin = 0; begin < tokens.size(); begin += window) {

@@ -35,7 +35,7 @@ void AddQuantize(CommandLine& line) {
   CLI::App* app = line.Add("quantize", "write a model in another block type", [options] { return RunQuantize(*options); });
   app->add_option("in", options->in, "GGUF file")->required();
   app->add_option("out", options->out, "the GGUF file to write")->required();
-  app->add_option("type", options->type, "F32, F16, BF16, Q8_0, Q4_0, Q4_1")->required();
+  app->add_option("type", options->type, "F32, F16, BF16, Q8_0, Q5_0, Q5_1, Q4_0, Q4_1")->required();
   app->add_option("-t,--threads", options->threads)->check(CLI::Range(0, 1024));
 }
 

@@ -5,7 +5,7 @@
 
 #include "base/process.h"
 #include "cli/command.h"
-#include "cli/listen_address.h"
+#include "base/listen_address.h"
 #include "cli/model_options.h"
 #include "inference/api/api_server.h"
 

@@ -3,10 +3,11 @@
 #include <cstdio>
 
 #include "base/configuration.h"
+#include "base/process.h"
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/model_options.h"
-#include "cli/trainer_process.h"
+#include "client/trainer_process.h"
 
 namespace fedglm::cli {
 namespace {
@@ -44,7 +45,7 @@ Json Summary(const TrainerEvent& done, const std::optional<TrainerEvent>& evalua
 absl::Status RunJob(const TrainingJob& job, const char* label, bool json) {
   Progress progress(label, job.steps, json);
   std::optional<TrainerEvent> evaluated;
-  FEDGLM_ASSIGN_OR_RETURN(const TrainerEvent done, RunTrainer(job, false, [&](const TrainerEvent& event) {
+  const auto on_event = [&](const TrainerEvent& event) {
     char note[96];
     if (event.event == "step") {
       std::snprintf(note, sizeof(note), "loss %.4f, %.0f tokens/s", event.loss, event.tokens_per_second);
@@ -52,8 +53,8 @@ absl::Status RunJob(const TrainingJob& job, const char* label, bool json) {
     } else if (event.event == "evaluated") {
       evaluated = event;
     }
-    return true;
-  }));
+  };
+  FEDGLM_ASSIGN_OR_RETURN(const TrainerEvent done, RunTrainer(job, false, {on_event, StopRequested}));
   progress.Finish();
   if (json) {
     std::printf("%s\n", DumpJson(Summary(done, evaluated)).c_str());

@@ -1,0 +1,243 @@
+// The program as a user meets it: exit codes, one clear line on stderr, nothing left half-written.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "base/file.h"
+#include "base/process.h"
+#include "tests/support/golden.h"
+#include "tests/support/tiny_model.h"
+
+namespace fedglm {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct Outcome {
+  int status = -1;
+  std::string out, err;
+};
+
+class Commands : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_.emplace(*TemporaryDirectory::Make("commands"));
+    model_ = Path("model.gguf");
+    std::filesystem::copy_file(GoldenPath("golden/glm4-tiny-q4_k_m.gguf"), model_);
+    ASSERT_TRUE(WriteFileAtomically(Path("text"), "some words to measure, and some more of them").ok());
+  }
+
+  std::string Path(const std::string& name) const { return (folder_->path() / name).string(); }
+
+  SpawnOptions Options(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), std::string(FEDGLM_BINARY_DIR) + "/fedglm");
+    SpawnOptions options;
+    options.arguments = std::move(arguments);
+    options.environment = {"XDG_CACHE_HOME=" + Path("cache")};
+    options.stdout_file = Path("stdout");
+    options.stderr_file = Path("stderr");
+    return options;
+  }
+
+  Outcome Run(std::vector<std::string> arguments) {
+    std::filesystem::remove(Path("stdout"));
+    std::filesystem::remove(Path("stderr"));
+    absl::StatusOr<Process> process = Process::Spawn(Options(std::move(arguments)));
+    EXPECT_TRUE(process.ok()) << Message(process.status());
+    Outcome outcome;
+    if (!process.ok()) return outcome;
+    const std::optional<int> status = process->WaitFor(std::chrono::seconds(60));
+    EXPECT_TRUE(status.has_value()) << "it does not end";
+    outcome.status = status.value_or(-1);
+    outcome.out = *ReadFile(Path("stdout"));
+    outcome.err = *ReadFile(Path("stderr"));
+    return outcome;
+  }
+
+  // Fails with `status` and one line on stderr that begins as every message of the program does.
+  void Refused(std::vector<std::string> arguments, ExitCode status, const std::string& because = "") {
+    std::string shown;
+    for (const std::string& argument : arguments) shown += argument + " ";
+    const Outcome outcome = Run(std::move(arguments));
+    EXPECT_EQ(outcome.status, static_cast<int>(status)) << shown << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << shown << outcome.err;
+    EXPECT_THAT(outcome.err, StartsWith("fedglm: ")) << shown;
+    EXPECT_THAT(outcome.err, HasSubstr(because)) << shown;
+    EXPECT_EQ(outcome.out, "") << shown;
+  }
+
+  // Every command that opens a model, with that one.
+  std::vector<std::vector<std::string>> WithModel(const std::string& model) const {
+    const std::string lora = GoldenPath("golden/glm4-tiny-lora").string();
+    return {{"generate", "-m", model, "-p", "x", "-n", "2"},
+            {"chat", "-m", model, "-p", "x", "-n", "2"},
+            {"tokenize", "-m", model, "-p", "x"},
+            {"logits", "-m", model, "--tokens", "1,2", "--out", Path("out")},
+            {"perplexity", "-m", model, "-f", Path("text")},
+            {"bench", "-m", model, "-p", "4", "-n", "1", "-r", "1"},
+            {"inspect", model},
+            {"quantize", model, Path("out"), "Q4_0"},
+            {"adapter", "init", "-m", model, "--out", Path("new")},
+            {"adapter", "export-gguf", lora, Path("out"), "-m", model},
+            {"adapter", "merge", lora, Path("out"), "-m", model}};
+  }
+
+  std::optional<TemporaryDirectory> folder_;
+  std::string model_;
+};
+
+TEST_F(Commands, WorkOnAGoodModel) {
+  for (std::vector<std::string> command : WithModel(model_)) {
+    const Outcome outcome = Run(command);
+    EXPECT_EQ(outcome.status, 0) << command[0] << ": " << outcome.err;
+  }
+}
+
+TEST_F(Commands, BadModelsAreSix) {
+  ASSERT_TRUE(WriteFileAtomically(Path("empty"), "").ok());
+  ASSERT_TRUE(WriteFileAtomically(Path("junk"), std::string(5000, 'j')).ok());
+  const std::string whole = *ReadFile(model_);
+  ASSERT_TRUE(WriteFileAtomically(Path("truncated"), whole.substr(0, whole.size() / 2)).ok());
+  ASSERT_EQ(::mkfifo(Path("pipe").c_str(), 0600), 0);
+  for (const char* name : {"missing", "empty", "junk", "truncated", "pipe", "cache/.."}) {
+    for (const std::vector<std::string>& command : WithModel(Path(name))) Refused(command, ExitCode::kBadInputFile);
+  }
+  EXPECT_FALSE(std::filesystem::exists(Path("out")));
+}
+
+TEST_F(Commands, AnUnknownArchitectureIsNamed) {
+  TinyModel model("llama");
+  model.architecture = "mamba";
+  model.Write(Path("mamba.gguf"));
+  Refused({"logits", "-m", Path("mamba.gguf"), "--tokens", "1", "--out", Path("out")}, ExitCode::kBadInputFile, "'mamba'");
+}
+
+TEST_F(Commands, AModelWithoutVocabularyComputesLogitsButNoText) {
+  TinyModel("llama").Write(Path("mute.gguf"));
+  EXPECT_EQ(Run({"logits", "-m", Path("mute.gguf"), "--tokens", "1,2,3", "--out", Path("out")}).status, 0);
+  EXPECT_EQ(std::filesystem::file_size(Path("out")), 3 * TinyModel::kVocabulary * sizeof(float));
+  Refused({"generate", "-m", Path("mute.gguf"), "-p", "x"}, ExitCode::kBadInputFile, "no vocabulary");
+}
+
+TEST_F(Commands, AdaptersOfOtherBasesAreSix) {
+  const std::vector<std::string> logits = {"logits", "-m", model_, "--tokens", "1", "--out", Path("out"), "--adapter"};
+  const auto with = [&](const std::string& adapter) {
+    std::vector<std::string> command = logits;
+    command.push_back(adapter);
+    return command;
+  };
+  Refused(with(Path("missing")), ExitCode::kBadInputFile);
+  Refused(with(model_), ExitCode::kBadInputFile, "not a LoRA adapter");
+  TinyModel("glm4").Write(Path("other.gguf"));
+  for (const char* form : {"golden/glm4-tiny-lora", "golden/glm4-tiny-lora.gguf"}) {
+    Refused({"logits", "-m", Path("other.gguf"), "--tokens", "1", "--out", Path("out"), "--adapter", GoldenPath(form).string()},
+            ExitCode::kBadInputFile, "another shape");
+  }
+  // Same shapes, another file: the provenance tells, also after an export.
+  const std::string folder = Path("lora"), exported = Path("lora.gguf");
+  std::filesystem::copy(GoldenPath("golden/glm4-tiny-lora"), folder, std::filesystem::copy_options::recursive);
+  ASSERT_EQ(Run({"adapter", "init", "-m", model_, "--out", Path("fresh")}).status, 0);
+  ASSERT_EQ(Run({"adapter", "export-gguf", Path("fresh"), exported, "-m", model_}).status, 0);
+  const std::string renamed = Path("renamed.gguf");
+  ASSERT_EQ(Run({"quantize", model_, renamed, "Q8_0"}).status, 0);
+  for (const std::string& adapter : {Path("fresh"), exported}) {
+    EXPECT_EQ(Run(with(adapter)).status, 0);
+    Refused({"logits", "-m", renamed, "--tokens", "1", "--out", Path("out"), "--adapter", adapter}, ExitCode::kBadInputFile,
+            "another base");
+  }
+}
+
+TEST_F(Commands, WrongUsageIsTwo) {
+  const std::vector<std::vector<std::string>> wrong = {
+      {},
+      {"frobnicate"},
+      {"generate", "-p", "x"},
+      {"generate", "-m", model_},
+      {"generate", "-m", model_, "-p", "x", "-f", "y"},
+      {"generate", "-m", model_, "-p", "x", "--temp", "nan"},
+      {"generate", "-m", model_, "-p", "x", "--temp", "-1"},
+      {"generate", "-m", model_, "-p", "x", "--top-p", "1.5"},
+      {"generate", "-m", model_, "-p", "x", "--min-p", "NaN"},
+      {"generate", "-m", model_, "-p", "x", "--memory-budget", "lots"},
+      {"logits", "-m", model_, "--tokens", "", "--out", Path("out")},
+      {"logits", "-m", model_, "--tokens", "1,x", "--out", Path("out")},
+      {"logits", "-m", model_, "--tokens", "512", "--out", Path("out")},
+      {"logits", "-m", model_, "--tokens", "-1", "--out", Path("out")},
+      {"logits", "-m", model_, "--tokens", "1,2,3", "-c", "2", "--out", Path("out")},
+      {"perplexity", "-m", model_, "-f", Path("text"), "-c", "1"},
+      {"quantize", model_, Path("out"), "Q9"},
+      {"quantize", model_, Path("out"), "IQ4_XS"},
+      {"adapter", "merge", GoldenPath("golden/glm4-tiny-lora").string(), Path("out"), "-m", model_, "--type", "IQ4_XS"}};
+  for (const std::vector<std::string>& command : wrong) Refused(command, ExitCode::kUsage);
+  EXPECT_FALSE(std::filesystem::exists(Path("out")));
+}
+
+TEST_F(Commands, NoInputIsOverwritten) {
+  const std::string before = *ReadFile(model_), lora = GoldenPath("golden/glm4-tiny-lora").string();
+  std::filesystem::create_symlink(model_, Path("link.gguf"));
+  for (const std::string& out : {model_, Path("link.gguf"), Path("cache/../model.gguf")}) {
+    std::filesystem::create_directories(Path("cache"));
+    Refused({"quantize", model_, out, "Q8_0"}, ExitCode::kUsage);
+    Refused({"logits", "-m", model_, "--tokens", "1", "--out", out}, ExitCode::kUsage);
+    Refused({"adapter", "merge", lora, out, "-m", model_}, ExitCode::kUsage);
+    Refused({"adapter", "export-gguf", lora, out, "-m", model_}, ExitCode::kUsage);
+  }
+  EXPECT_EQ(*ReadFile(model_), before);
+}
+
+TEST_F(Commands, OutputsThatCannotBeWrittenAreOne) {
+  const std::string lora = GoldenPath("golden/glm4-tiny-lora").string();
+  ASSERT_EQ(::mkfifo(Path("pipe").c_str(), 0600), 0);
+  for (const std::string& out : {Path("none/out"), Path("text/out"), Path("pipe"), folder_->path().string()}) {
+    Refused({"logits", "-m", model_, "--tokens", "1", "--out", out}, ExitCode::kFailed);
+    Refused({"quantize", model_, out, "Q8_0"}, ExitCode::kFailed);
+    Refused({"adapter", "merge", lora, out, "-m", model_}, ExitCode::kFailed);
+    Refused({"adapter", "export-gguf", lora, out, "-m", model_}, ExitCode::kFailed);
+  }
+  EXPECT_TRUE(std::filesystem::is_fifo(Path("pipe")));
+}
+
+TEST_F(Commands, AStdoutThatIsFullIsOne) {
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"inspect", model_, "--tensors"}, {"tokenize", "-m", model_, "-p", "x"},
+        {"generate", "-m", model_, "-p", "x", "-n", "50", "--seed", "1"}, {"perplexity", "-m", model_, "-f", Path("text")}}) {
+    SpawnOptions options = Options(command);
+    options.stdout_file = "/dev/full";
+    absl::StatusOr<Process> process = Process::Spawn(options);
+    ASSERT_TRUE(process.ok());
+    EXPECT_EQ(process->Wait(), 1) << command[0];
+    EXPECT_THAT(*ReadFile(Path("stderr")), HasSubstr("fedglm: cannot write to stdout")) << command[0];
+  }
+}
+
+TEST_F(Commands, NamesInMessagesStayOnOneLine) {
+  Refused({"inspect", Path("two\nlines\x1b[2J")}, ExitCode::kBadInputFile, "two lines [2J");
+}
+
+TEST_F(Commands, InterruptedLogitsLeaveNothingAndSaySo) {
+  std::string tokens = "1";
+  for (int i = 1; i < 8000; ++i) tokens += ",1";
+  absl::StatusOr<Process> process = Process::Spawn(Options({"logits", "-m", model_, "--tokens", tokens, "--out", Path("out"), "-t", "1", "-c", "8192"}));
+  ASSERT_TRUE(process.ok());
+  const auto begun = [&] {  // its temporary file is there
+    for (const auto& entry : std::filesystem::directory_iterator(folder_->path())) {
+      if (entry.path().filename().string().rfind("out.", 0) == 0) return true;
+    }
+    return false;
+  };
+  for (int i = 0; i < 2000 && !begun(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  ASSERT_TRUE(begun());
+  process->Signal(SIGINT);
+  EXPECT_EQ(process->Wait(), 1);
+  EXPECT_EQ(*ReadFile(Path("stderr")), "fedglm: stopped\n");
+  EXPECT_FALSE(begun());
+  EXPECT_FALSE(std::filesystem::exists(Path("out")));
+}
+
+}  // namespace
+}  // namespace fedglm
