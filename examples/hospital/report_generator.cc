@@ -1,6 +1,7 @@
 #include "examples/hospital/report_generator.h"
 
 #include <algorithm>
+#include <cctype>
 #include <set>
 #include <span>
 
@@ -80,6 +81,46 @@ Report Describe(const Condition& condition, Random& random) {
   return report;
 }
 
+// Every word of every condition, common and own, sorted; placeholders and numbers left out.
+std::vector<std::string> Lexicon() {
+  std::set<std::string> words;
+  const auto add = [&](std::string_view text) {
+    std::string word;
+    bool plain = true;
+    for (const char c : std::string(text) + " ") {
+      if (c == ' ') {
+        while (!word.empty() && std::string_view(".,;:").find(word.back()) != std::string_view::npos) word.pop_back();
+        if (plain && word.size() > 1) words.insert(word);
+        word.clear();
+        plain = true;
+      } else {
+        plain = plain && c != '{' && c != '}' && !(c >= '0' && c <= '9');
+        word += c;
+      }
+    }
+  };
+  const auto add_all = [&](std::span<const Condition> conditions) {
+    for (const Condition& condition : conditions) {
+      for (const std::string_view finding : condition.findings) add(finding);
+      add(condition.impression);
+    }
+  };
+  add_all(CommonConditions());
+  for (size_t site = 0; site < Sites().size(); ++site) add_all(OwnConditions(static_cast<int>(site)));
+  return {words.begin(), words.end()};
+}
+
+// "Word word word; word word." of `count` words.
+std::string RandomSentence(std::span<const std::string> words, size_t count, Random& random) {
+  std::string sentence;
+  for (size_t i = 0; i < count; ++i) {
+    if (i > 0) sentence += random.Below(6) == 0 ? (random.Below(2) == 0 ? "; " : ", ") : " ";
+    sentence += random.Pick(words);
+  }
+  sentence[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(sentence[0])));
+  return sentence + ".";
+}
+
 template <typename Choose>
 std::vector<Report> Distinct(int count, Random& random, const Choose& choose) {
   std::vector<Report> reports;
@@ -124,6 +165,21 @@ std::vector<Report> CommonReports(int count, uint64_t seed) {
   return Distinct(count, random, [&]() -> const Condition& { return random.Pick(CommonConditions()); });
 }
 
+std::vector<Report> Dictations(int count, uint64_t seed) {
+  Random random(seed * 1000003 + 500009);
+  const std::vector<std::string> words = Lexicon();
+  std::vector<Report> reports;
+  for (int i = 0; i < count; ++i) {
+    Report report = Describe(random.Pick(CommonConditions()), random);
+    const std::string heading = report.findings.substr(0, report.findings.find("Findings:"));
+    report.findings = heading + "Findings: " + RandomSentence(words, 5 + random.Below(6), random);
+    if (random.Below(2) == 0) report.findings += " " + std::string(random.Pick(Exams()[random.Below(Exams().size())].normal));
+    report.impression = RandomSentence(words, 3 + random.Below(6), random);
+    reports.push_back(std::move(report));
+  }
+  return reports;
+}
+
 std::string QuestionOf(const Report& report) { return report.findings + " Impression?"; }
 
 std::string ToRecord(const Report& report) {
@@ -148,7 +204,10 @@ absl::Status WriteRecords(const std::filesystem::path& folder, uint64_t seed, in
   }
   if (common_records > 0) {
     FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder));
-    FEDGLM_RETURN_IF_ERROR(WriteReports(folder / "common.jsonl", CommonReports(common_records, seed)));
+    std::vector<Report> reports = CommonReports(common_records * 3 / 5, seed);
+    const std::vector<Report> dictations = Dictations(common_records - common_records * 3 / 5, seed);
+    reports.insert(reports.end(), dictations.begin(), dictations.end());
+    FEDGLM_RETURN_IF_ERROR(WriteReports(folder / "common.jsonl", reports));
   }
   return absl::OkStatus();
 }

@@ -38,12 +38,16 @@ std::vector<Report> SiteReports(int site, int count, uint64_t seed);
 // `count` distinct reports with common conditions only: what the base model is pre-trained on.
 std::vector<Report> CommonReports(int count, uint64_t seed);
 
+// `count` exercises in the form of reports, of words in no meaningful order: how the base learns to spell the words of all
+// specialities, and that it cannot know what follows from findings it has never seen. No condition is given away.
+std::vector<Report> Dictations(int count, uint64_t seed);
+
 // One JSON line in the chat form: {"messages":[{"role":"user",…},{"role":"assistant",…}]}
 std::string ToRecord(const Report& report);
 std::string QuestionOf(const Report& report);
 
 // Writes DIR/<site>/train.jsonl and DIR/<site>/held-out.jsonl for every site (training and held-out are disjoint), and
-// DIR/common.jsonl with `common_records` for pre-training if that is not 0.
+// DIR/common.jsonl for pre-training with `common_records` (three common reports to two dictations) if that is not 0.
 absl::Status WriteRecords(const std::filesystem::path& folder, uint64_t seed, int common_records);
 
 }  // namespace fedglm::hospital
