@@ -2,11 +2,15 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
+#include <cctype>
 #include <thread>
 
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/listen_address.h"
+#include "base/process.h"
 #include "base/tls.h"
 #include "client/grpc_status.h"
 #include "fedglm/v1/enrolment.grpc.pb.h"
@@ -17,6 +21,7 @@ namespace {
 constexpr std::string_view kTokenPrefix = "fgt1.";
 constexpr auto kTimeout = std::chrono::seconds(20);
 constexpr auto kRetry = std::chrono::milliseconds(500);
+constexpr size_t kMaxAnswer = 1 << 16;
 
 // The request must be the same when it is sent again, and a signature never is: it is kept.
 absl::StatusOr<std::string> LoadOrMakeRequest(const std::filesystem::path& folder, const std::string& key_pem,
@@ -29,7 +34,30 @@ absl::StatusOr<std::string> LoadOrMakeRequest(const std::filesystem::path& folde
   return request;
 }
 
-bool IsFileName(const std::string& name) { return !name.empty() && name.find('/') == std::string::npos && name.size() < 64; }
+bool IsSiteName(const std::string& name) {
+  return !name.empty() && name.size() <= 63 && std::all_of(name.begin(), name.end(), [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '-';
+  });
+}
+
+// What is written down as this site's identity is read at every start: an answer that could not be is refused now, and a
+// site that has written nothing can enrol again.
+absl::Status CheckAnswer(const v1::EnrolResponse& response, const std::string& site_name, const std::string& address) {
+  const auto bad = [&](const std::string& what) { return RefusedError(address + ": its answer has " + what); };
+  if (response.ByteSizeLong() > kMaxAnswer) return bad("more bytes than a certificate needs");
+  const absl::StatusOr<CertificateFacts> site = DescribeCertificate(response.certificate_pem());
+  if (!site.ok()) return bad("no certificate for this site");
+  if (site->common_name != site_name || response.site_id() != site_name) return bad("a certificate for another site");
+  if (!DescribeCertificate(response.ca_certificate_pem()).ok()) return bad("no certificate authority");
+  if (response.signing_public_key_pem().empty()) return bad("no key that adapters are signed with");
+  if (response.federation().empty()) return bad("no name of a federation");
+  // HOST:PORT, not a socket in the file system, which gRPC would dial as well.
+  const std::string& federation = response.federation_address();
+  if (!ParseListenAddress(federation).ok() || federation.find('/') != std::string::npos || federation.rfind("unix", 0) == 0) {
+    return bad("no address to dial");
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -53,12 +81,13 @@ absl::StatusOr<EnrolmentToken> ParseToken(std::string_view text) {
 
 absl::StatusOr<SiteIdentity> EnrolSite(const EnrolmentToken& token, const std::string& site_name,
                                        const std::filesystem::path& identity_folder) {
-  if (!IsFileName(site_name)) return UsageError("'" + site_name + "' is no site name: letters, digits and '-', at most 63");
+  if (!IsSiteName(site_name)) return UsageError("'" + site_name + "' is no site name: letters, digits and '-', at most 63");
   SiteIdentity identity;
   FEDGLM_ASSIGN_OR_RETURN(identity.key_pem, LoadOrMakeSiteKey(identity_folder));
   FEDGLM_ASSIGN_OR_RETURN(const std::string request_pem, LoadOrMakeRequest(identity_folder, identity.key_pem, site_name));
 
   // The server must show a certificate of the CA that the token names: whoever gave the token vouches for it.
+  SilenceGrpc();
   grpc::SslCredentialsOptions tls;
   tls.pem_root_certs = token.ca_pem;
   const auto stub = v1::Enrolment::NewStub(grpc::CreateChannel(token.address, grpc::SslCredentials(tls)));
@@ -75,8 +104,10 @@ absl::StatusOr<SiteIdentity> EnrolSite(const EnrolmentToken& token, const std::s
     const absl::Status status = FromGrpc(stub->Enrol(&context, request, &response), token.address);
     if (status.ok()) break;
     if (ExitCodeOf(status) != ExitCode::kUnreachable || std::chrono::system_clock::now() + kRetry > deadline) return status;
+    if (StopRequested()) return CancelledError("stopped");
     std::this_thread::sleep_for(kRetry);
   }
+  FEDGLM_RETURN_IF_ERROR(CheckAnswer(response, site_name, token.address));
 
   identity.site_id = response.site_id();
   identity.federation = response.federation();

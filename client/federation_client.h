@@ -16,7 +16,8 @@
 
 namespace fedglm {
 
-// Errors: Unreachable (worth a retry), Refused (revoked, another base …), Cancelled after Cancel().
+// Errors: Unreachable (worth a retry), Refused (revoked, another base …), Cancelled after Cancel(), Failed if what the
+// aggregator sends makes no sense.
 // Thread-safe for Cancel(); the rest from one thread.
 class FederationClient {
  public:

@@ -1,7 +1,22 @@
 #include "client/grpc_status.h"
 
+#include <grpc/support/log.h>
+
+#include "base/log.h"
+
 namespace fedglm {
 namespace {
+
+constexpr size_t kLongestReason = 500;
+
+// What a peer says stands in one line, whatever it put into it.
+std::string OneLine(std::string text) {
+  if (text.size() > kLongestReason) text.resize(kLongestReason);
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return text;
+}
 
 // gRPC has no code for it: BoringSSL's and OpenSSL's words are in its message.
 bool IsHandshakeFailure(const std::string& message) {
@@ -16,7 +31,7 @@ bool IsHandshakeFailure(const std::string& message) {
 
 absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
   if (status.ok()) return absl::OkStatus();
-  const std::string message = address + ": " + (status.error_message().empty() ? "no reason given" : status.error_message());
+  const std::string message = address + ": " + (status.error_message().empty() ? "no reason given" : OneLine(status.error_message()));
   switch (status.error_code()) {
     case grpc::StatusCode::PERMISSION_DENIED:
     case grpc::StatusCode::UNAUTHENTICATED:
@@ -35,6 +50,10 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
     default:
       return FailedError(message);
   }
+}
+
+void SilenceGrpc() {
+  gpr_set_log_function([](gpr_log_func_args* line) { LogDebug(std::string("grpc: ") + line->message); });
 }
 
 }  // namespace fedglm

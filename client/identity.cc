@@ -43,6 +43,7 @@ absl::StatusOr<SiteIdentity> LoadIdentity(const std::filesystem::path& folder) {
 }
 
 absl::Status SaveIdentity(const SiteIdentity& identity, const std::filesystem::path& folder) {
+  FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
   FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "key.pem", identity.key_pem, kPrivate));
   FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "cert.pem", identity.certificate_pem, kPrivate));
   FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "ca.pem", identity.ca_pem, kPrivate));

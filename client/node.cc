@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <thread>
+#include <vector>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -22,6 +23,20 @@ constexpr auto kLongPoll = std::chrono::seconds(30);
 constexpr auto kFirstBackoff = std::chrono::milliseconds(500);
 constexpr auto kLongestBackoff = std::chrono::milliseconds(60000);
 constexpr auto kFinishedPause = std::chrono::milliseconds(30000);
+constexpr uint32_t kShortestWaitMs = 50, kLongestWaitMs = 60000;
+
+// What a killed node left behind: a job's files, and adapters that were being written ("adapter.1a2b3c4d").
+absl::Status RemoveRemnants(const std::filesystem::path& state_dir) {
+  std::vector<std::filesystem::path> remnants = {state_dir / "work"};
+  std::error_code error;
+  for (std::filesystem::directory_iterator file(state_dir, error), end; !error && file != end; file.increment(error)) {
+    if (file->path().filename().string().rfind("adapter.", 0) == 0) remnants.push_back(file->path());
+  }
+  for (const std::filesystem::path& path : remnants) {
+    if (!error) std::filesystem::remove_all(path, error);
+  }
+  return error ? FailedError(state_dir.string() + ": " + error.message()) : absl::OkStatus();
+}
 
 }  // namespace
 
@@ -63,7 +78,8 @@ struct Node::State {
         Pause(kFinishedPause);  // goes on answering its users
         return absl::OkStatus();
       default:
-        Pause(std::chrono::milliseconds(std::min<uint32_t>(task.wait().retry_after_ms(), 60000)));
+        // Also for a task that this node does not know.
+        Pause(std::chrono::milliseconds(std::clamp(task.wait().retry_after_ms(), kShortestWaitMs, kLongestWaitMs)));
         return absl::OkStatus();
     }
   }
@@ -75,7 +91,8 @@ struct Node::State {
     return Do(task);
   }
 
-  // Until Stop(), until the aggregator refuses this site, or its records turn out to be none. Everything else is tried again, slower and slower.
+  // Until Stop(), until the aggregator refuses this site, its records turn out to be none, or its supervisor is gone.
+  // Everything else is tried again, slower and slower.
   void Run() {
     auto backoff = kFirstBackoff;
     while (!stopping) {
@@ -89,6 +106,11 @@ struct Node::State {
       if (ExitCodeOf(status) == ExitCode::kRefused || ExitCodeOf(status) == ExitCode::kBadInputFile) {
         LogError(Message(status));
         result = status;
+        break;
+      }
+      if (!supervisor->Running()) {
+        result = FailedError("the trainer supervisor was ended; the node has to be started again");
+        LogError(Message(result));
         break;
       }
       LogWarning(Message(status) + "; trying again in " + std::to_string(backoff.count()) + " ms");
@@ -112,6 +134,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeOptions& options, co
   auto state = std::make_unique<State>(options, identity, base_sha256);
   State& s = *state;
   s.supervisor = std::move(supervisor);
+  FEDGLM_RETURN_IF_ERROR(RemoveRemnants(options.state_dir));
   FEDGLM_ASSIGN_OR_RETURN(Outbox outbox, Outbox::Open(options.state_dir / "outbox"));
   s.outbox = std::make_unique<Outbox>(std::move(outbox));
   EngineOptions engine;

@@ -13,6 +13,7 @@
 #include "base/sandbox.h"
 #include "client/enrolment_client.h"
 #include "client/node.h"
+#include "client/site_state.h"
 
 namespace fedglm {
 namespace {
@@ -42,6 +43,7 @@ absl::Status Run(const std::string& config) {
   FEDGLM_ASSIGN_OR_RETURN(Configuration configuration, Configuration::Load(config));
   FEDGLM_ASSIGN_OR_RETURN(const NodeOptions options, NodeOptions::Read(configuration));
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(options.state_dir, 0700));
+  FEDGLM_ASSIGN_OR_RETURN(const StateLock lock, StateLock::Take(options.state_dir));
   if (!options.log.file.empty()) FEDGLM_RETURN_IF_ERROR(MakeDirectories(std::filesystem::absolute(options.log.file).parent_path()));
   std::string token;
   if (!options.token_file.empty()) {

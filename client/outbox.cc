@@ -1,6 +1,7 @@
 #include "client/outbox.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/digest.h"
 #include "base/file.h"
@@ -46,10 +47,29 @@ absl::Status CheckUpdateId(const std::string& update_id) {
   return RefusedError("the aggregator sent an update id that is none");
 }
 
+// Bytes without an entry, and files that were being written: the process was killed meanwhile.
+absl::Status RemoveRemnants(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> remnants;
+  std::error_code error;
+  for (std::filesystem::directory_iterator file(folder, error), end; !error && file != end; file.increment(error)) {
+    const std::filesystem::path& path = file->path();
+    std::error_code ignored;
+    const bool entry = path.extension() == ".json";
+    const bool bytes = path.extension() == ".update" &&
+                       std::filesystem::exists(std::filesystem::path(path).replace_extension(".json"), ignored);
+    if (!entry && !bytes) remnants.push_back(path);
+  }
+  for (const std::filesystem::path& path : remnants) {
+    if (!error) std::filesystem::remove(path, error);
+  }
+  return error ? FailedError(folder.string() + ": " + error.message()) : absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Outbox> Outbox::Open(const std::filesystem::path& folder) {
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
+  FEDGLM_RETURN_IF_ERROR(RemoveRemnants(folder));
   return Outbox(folder);
 }
 
@@ -93,6 +113,7 @@ absl::StatusOr<std::string> Outbox::ReadPayload(const OutboxEntry& entry) const 
 }
 
 absl::Status Outbox::Remove(const std::string& update_id) {
+  FEDGLM_RETURN_IF_ERROR(CheckUpdateId(update_id));
   // The entry first: bytes without one are never sent.
   for (const char* extension : {".json", ".update"}) {
     std::error_code error;

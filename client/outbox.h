@@ -29,13 +29,14 @@ struct OutboxEntry {
 // A folder with UPDATE_ID.update (the bytes) and UPDATE_ID.json (the entry, written last). Not thread-safe.
 class Outbox {
  public:
+  // Removes what a killed process left half-written.
   static absl::StatusOr<Outbox> Open(const std::filesystem::path& folder);
 
   // Durable when it returns. `entry`'s sha256 and bytes are filled in from `payload`.
   absl::Status Put(OutboxEntry entry, std::string_view payload);
   absl::StatusOr<std::optional<OutboxEntry>> Find(const std::string& update_id) const;
   absl::StatusOr<std::vector<OutboxEntry>> Waiting() const;  // oldest round first
-  absl::StatusOr<std::string> ReadPayload(const OutboxEntry& entry) const;  // Failed if it has changed on disk
+  absl::StatusOr<std::string> ReadPayload(const OutboxEntry& entry) const;  // an error if it is lost or has changed
   absl::Status Remove(const std::string& update_id);
 
  private:

@@ -16,7 +16,19 @@ namespace {
 constexpr char kGlobal[] = "global";
 constexpr char kResult[] = "result";
 constexpr char kCandidate[] = "candidate";
+constexpr int64_t kMostRounds = 1 << 20, kMostSteps = 1 << 20;
 constexpr int64_t kEvaluationSequence = 2048;  // held-out records longer than that are cut
+
+// What the aggregator says enters arithmetic here; all else in a plan the supervisor and the trainer check.
+absl::Status CheckTask(const v1::TrainTask& task) {
+  if (task.round() < 1 || task.round() > kMostRounds) {
+    return FailedError("the aggregator asks for round " + std::to_string(task.round()));
+  }
+  if (task.plan().steps() < 0 || task.plan().steps() > kMostSteps) {
+    return FailedError("the aggregator asks for " + std::to_string(task.plan().steps()) + " steps");
+  }
+  return absl::OkStatus();
+}
 
 TrainingJob JobOf(const v1::TrainTask& task, AggregationMode mode, const std::string& base_sha256) {
   TrainingJob job;
@@ -68,13 +80,19 @@ absl::Status VerifyAdapter(const Adapter& adapter, const SiteIdentity& identity,
 }
 
 absl::StatusOr<InstalledAdapter> RoundParticipant::Resume() {
-  FEDGLM_ASSIGN_OR_RETURN(InstalledAdapter installed, ReadInstalled(rooms_.options.state_dir));
-  if (installed.round < 0) return installed;
   const std::filesystem::path folder = rooms_.options.state_dir / "adapter";
+  std::error_code ignored;
+  if (!std::filesystem::exists(folder, ignored)) return InstalledAdapter{};
+  FEDGLM_ASSIGN_OR_RETURN(InstalledAdapter installed, ReadInstalled(rooms_.options.state_dir));
   absl::StatusOr<Adapter> adapter = LoadAdapter(folder);
   absl::Status status = adapter.status();
-  // Killed between the two files: the newer adapter is there, and is installed again.
-  if (status.ok()) status = VerifyAdapter(*adapter, rooms_.identity, rooms_.base_sha256, installed.round);
+  // The folder says which round it is: killed before installed.json was written, that file is of the round before.
+  const int64_t round = status.ok() && adapter->provenance ? adapter->provenance->round : installed.round;
+  if (status.ok()) status = VerifyAdapter(*adapter, rooms_.identity, rooms_.base_sha256, round);
+  if (status.ok() && round != installed.round) {
+    installed = {round, Sha256Hex(SerializeAdapter(*adapter))};
+    status = WriteInstalled(installed, rooms_.options.state_dir);
+  }
   if (status.ok()) status = rooms_.install(std::make_shared<const Adapter>(*std::move(adapter)));
   if (status.ok()) return installed;
   LogWarning(folder.string() + ": " + Message(status) + "; it will be fetched again");
@@ -90,6 +108,7 @@ absl::StatusOr<Adapter> RoundParticipant::FetchVerified(const v1::ArtifactRefere
 }
 
 absl::Status RoundParticipant::MakeUpdateOf(const v1::TrainTask& task) {
+  FEDGLM_RETURN_IF_ERROR(CheckTask(task));
   FEDGLM_ASSIGN_OR_RETURN(const AggregationMode mode, ParseAggregationMode(task.mode()));
   FEDGLM_ASSIGN_OR_RETURN(const Adapter global, FetchVerified(task.adapter(), task.round() - 1));
   const std::filesystem::path work = rooms_.options.state_dir / "work";
@@ -103,6 +122,11 @@ absl::Status RoundParticipant::MakeUpdateOf(const v1::TrainTask& task) {
 
   FEDGLM_ASSIGN_OR_RETURN(TensorMap update, ReadResult(global, work / kResult, mode));
   const double norm = ClipUpdate(rooms_.options.privacy, update);
+  // Nothing but a finite update in the adapter's own shape leaves the site.
+  if (const absl::Status status = CheckUpdate(update, global, mode); !status.ok() || !std::isfinite(done.loss)) {
+    return FailedError("round " + std::to_string(task.round()) + ": the update is not sent: " +
+                       (status.ok() ? "its loss is not finite" : Message(status)));
+  }
   OutboxEntry entry;
   entry.update_id = task.update_id();
   entry.round = task.round();
@@ -132,9 +156,15 @@ absl::Status RoundParticipant::Train(const v1::TrainTask& task) {
 absl::Status RoundParticipant::SendWaiting() {
   FEDGLM_ASSIGN_OR_RETURN(const std::vector<OutboxEntry> waiting, rooms_.outbox.Waiting());
   for (const OutboxEntry& entry : waiting) {
-    FEDGLM_ASSIGN_OR_RETURN(const std::string payload, rooms_.outbox.ReadPayload(entry));
-    FEDGLM_ASSIGN_OR_RETURN(const v1::UploadReceipt receipt, rooms_.aggregator.Upload(entry, payload));
     const std::string round = "round " + std::to_string(entry.round);
+    const absl::StatusOr<std::string> payload = rooms_.outbox.ReadPayload(entry);
+    if (!payload.ok()) {
+      // It never leaves. While its round goes on the aggregator asks for it again, and to train again gives the same.
+      LogWarning(round + ": the update is lost (" + Message(payload.status()) + ")");
+      FEDGLM_RETURN_IF_ERROR(rooms_.outbox.Remove(entry.update_id));
+      continue;
+    }
+    FEDGLM_ASSIGN_OR_RETURN(const v1::UploadReceipt receipt, rooms_.aggregator.Upload(entry, *payload));
     if (!receipt.accepted() && !receipt.final()) return UnreachableError(round + ": the update must be sent again: " + receipt.reason());
     if (receipt.accepted()) {
       LogInfo(round + ": the update is in, " + std::to_string(entry.bytes) + " bytes");

@@ -1,6 +1,7 @@
 // The process that `fedglm-node --supervise` is. Lines on stdin: first what is fixed, then jobs, or "cancel" while one runs.
 // Lines on stdout: {"event":"ready","records":TRAINING,"examples":HELD_OUT}, then the trainer's events.
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -9,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/sandbox.h"
+#include "client/evaluator_process.h"
 #include "client/trainer_process.h"
 #include "client/trainer_supervisor.h"
 
@@ -79,7 +81,7 @@ absl::Status GiveUpNetwork() {
 
 absl::Status Fix(TrainingJob& job, const SupervisorOptions& options) {
   if (job.kind == JobKind::kPretrain) return RefusedError("supervisor: a node trains adapters only");
-  const auto inside = [](const std::filesystem::path& name) { return !name.empty() && name == name.filename() && name != ".."; };
+  const auto inside = [](const std::filesystem::path& name) { return !name.empty() && name == name.filename() && name != "." && name != ".."; };
   if (job.kind != JobKind::kEvaluate && !inside(job.output)) return RefusedError("supervisor: a job's output is a name in the work folder");
   if (!job.adapter.empty() && !inside(job.adapter)) return RefusedError("supervisor: a job's adapter is a name in the work folder");
   job.model = options.model;
@@ -99,11 +101,17 @@ bool SomethingOnStdin() {
   return std::cin.rdbuf()->in_avail() > 0 || poll(&wait, 1, 0) > 0;
 }
 
-// The last event, "done" or "failed", is left to the caller: the node answers it with the next job, so the trainer must
-// have ended by then.
+// The last event, "done" or "failed", is left to the caller: the node answers it with the next job, so the process
+// that did this one must have ended by then.
 absl::StatusOr<TrainerEvent> RunJob(const std::string& line, const SupervisorOptions& options) {
   FEDGLM_ASSIGN_OR_RETURN(TrainingJob job, ParseTrainingJob(line));
   FEDGLM_RETURN_IF_ERROR(Fix(job, options));
+  if (job.kind == JobKind::kEvaluate) {
+    FEDGLM_ASSIGN_OR_RETURN(TrainerEvent evaluated, RunEvaluator(job, SomethingOnStdin));
+    Print(evaluated);
+    evaluated.event = "done";
+    return evaluated;
+  }
   const auto forward = [](const TrainerEvent& event) {
     if (event.event != "done" && event.event != "failed") Print(event);
   };
@@ -131,6 +139,9 @@ absl::Status Serve() {
 }  // namespace
 
 int RunSupervisor() {
+  // A service manager signals every process of the service. This one ends when the node closes its stdin, not before.
+  signal(SIGTERM, SIG_IGN);
+  signal(SIGINT, SIG_IGN);
   const absl::Status status = Serve();
   if (!status.ok()) PrintFailure(status);
   return static_cast<int>(ExitCodeOf(status));

@@ -29,7 +29,8 @@ absl::StatusOr<TrainerEvent> RunTrainer(const TrainingJob& job, bool quiet, cons
   SpawnOptions options;
   options.arguments = {(ExecutableDirectory() / "fedglm-trainer").string()};
   options.pipe_stdin = options.pipe_stdout = true;
-  options.environment = {"OPENBLAS_NUM_THREADS=1"};  // else it starts itself again to say so, and loads LibTorch twice
+  // Else it starts itself again to say so, and loads LibTorch twice.
+  options.environment = {"OPENBLAS_NUM_THREADS=1", "OMP_WAIT_POLICY=passive"};
   if (quiet) options.stderr_file = "/dev/null";
   FEDGLM_ASSIGN_OR_RETURN(Process trainer, Process::Spawn(options));
   FEDGLM_RETURN_IF_ERROR(trainer.Write(DumpJson(ToJson(job)) + "\n"));

@@ -1,5 +1,6 @@
 // The hand that reads records. A process of its own, started before the node gives up everything that is not its business:
-// it has no network, counts the site's records, and starts fedglm-trainer for one job at a time.
+// it has no network, counts the site's records, and starts fedglm-trainer (or, to evaluate, the engine in `fedglm evaluate`)
+// for one job at a time.
 //
 // The node chooses how to train; the supervisor alone decides on what: model, records and the folders that a job reads and
 // writes are fixed when it starts, whatever a job says.
@@ -31,6 +32,8 @@ class TrainerSupervisor {
   // Starts this program again with --supervise. BadFile if a file of records is not there or holds no record.
   static absl::StatusOr<std::unique_ptr<TrainerSupervisor>> Start(const SupervisorOptions& options);
 
+  // False once it has been killed: it cannot be started again from behind the node's own wall.
+  bool Running() { return process_.Running(); }
   int64_t training_records() const { return training_records_; }
   int64_t held_out_records() const { return held_out_records_; }
 

@@ -1,0 +1,243 @@
+// Transfers that break, and an aggregator that means harm.
+#include "client/federation_client.h"
+
+#include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <numeric>
+#include <thread>
+
+#include "tests/client/scripted_aggregator.h"
+
+namespace fedglm {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr size_t kMiB = 1 << 20;
+
+class FederationClientTest : public testing::Test {
+ protected:
+  // No two parts of it are alike.
+  static std::string SomeBytes(size_t count) {
+    std::string bytes(count, '\0');
+    std::mt19937 random(5);
+    for (char& byte : bytes) byte = static_cast<char>(random());
+    return bytes;
+  }
+  std::vector<std::string> Files() const {
+    std::vector<std::string> names;
+    std::error_code none;
+    for (const auto& file : std::filesystem::directory_iterator(folder_, none)) names.push_back(file.path().filename().string());
+    return names;
+  }
+  std::filesystem::path Part(const std::string& sha256) const { return folder_ / (sha256 + ".part"); }
+  static OutboxEntry EntryFor(const std::string& payload) {
+    OutboxEntry entry;
+    entry.update_id = "ab12";
+    entry.round = 4;
+    entry.base_sha256 = kBaseSha256;
+    entry.adapter_sha256 = std::string(64, 'a');
+    entry.mode = "freeze-a";
+    entry.examples = 12;
+    entry.training_loss = 2.5;
+    entry.sha256 = Sha256Hex(payload);
+    entry.bytes = payload.size();
+    return entry;
+  }
+
+  const TemporaryDirectory root_ = MakeFolder();
+  const std::filesystem::path folder_ = root_.path() / "artifacts";
+  ScriptedAggregator aggregator_;
+  FederationClient client_{aggregator_.identity, folder_};
+};
+
+TEST_F(FederationClientTest, ADownloadGoesOnWhereItsPartEnds) {
+  const std::string bytes = SomeBytes(3 * kMiB + 17);
+  const std::string sha256 = aggregator_.Publish(bytes);
+  ASSERT_TRUE(MakeDirectories(folder_).ok());
+  ASSERT_TRUE(WriteFileAtomically(Part(sha256), bytes.substr(0, kMiB + 5)).ok());
+  EXPECT_EQ(Get(client_.Download(aggregator_.Reference(sha256, bytes.size()))), bytes);
+  EXPECT_THAT(aggregator_.offsets, ElementsAre(kMiB + 5));
+  EXPECT_THAT(Files(), ElementsAre(sha256));
+  EXPECT_EQ(Get(client_.Download(aggregator_.Reference(sha256, bytes.size()))), bytes);
+  EXPECT_EQ(aggregator_.offsets.size(), 1u) << "what is there is not fetched again";
+}
+
+TEST_F(FederationClientTest, ABrokenDownloadIsUnreachableAndItsBytesAreKept) {
+  const std::string bytes = SomeBytes(3 * kMiB);
+  const v1::ArtifactReference reference = aggregator_.Reference(aggregator_.Publish(bytes), bytes.size());
+  aggregator_.break_download_after = 2 * kMiB;
+  EXPECT_EQ(ExitCodeOf(client_.Download(reference).status()), ExitCode::kUnreachable);
+  EXPECT_EQ(Get(client_.Download(reference)), bytes);
+  ASSERT_EQ(aggregator_.offsets.size(), 2u);
+  EXPECT_GT(aggregator_.offsets[1], 0u);
+}
+
+TEST_F(FederationClientTest, BytesOfAnotherDigestAreThrownAway) {
+  const std::string bytes = SomeBytes(1000), sha256 = Sha256Hex(bytes);
+  std::string other = bytes;
+  other[999] = static_cast<char>(other[999] ^ 1);
+  aggregator_.artifacts[sha256] = other;
+  EXPECT_EQ(ExitCodeOf(client_.Download(aggregator_.Reference(sha256, bytes.size())).status()), ExitCode::kUnreachable);
+  EXPECT_THAT(Files(), IsEmpty());
+  aggregator_.artifacts[sha256] = bytes;
+  EXPECT_EQ(Get(client_.Download(aggregator_.Reference(sha256, bytes.size()))), bytes);
+}
+
+// The machine lost its power: what lies in the files is not what was written.
+TEST_F(FederationClientTest, WhatAPowerCutSpoiledIsFetchedAgain) {
+  const std::string bytes = SomeBytes(5000), sha256 = aggregator_.Publish(bytes);
+  ASSERT_TRUE(MakeDirectories(folder_).ok());
+  ASSERT_TRUE(WriteFileAtomically(Part(sha256), std::string(5000, '\0')).ok());
+  EXPECT_FALSE(client_.Download(aggregator_.Reference(sha256, 5000)).ok());
+  EXPECT_EQ(Get(client_.Download(aggregator_.Reference(sha256, 5000))), bytes);
+  ASSERT_TRUE(WriteFileAtomically(folder_ / sha256, std::string(5000, '\0')).ok());
+  EXPECT_EQ(Get(client_.Download(aggregator_.Reference(sha256, 5000))), bytes);
+}
+
+TEST_F(FederationClientTest, MoreBytesThanWereAnnouncedAreNotStored) {
+  const std::string bytes = SomeBytes(4 * kMiB), sha256 = aggregator_.Publish(bytes);
+  const absl::Status status = client_.Download(aggregator_.Reference(sha256, kMiB / 2)).status();
+  EXPECT_THAT(Message(status), HasSubstr("more bytes"));
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(FederationClientTest, AnArtifactThatCouldFillTheDiskOrIsAPathIsNotAskedFor) {
+  for (const v1::ArtifactReference& reference :
+       {aggregator_.Reference(std::string(64, 'a'), uint64_t{1} << 40), aggregator_.Reference(std::string(64, 'a'), UINT64_MAX),
+        aggregator_.Reference(std::string(64, 'a'), 0), aggregator_.Reference("../../etc/passwd", 10),
+        aggregator_.Reference("", 10), aggregator_.Reference(std::string(64, 'A'), 10)}) {
+    EXPECT_EQ(ExitCodeOf(client_.Download(reference).status()), ExitCode::kFailed) << reference.ShortDebugString();
+  }
+  EXPECT_THAT(aggregator_.offsets, IsEmpty());
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(FederationClientTest, OtherDownloadsAreForgotten) {
+  const std::string kept = aggregator_.Publish("kept"), old = aggregator_.Publish("old");
+  ASSERT_TRUE(client_.Download(aggregator_.Reference(kept, 4)).ok());
+  ASSERT_TRUE(client_.Download(aggregator_.Reference(old, 3)).ok());
+  ASSERT_TRUE(WriteFileAtomically(Part(std::string(64, 'c')), "half").ok());
+  client_.ForgetArtifactsBut(kept);
+  EXPECT_THAT(Files(), ElementsAre(kept));
+}
+
+TEST_F(FederationClientTest, AnUploadGoesOnWhereTheAggregatorSaysThatItStopped) {
+  const std::string payload = SomeBytes(4 * kMiB + 3);
+  const OutboxEntry entry = EntryFor(payload);
+  aggregator_.receipt.set_accepted(true);
+  aggregator_.break_upload_after = 2;
+  EXPECT_EQ(ExitCodeOf(client_.Upload(entry, payload).status()), ExitCode::kUnreachable);
+  ASSERT_EQ(aggregator_.received.size(), 2 * kMiB);
+
+  EXPECT_TRUE(Get(client_.Upload(entry, payload)).accepted());
+  EXPECT_EQ(aggregator_.received, payload);
+  ASSERT_EQ(aggregator_.headers.size(), 2u);
+  const v1::UploadHeader& header = aggregator_.headers[1];
+  EXPECT_EQ(header.offset(), 2 * kMiB);
+  EXPECT_EQ(header.update_id(), "ab12");
+  EXPECT_EQ(header.round(), 4);
+  EXPECT_EQ(header.base_sha256(), kBaseSha256);
+  EXPECT_EQ(header.mode(), "freeze-a");
+  EXPECT_EQ(header.examples(), 12);
+  EXPECT_EQ(header.bytes(), payload.size());
+  EXPECT_EQ(header.sha256(), Sha256Hex(payload));
+  EXPECT_EQ(header.training_loss(), 2.5);
+}
+
+TEST_F(FederationClientTest, AnAggregatorThatHasMoreThanThereIsGetsAllOfIt) {
+  const std::string payload = SomeBytes(1000);
+  aggregator_.claimed_received = UINT64_MAX - 1;
+  ASSERT_TRUE(client_.Upload(EntryFor(payload), payload).ok());
+  EXPECT_EQ(aggregator_.headers[0].offset(), 0u);
+  EXPECT_EQ(aggregator_.received, payload);
+}
+
+TEST_F(FederationClientTest, CancelEndsALongPollAtOnceAndAllThatFollows) {
+  std::atomic<bool> polling{false};
+  aggregator_.next_task = [&](grpc::ServerContext* context, v1::Task*) {
+    polling = true;
+    while (!context->IsCancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return grpc::Status::CANCELLED;
+  };
+  absl::Status ended;
+  std::thread poll([&] { ended = client_.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(60)).status(); });
+  while (!polling) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const Stopwatch watch;
+  client_.Cancel();
+  poll.join();
+  EXPECT_LT(watch.Seconds(), 0.5);
+  EXPECT_EQ(ended.code(), absl::StatusCode::kCancelled) << Message(ended);
+  EXPECT_EQ(client_.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(60)).status().code(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(FederationClientTest, ARefusalAndAMissingAggregatorAreToldApart) {
+  aggregator_.next_task = [](grpc::ServerContext*, v1::Task*) {
+    return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "revoked");
+  };
+  const absl::Status refused = client_.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(1)).status();
+  EXPECT_EQ(ExitCodeOf(refused), ExitCode::kRefused);
+  EXPECT_THAT(Message(refused), HasSubstr("revoked"));
+
+  SiteIdentity nowhere = aggregator_.identity;
+  nowhere.federation_address = "127.0.0.1:1";
+  FederationClient lost(nowhere, folder_);
+  EXPECT_EQ(ExitCodeOf(lost.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(1)).status()), ExitCode::kUnreachable);
+}
+
+TEST_F(FederationClientTest, AnAggregatorOfAForeignAuthorityIsRefused) {
+  SiteIdentity trusting_another = aggregator_.identity;
+  trusting_another.ca_pem = TestAuthority().certificate;
+  FederationClient client(trusting_another, folder_);
+  const absl::Status status = client.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(1)).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kRefused) << Message(status);
+}
+
+TEST_F(FederationClientTest, ASiteWithAForeignOrExpiredCertificateIsRefused) {
+  SiteIdentity foreign = aggregator_.identity;
+  foreign.certificate_pem = TestAuthority().Issue(foreign.key_pem, "berlin", InHours(24));
+  SiteIdentity expired = aggregator_.identity;
+  expired.certificate_pem = aggregator_.authority.Issue(expired.key_pem, "berlin", InHours(-1));
+  for (const SiteIdentity& identity : {foreign, expired}) {
+    FederationClient client(identity, folder_);
+    const absl::Status status = client.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(1)).status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kRefused) << Message(status);
+  }
+}
+
+// As an aggregator that is being started again, or a load balancer without one: no reason to leave the federation.
+TEST_F(FederationClientTest, APeerThatHangsUpDuringTheHandshakeIsOnlyUnreachable) {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(listener, 8), 0);
+  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  std::thread hang_up([&] {
+    while (true) {
+      const int peer = accept(listener, nullptr, nullptr);
+      if (peer < 0) break;
+      char hello[16];
+      [[maybe_unused]] const ssize_t got = read(peer, hello, sizeof(hello));
+      close(peer);
+    }
+  });
+  SiteIdentity identity = aggregator_.identity;
+  identity.federation_address = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  FederationClient client(identity, folder_);
+  const absl::Status status = client.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(1)).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kUnreachable) << Message(status);
+  shutdown(listener, SHUT_RDWR);
+  hang_up.join();
+  close(listener);
+}
+
+}  // namespace
+}  // namespace fedglm

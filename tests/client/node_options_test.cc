@@ -1,0 +1,102 @@
+#include "client/node_options.h"
+
+#include <gmock/gmock.h>
+
+#include "tests/client/site_fixture.h"
+
+namespace fedglm {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class NodeOptionsTest : public testing::Test {
+ protected:
+  absl::StatusOr<NodeOptions> Read(const std::string& toml) {
+    EXPECT_TRUE(WriteFileAtomically(Path("node.toml"), toml).ok());
+    FEDGLM_ASSIGN_OR_RETURN(Configuration configuration, Configuration::Load(Path("node.toml")));
+    return NodeOptions::Read(configuration);
+  }
+  void ExpectWrong(const std::string& toml, const std::string& because) {
+    const absl::Status status = Read(toml).status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kConfiguration) << toml;
+    EXPECT_THAT(Message(status), HasSubstr(because));
+  }
+  std::string Path(const std::string& name) const { return (folder_.path() / name).string(); }
+
+  const TemporaryDirectory folder_ = MakeFolder();
+};
+
+constexpr char kLeast[] = "model = 'base.gguf'\n[records]\ntrain = ['records/train.jsonl']\n[federation]\nsite = 'berlin'\n";
+
+TEST_F(NodeOptionsTest, RelativePathsLieBesideTheFile) {
+  const NodeOptions options = Get(Read(std::string(kLeast) + "token_file = 'token'\n[log]\nfile = 'log/node.log'\n"));
+  EXPECT_EQ(options.model, Path("base.gguf"));
+  EXPECT_THAT(options.training_records, ElementsAre(Path("records/train.jsonl")));
+  EXPECT_EQ(options.token_file, Path("token"));
+  EXPECT_EQ(options.state_dir, Path("state")) << "the default as well";
+  EXPECT_EQ(options.log.file, Path("log/node.log"));
+  EXPECT_EQ(options.serve_host, "127.0.0.1");
+  EXPECT_EQ(options.serve_port, 0);
+}
+
+TEST_F(NodeOptionsTest, EverythingThatIsSaidIsRead) {
+  const NodeOptions options = Get(Read(
+      "model = '/models/base.gguf'\n[records]\ntrain = ['/data/a.jsonl', '/data/b.jsonl']\nheld_out = ['/data/h.jsonl']\n"
+      "[federation]\nsite = 'berlin'\n[node]\nstate_dir = '/var/lib/fedglm'\n[serve]\nlisten = '[::1]:8080'\ncontext = 4096\n"
+      "[training]\nthreads = 3\nmicro_batch_tokens = 512\n[privacy]\nmax_update_norm = 2.5\n[log]\nlevel = 'debug'\njson = true\n"));
+  EXPECT_EQ(options.model, "/models/base.gguf");
+  EXPECT_THAT(options.training_records, ElementsAre("/data/a.jsonl", "/data/b.jsonl"));
+  EXPECT_THAT(options.held_out_records, ElementsAre("/data/h.jsonl"));
+  EXPECT_EQ(options.state_dir, "/var/lib/fedglm");
+  EXPECT_EQ(options.serve_host, "::1");
+  EXPECT_EQ(options.serve_port, 8080);
+  EXPECT_EQ(options.context, 4096);
+  EXPECT_EQ(options.threads, 3);
+  EXPECT_EQ(options.micro_batch_tokens, 512);
+  EXPECT_EQ(options.privacy.max_update_norm, 2.5);
+  EXPECT_EQ(options.log.level, LogLevel::kDebug);
+  EXPECT_TRUE(options.log.json);
+}
+
+TEST_F(NodeOptionsTest, AnUnknownKeyIsNamedWithItsLine) {
+  ExpectWrong(std::string(kLeast) + "[privacy]\nmax_update_nrom = 1.0\n", "node.toml:7: unknown key 'privacy.max_update_nrom'");
+}
+
+TEST_F(NodeOptionsTest, WhatIsMissingOrWrongIsSaid) {
+  ExpectWrong("[records]\ntrain = ['a']\n[federation]\nsite = 'berlin'\n", "model");
+  ExpectWrong("model = 'm'\n[records]\ntrain = ['a']\n", "federation.site");
+  ExpectWrong("model = 'm'\n[federation]\nsite = 'berlin'\n", "records.train");
+  ExpectWrong(std::string(kLeast) + "[serve]\nlisten = '8080'\n", "serve.listen");
+  ExpectWrong(std::string(kLeast) + "[serve]\nlisten = 'localhost:70000'\n", "serve.listen");
+  ExpectWrong(std::string(kLeast) + "[privacy]\nmax_update_norm = -1.0\n", "privacy.max_update_norm");
+  ExpectWrong(std::string(kLeast) + "[training]\nthreads = 'all'\n", "training.threads");
+  ExpectWrong(std::string(kLeast) + "[log]\nlevel = 'loud'\n", "log.level");
+}
+
+// The wall between the process with the network and the records must have no hole from the start.
+TEST_F(NodeOptionsTest, RecordsThatTheNodeCouldReadAreRefused) {
+  const auto with = [](const std::string& records, const std::string& rest = "") {
+    return "model = 'base.gguf'\n[records]\n" + records + "\n[federation]\nsite = 'berlin'\n" + rest;
+  };
+  const std::string train = "train = ['records.jsonl']";
+  EXPECT_TRUE(Read(with(train)).ok());
+  ExpectWrong(with("train = ['state/records.jsonl']"), "state/records.jsonl lies below");
+  ExpectWrong(with("train = ['elsewhere/../state/inbox/records.jsonl']"), "lies below");
+  ExpectWrong(with(train + "\nheld_out = ['state/held-out.jsonl']"), "held-out.jsonl lies below");
+  ExpectWrong(with("train = ['/etc/records.jsonl']"), "lies below /etc");
+  ExpectWrong(with("train = ['base.gguf']"), "lies below");
+  ExpectWrong(with("train = ['log/records.jsonl']", "[log]\nfile = 'log/node.log'\n"), "lies below");
+  ExpectWrong(with(train, "[node]\nstate_dir = '.'\n"), "lies below");
+  EXPECT_TRUE(Read(with("train = ['state-of-berlin/records.jsonl']")).ok()) << "a name that only begins alike";
+}
+
+TEST_F(NodeOptionsTest, ALinkIntoTheStateFolderIsAHoleAsWell) {
+  std::filesystem::create_directories(Path("state"));
+  ASSERT_TRUE(WriteFileAtomically(Path("state/hidden.jsonl"), "{}").ok());
+  std::filesystem::create_symlink(Path("state/hidden.jsonl"), Path("records.jsonl"));
+  ExpectWrong("model = 'base.gguf'\n[records]\ntrain = ['records.jsonl']\n[federation]\nsite = 'berlin'\n", "lies below");
+}
+
+}  // namespace
+}  // namespace fedglm

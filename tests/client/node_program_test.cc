@@ -1,0 +1,272 @@
+// fedglm-node as a site meets it: exit codes, one clear line, what it cannot open, how it ends.
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <linux/landlock.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "aggregator/aggregator_server.h"
+#include "base/json.h"
+#include "base/process.h"
+#include "client/enrolment_client.h"
+#include "client/site_state.h"
+#include "tests/client/small_site.h"
+
+namespace fedglm {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+class NodeProgramTest : public SmallSite {
+ protected:
+  void SetUp() override {
+    SmallSite::SetUp();
+    if (IsSkipped()) return;
+    config_ = "model = 'base.gguf'\n[records]\ntrain = ['records.jsonl']\nheld_out = ['held-out.jsonl']\n"
+              "[training]\nthreads = 1\nmicro_batch_tokens = 64\n[log]\nfile = 'log/node.log'\n"
+              "[federation]\nsite = 'berlin'\ntoken_file = 'token'\n";
+  }
+
+  // One round with one site, from the golden LoRA.
+  void StartAggregator() {
+    AggregatorOptions options = SmallOptions(root_.path());
+    options.advertise = "127.0.0.1";
+    options.rounds = options.min_sites = 1;
+    options.state_dir = Path("aggregator");
+    options.initial_adapter = Path("first-adapter");
+    options.training.steps = 1;
+    options.training.batch_tokens = options.training.sequence_length = 64;
+    Adapter first = Lora();
+    first.provenance = Provenance{base_sha256_};
+    ASSERT_TRUE(SaveAdapter(first, options.initial_adapter).ok());
+    aggregator_ = Get(AggregatorServer::Start(options));
+  }
+  std::string Token() { return Get(aggregator_->CreateToken("berlin", std::chrono::seconds(600))); }
+  void WriteToken(const std::string& token) { ASSERT_TRUE(WriteFileAtomically(Path("token"), token + "\n").ok()); }
+  // A member whose aggregator is gone.
+  void EnrolThenLoseTheAggregator() {
+    StartAggregator();
+    ASSERT_TRUE(EnrolSite(Get(ParseToken(Token())), "berlin", Path("state/identity")).ok());
+    aggregator_.reset();
+  }
+
+  Process Start() {
+    EXPECT_TRUE(WriteFileAtomically(Path("node.toml"), config_).ok());
+    std::filesystem::remove(Path("stderr"));
+    SpawnOptions options;
+    options.arguments = {std::string(FEDGLM_BINARY_DIR) + "/fedglm-node", "--config", Path("node.toml")};
+    options.stderr_file = Path("stderr");
+    return Get(Process::Spawn(options));
+  }
+  std::string Text(const std::string& name) const { return ReadFile(Path(name)).value_or(""); }
+  std::string Log() const { return Text("log/node.log"); }
+
+  // Ends with that exit code and one line on stderr.
+  void ExpectEnds(ExitCode code, const std::string& because, int lines = 1) {
+    Process node = Start();
+    const std::optional<int> status = node.WaitFor(std::chrono::seconds(20));
+    ASSERT_TRUE(status.has_value()) << "it does not end\n" << Log();
+    const std::string error = Text("stderr");
+    EXPECT_EQ(*status, static_cast<int>(code)) << error << Log();
+    EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), lines) << error;
+    const std::string last = error.substr(error.rfind('\n', error.size() - 2) + 1);
+    EXPECT_THAT(last, StartsWith("fedglm-node: "));
+    EXPECT_THAT(last, HasSubstr(because));
+  }
+  template <typename Condition>
+  static bool Comes(const Condition& condition, std::chrono::seconds within = std::chrono::seconds(20)) {
+    const auto deadline = std::chrono::steady_clock::now() + within;
+    while (!condition()) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return true;
+  }
+  bool Serves() const { return std::filesystem::exists(Path("state/addresses.json")); }
+  void ExpectEndsOnSigterm(Process& node) {
+    const Stopwatch watch;
+    node.Signal(SIGTERM);
+    const std::optional<int> status = node.WaitFor(std::chrono::seconds(10));
+    EXPECT_LT(watch.Seconds(), 2.0);
+    EXPECT_EQ(status.value_or(-1), 0) << Text("stderr") << Log();
+    EXPECT_EQ(Text("stderr"), "");
+  }
+
+  std::string config_;
+  std::unique_ptr<AggregatorServer> aggregator_;
+};
+
+// A listening socket on loopback.
+class Listener {
+ public:
+  Listener() : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(listen(socket_, 1), 0);
+    getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+  }
+  ~Listener() { close(socket_); }
+  int port() const { return port_; }
+
+ private:
+  int socket_, port_ = 0;
+};
+
+// The body of an answer to GET, and its status line.
+std::string HttpGet(int port, const std::string& path) {
+  const int connection = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  std::string answer;
+  if (connect(connection, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
+    const std::string request = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    [[maybe_unused]] const ssize_t sent = write(connection, request.data(), request.size());
+    char buffer[4096];
+    for (ssize_t got; (got = read(connection, buffer, sizeof(buffer))) > 0;) answer.append(buffer, static_cast<size_t>(got));
+  }
+  close(connection);
+  return answer;
+}
+
+TEST_F(NodeProgramTest, AnUnknownKeyIsABadConfigurationWithItsLine) {
+  config_ += "passwort = 'x'\n";
+  ExpectEnds(ExitCode::kConfiguration, "node.toml:13: unknown key 'federation.passwort'");
+  EXPECT_FALSE(std::filesystem::exists(Path("log"))) << "nothing was begun";
+}
+
+TEST_F(NodeProgramTest, WithoutATokenASiteCannotEnrol) {
+  ExpectEnds(ExitCode::kConfiguration, "federation.token_file");
+}
+
+TEST_F(NodeProgramTest, AWrongTokenIsRefused) {
+  WriteToken("not a token");
+  ExpectEnds(ExitCode::kRefused, "no enrolment token");
+  StartAggregator();
+  EnrolmentToken token = Get(ParseToken(Token()));
+  const auto write = [&] {
+    WriteToken("fgt1." + Base64UrlEncode(DumpJson(
+                             Json{{"secret", token.secret}, {"ca", token.ca_pem}, {"address", token.address}})));
+  };
+  const std::string secret = token.secret;
+  token.secret = "guessed";
+  write();
+  ExpectEnds(ExitCode::kRefused, "token");
+  token.secret = secret;
+  token.ca_pem = TestAuthority().certificate;
+  write();
+  ExpectEnds(ExitCode::kRefused, "TLS handshake failed");
+  EXPECT_FALSE(std::filesystem::exists(Path("state/identity/membership.json")));
+}
+
+TEST_F(NodeProgramTest, MissingRecordsAreABadInput) {
+  std::filesystem::remove(Path("records.jsonl"));
+  ExpectEnds(ExitCode::kBadInputFile, "records.jsonl: no such file of records");
+}
+
+TEST_F(NodeProgramTest, RecordsThatAreNotJsonLinesAreNamedWithFileAndLine) {
+  WriteRecords("records.jsonl", "{\"text\":\"a record\"}\n{\"text\":\"another\"}\nMustermann, Max\n");
+  StartAggregator();
+  WriteToken(Token());
+  ExpectEnds(ExitCode::kBadInputFile, "records.jsonl:3", 2);  // the trainer says it as well
+  EXPECT_THAT(Text("stderr") + Log(), Not(HasSubstr("Mustermann")));
+}
+
+TEST_F(NodeProgramTest, APortInUseIsUnreachable) {
+  const Listener taken;
+  EnrolThenLoseTheAggregator();
+  config_ += "[serve]\nlisten = '127.0.0.1:" + std::to_string(taken.port()) + "'\n";
+  ExpectEnds(ExitCode::kUnreachable, std::to_string(taken.port()));
+}
+
+TEST_F(NodeProgramTest, ASecondNodeOnTheSameStateEndsAtOnce) {
+  const StateLock first = Get(StateLock::Take(Path("state")));
+  ExpectEnds(ExitCode::kUnreachable, "another node runs on this state");
+}
+
+TEST_F(NodeProgramTest, WithoutItsAggregatorAMemberServesKeepsTryingAndEndsOnSigterm) {
+  EnrolThenLoseTheAggregator();
+  Process node = Start();
+  ASSERT_TRUE(Comes([&] { return Serves(); })) << Text("stderr") << Log();
+  ASSERT_TRUE(Comes([&] { return Log().find("trying again in 1000 ms") != std::string::npos; })) << Log();
+  EXPECT_TRUE(node.Running());
+  const std::string serve = *RequireString(*ParseJson(Text("state/addresses.json"), "addresses"), "serve");
+  EXPECT_THAT(HttpGet(std::stoi(serve.substr(serve.rfind(':') + 1)), "/v1/models"), StartsWith("HTTP/1.1 200"));
+  ExpectEndsOnSigterm(node);
+}
+
+TEST_F(NodeProgramTest, TakesPartInARoundAndServesTheNewAdapterAlsoAfterItWasKilled) {
+  StartAggregator();
+  WriteToken(Token());
+  // What a node that was killed may have left.
+  ASSERT_TRUE(MakeDirectories(Path("state/adapter.1a2b3c4d")).ok());
+  ASSERT_TRUE(MakeDirectories(Path("state/work/global.5e6f7a8b")).ok());
+  const auto installed = [&] { return ReadInstalled(Path("state")).value_or(InstalledAdapter{}).round; };
+  {
+    Process node = Start();
+    ASSERT_TRUE(Comes([&] { return installed() == 1; })) << Text("stderr") << Log();
+    EXPECT_FALSE(std::filesystem::exists(Path("state/adapter.1a2b3c4d")));
+    EXPECT_FALSE(std::filesystem::exists(Path("state/work/global.5e6f7a8b")));
+    EXPECT_EQ(Get(LoadAdapter(Path("state/adapter"))).provenance->contributors.size(), 1u);
+    node.Signal(SIGKILL);
+    node.Wait();
+  }
+  aggregator_.reset();
+  std::filesystem::remove(Path("state/addresses.json"));
+  std::filesystem::remove(Path("token"));
+  std::filesystem::remove(Path("log/node.log"));
+  Process node = Start();
+  ASSERT_TRUE(Comes([&] { return Serves(); })) << Text("stderr") << Log();
+  EXPECT_THAT(Log(), Not(HasSubstr("will be fetched again"))) << "the adapter runs, without an aggregator and a token";
+  ExpectEndsOnSigterm(node);
+}
+
+// The supervisor cannot be started again from behind the wall: a service manager has to start the node again.
+TEST_F(NodeProgramTest, EndsIfItsSupervisorWasKilled) {
+  EnrolThenLoseTheAggregator();
+  Process node = Start();
+  ASSERT_TRUE(Comes([&] { return Serves(); })) << Text("stderr") << Log();
+  const std::set<pid_t> supervisors = Children(node.pid(), "--supervise");
+  ASSERT_EQ(supervisors.size(), 1u);
+  kill(*supervisors.begin(), SIGKILL);
+  EXPECT_EQ(node.WaitFor(std::chrono::seconds(10)).value_or(-1), static_cast<int>(ExitCode::kFailed));
+  EXPECT_THAT(Text("stderr"), HasSubstr("supervisor was ended"));
+}
+
+// At its start a node opens the adapter that it had installed. Here its configuration file is a link: first to a file that
+// the node may read, which shows that it follows the link, then to the records.
+TEST_F(NodeProgramTest, TheRunningNodeCannotOpenItsRecords) {
+  if (syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION) < 1) {
+    GTEST_SKIP() << "this kernel has no Landlock";
+  }
+  EnrolThenLoseTheAggregator();
+  ASSERT_TRUE(MakeDirectories(Path("state/adapter")).ok());
+  const auto what_it_says_of = [&](const std::filesystem::path& file) {
+    std::filesystem::remove(Path("state/adapter/adapter_config.json"));
+    std::filesystem::create_symlink(file, Path("state/adapter/adapter_config.json"));
+    std::filesystem::remove(Path("state/addresses.json"));
+    std::filesystem::remove(Path("log/node.log"));
+    Process node = Start();
+    EXPECT_TRUE(Comes([&] { return Serves(); })) << Text("stderr") << Log();
+    node.Terminate(std::chrono::seconds(5));
+    return Log();
+  };
+  std::filesystem::copy_file(Path("records.jsonl"), Path("state/copy.jsonl"));
+  EXPECT_THAT(what_it_says_of(Path("state/copy.jsonl")), HasSubstr("adapter_config.json: parse error at line 2"));
+  EXPECT_THAT(what_it_says_of(Path("records.jsonl")), HasSubstr("adapter_config.json: Permission denied"));
+}
+
+}  // namespace
+}  // namespace fedglm

@@ -1,0 +1,198 @@
+// A site's part of a round with a real trainer, and an aggregator that does what the test says.
+#include "client/round_participant.h"
+
+#include <gmock/gmock.h>
+
+#include <atomic>
+
+#include "tests/client/scripted_aggregator.h"
+#include "tests/client/small_site.h"
+
+namespace fedglm {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class RoundParticipantTest : public SmallSite {
+ protected:
+  void SetUp() override {
+    SmallSite::SetUp();
+    if (IsSkipped()) return;
+    options_.state_dir = Path("state");
+    supervisor_ = Get(TrainerSupervisor::Start(Supervised()));
+    outbox_ = std::make_unique<Outbox>(Get(Outbox::Open(Path("state/outbox"))));
+    client_ = std::make_unique<FederationClient>(aggregator_.identity, Path("state/artifacts"));
+    aggregator_.receipt.set_accepted(true);
+    aggregator_.receipt.set_final(true);
+  }
+  RoundParticipant Participant() {
+    return RoundParticipant({options_, aggregator_.identity, base_sha256_, *client_, *supervisor_, *outbox_,
+                             [this](std::shared_ptr<const Adapter> adapter) {
+                               running_ = std::move(adapter);
+                               return absl::OkStatus();
+                             },
+                             [] { return false; }});
+  }
+  Adapter Signed(int64_t round) const { return SignedAdapter(Lora(), aggregator_.signing_key, round, base_sha256_); }
+  v1::ArtifactReference Published(const Adapter& adapter) {
+    const std::string bytes = SerializeAdapter(adapter);
+    return aggregator_.Reference(aggregator_.Publish(bytes), bytes.size());
+  }
+  v1::TrainTask Task(int64_t round) {
+    v1::TrainTask task;
+    task.set_round(round);
+    task.set_rounds(9);
+    *task.mutable_adapter() = Published(Signed(round - 1));
+    task.set_mode("freeze-a");
+    task.set_update_id("ab12");
+    v1::TrainingPlan& plan = *task.mutable_plan();
+    plan.set_optimizer("adamw");
+    plan.set_steps(1);
+    plan.set_batch_tokens(64);
+    plan.set_sequence_length(64);
+    plan.set_learning_rate(0.01);
+    plan.set_schedule("constant");
+    plan.set_clip_norm(1);
+    plan.set_seed(3);
+    return task;
+  }
+  v1::InstallTask Install(const Adapter& adapter, int64_t round) {
+    v1::InstallTask task;
+    task.set_round(round);
+    *task.mutable_adapter() = Published(adapter);
+    return task;
+  }
+
+  ScriptedAggregator aggregator_;
+  NodeOptions options_;
+  std::unique_ptr<TrainerSupervisor> supervisor_;
+  std::unique_ptr<Outbox> outbox_;
+  std::unique_ptr<FederationClient> client_;
+  std::shared_ptr<const Adapter> running_;
+};
+
+TEST_F(RoundParticipantTest, AnUpdateLeavesClippedAndARoundTrainedTwiceGivesTheSame) {
+  constexpr double kBound = 1e-3;
+  options_.privacy.max_update_norm = kBound;
+  const v1::TrainTask task = Task(2);
+  ASSERT_TRUE(Participant().Train(task).ok());
+  const std::string first = aggregator_.received;
+  const TensorMap update = Get(ParseTensors(first));
+  EXPECT_NEAR(NormOf(update), kBound, kBound * 1e-5);
+  EXPECT_TRUE(CheckUpdate(update, Lora(), AggregationMode::kFreezeA).ok());
+  EXPECT_THAT(Get(outbox_->Waiting()), IsEmpty());
+  EXPECT_EQ(aggregator_.headers.at(0).examples(), 12);
+  const TrainingProgress progress = Get(ReadProgress(options_.state_dir));
+  EXPECT_EQ(progress.examples_before, 0);
+  EXPECT_GT(progress.examples_after, 0);
+
+  // The update was lost with the machine's power before it was in the outbox; the progress was not.
+  aggregator_.received.clear();
+  ASSERT_TRUE(Participant().Train(task).ok());
+  EXPECT_EQ(Sha256Hex(aggregator_.received), Sha256Hex(first));
+  EXPECT_EQ(Get(ReadProgress(options_.state_dir)).examples_after, progress.examples_after);
+}
+
+TEST_F(RoundParticipantTest, AnUpdateThatCannotLeaveWaitsAndIsNotTrainedAgain) {
+  aggregator_.break_upload_after = 1;
+  const v1::TrainTask task = Task(1);
+  EXPECT_EQ(ExitCodeOf(Participant().Train(task)), ExitCode::kUnreachable);
+  ASSERT_EQ(Get(outbox_->Waiting()).size(), 1u);
+  supervisor_.reset();  // no trainer is there any more, and none is needed
+  supervisor_ = Get(TrainerSupervisor::Start(Supervised()));
+  std::filesystem::remove(Path("records.jsonl"));
+  EXPECT_TRUE(Participant().Train(task).ok());
+  EXPECT_THAT(Get(outbox_->Waiting()), IsEmpty());
+  EXPECT_TRUE(ParseTensors(aggregator_.received).ok());
+}
+
+TEST_F(RoundParticipantTest, AnUpdateThatWasLostOnDiskDoesNotStandInTheWay) {
+  OutboxEntry entry;
+  entry.update_id = "ab12";
+  entry.round = 1;
+  entry.mode = "freeze-a";
+  ASSERT_TRUE(outbox_->Put(entry, "an update").ok());
+  ASSERT_TRUE(WriteFileAtomically(Path("state/outbox/ab12.update"), "another one").ok());
+  entry.update_id = "cd34";
+  ASSERT_TRUE(outbox_->Put(entry, "a second update").ok());
+  std::filesystem::remove(Path("state/outbox/cd34.update"));
+  EXPECT_TRUE(Participant().SendWaiting().ok());
+  EXPECT_THAT(Get(outbox_->Waiting()), IsEmpty());
+  EXPECT_THAT(aggregator_.headers, IsEmpty()) << "nothing was sent";
+}
+
+TEST_F(RoundParticipantTest, ATaskThatMakesNoSenseDoesNothing) {
+  const std::pair<const char*, std::function<void(v1::TrainTask&)>> spoiled[] = {
+      {"round", [](auto& task) { task.set_round(INT64_MIN); }},
+      {"round", [](auto& task) { task.set_round(INT64_MAX); }},
+      {"round", [](auto& task) { task.set_round(0); }},
+      {"steps", [](auto& task) { task.mutable_plan()->set_steps(INT64_MAX); }},
+      {"steps", [](auto& task) { task.mutable_plan()->set_steps(-1); }},
+      {"mode", [](auto& task) { task.set_mode("steal"); }},
+      {"optimizer", [](auto& task) { task.mutable_plan()->set_optimizer("rm -rf /"); }},
+      {"learning_rate", [](auto& task) { task.mutable_plan()->set_learning_rate(std::nan("")); }},
+      {"sequence_length", [](auto& task) { task.mutable_plan()->set_sequence_length(-5); }},
+      {"update id", [](auto& task) { task.set_update_id("../../../tmp/x"); }}};
+  const v1::TrainTask good = Task(1);
+  for (const auto& [because, spoil] : spoiled) {
+    v1::TrainTask task = good;
+    spoil(task);
+    const absl::Status status = Participant().Train(task);
+    EXPECT_FALSE(status.ok()) << because;
+    EXPECT_THAT(Message(status), HasSubstr(because));
+  }
+  EXPECT_THAT(Get(outbox_->Waiting()), IsEmpty());
+  EXPECT_THAT(aggregator_.headers, IsEmpty());
+}
+
+TEST_F(RoundParticipantTest, AnAdapterIsEvaluatedInstalledAndRunsAgainInTheNextLife) {
+  const Adapter adapter = Signed(3);
+  const InstalledAdapter installed = Get(Participant().Install(Install(adapter, 3)));
+  EXPECT_EQ(installed.round, 3);
+  ASSERT_NE(running_, nullptr);
+  EXPECT_EQ(running_->modules, adapter.modules);
+  ASSERT_EQ(aggregator_.evaluations.size(), 1u);
+  EXPECT_EQ(aggregator_.evaluations[0].round(), 3);
+  EXPECT_GT(aggregator_.evaluations[0].loss(), 0);
+  EXPECT_GT(aggregator_.evaluations[0].tokens(), 0);
+
+  running_.reset();
+  EXPECT_EQ(Get(Participant().Resume()).round, 3);
+  ASSERT_NE(running_, nullptr);
+  EXPECT_EQ(running_->modules, adapter.modules);
+}
+
+TEST_F(RoundParticipantTest, ANewSiteHasNothingToResume) {
+  EXPECT_EQ(Get(Participant().Resume()).round, -1);
+  EXPECT_EQ(running_, nullptr);
+}
+
+// Killed after the adapter was written and before installed.json was: the adapter says what it is.
+TEST_F(RoundParticipantTest, TheAdapterThatWasWrittenLastRunsAgainAlsoIfTheNoteOfItIsMissingOrOld) {
+  ASSERT_TRUE(SaveAdapter(Signed(3), Path("state/adapter")).ok());
+  EXPECT_EQ(Get(Participant().Resume()).round, 3) << "there is no installed.json";
+  EXPECT_NE(running_, nullptr);
+
+  const std::string sha256 = Sha256Hex(SerializeAdapter(Signed(4)));
+  ASSERT_TRUE(WriteInstalled({3, "-"}, options_.state_dir).ok());
+  ASSERT_TRUE(SaveAdapter(Signed(4), Path("state/adapter")).ok());
+  EXPECT_EQ(Get(Participant().Resume()).round, 4);
+  EXPECT_EQ(Get(ReadInstalled(options_.state_dir)).round, 4);
+  EXPECT_EQ(Get(ReadInstalled(options_.state_dir)).sha256, sha256) << "as the aggregator names it";
+}
+
+TEST_F(RoundParticipantTest, AnAdapterThatTheAggregatorDidNotSignIsNeverInstalled) {
+  const Adapter forged = SignedAdapter(Lora(), Get(GenerateSigningKey()), 3, base_sha256_);
+  EXPECT_EQ(ExitCodeOf(Participant().Install(Install(forged, 3)).status()), ExitCode::kRefused);
+  EXPECT_EQ(ExitCodeOf(Participant().Install(Install(Signed(2), 3)).status()), ExitCode::kRefused) << "an older one";
+  EXPECT_FALSE(std::filesystem::exists(Path("state/adapter")));
+
+  ASSERT_TRUE(SaveAdapter(forged, Path("state/adapter")).ok());
+  EXPECT_EQ(Get(Participant().Resume()).round, -1) << "not even if it lies there";
+  EXPECT_EQ(running_, nullptr);
+  EXPECT_THAT(aggregator_.evaluations, IsEmpty());
+}
+
+}  // namespace
+}  // namespace fedglm
