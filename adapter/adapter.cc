@@ -19,6 +19,8 @@ constexpr char kWeights[] = "adapter_model.safetensors";
 constexpr char kConfig[] = "adapter_config.json";
 constexpr char kProvenance[] = "provenance.json";
 
+}  // namespace
+
 // Saving replaces the whole folder: only an adapter or an empty folder may be lost by it.
 absl::Status CheckReplaceable(const std::filesystem::path& folder) {
   std::error_code error;
@@ -28,8 +30,6 @@ absl::Status CheckReplaceable(const std::filesystem::path& folder) {
   }
   return FailedError(folder.string() + ": is there and is no adapter, so it is not replaced by one");
 }
-
-}  // namespace
 
 double AdapterConfig::scale() const {
   return use_rslora ? alpha / std::sqrt(static_cast<double>(rank)) : alpha / static_cast<double>(rank);

@@ -62,6 +62,8 @@ struct Adapter {
 
 // BadFile for anything malformed, a shape that contradicts the rank, or a value that is not finite; NotFound if absent.
 absl::StatusOr<Adapter> LoadAdapter(const std::filesystem::path& folder);
+// Failed if something is there that is no adapter, which SaveAdapter would not replace. To be asked before long work.
+absl::Status CheckReplaceable(const std::filesystem::path& folder);
 // Writes the folder atomically (replacing an adapter, nothing else). weights_sha256 is filled in; other provenance kept.
 absl::Status SaveAdapter(const Adapter& adapter, const std::filesystem::path& folder);
 

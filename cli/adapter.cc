@@ -126,7 +126,7 @@ void AddAdapter(CommandLine& line) {
   app->add_option("-m,--model", options->model, "its base")->required();
   app->add_option("--out", options->out, "adapter folder to write")->required();
   app->add_option("--rank", options->config.rank)->capture_default_str()->check(CLI::Range(1, 1024));
-  app->add_option("--alpha", options->config.alpha)->capture_default_str()->check(CLI::PositiveNumber);
+  app->add_option("--alpha", options->config.alpha)->capture_default_str()->check(Between(1e-6, 1e6));
   app->add_option("--target", options->config.target_modules, "q_proj, …; default: every linear layer");
   app->add_option("--seed", options->seed, "of the A factors")->capture_default_str();
 

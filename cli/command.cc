@@ -1,6 +1,8 @@
 #include "cli/command.h"
 
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 
@@ -55,6 +57,15 @@ int CommandLine::Run(int argc, char** argv) {
   if (status.ok() && (!flushed || std::ferror(stdout) != 0)) status = FailedError("cannot write to stdout");
   if (!status.ok()) std::fprintf(stderr, "fedglm: %s\n", OneLine(Message(status)).c_str());
   return static_cast<int>(ExitCodeOf(status));
+}
+
+CLI::Validator Between(double lowest, double highest) {
+  const CLI::Validator is_number(
+      [](const std::string& text) {
+        return std::isnan(std::strtod(text.c_str(), nullptr)) ? text + " is not a number" : std::string();
+      },
+      "");
+  return CLI::Range(lowest, highest) & is_number;
 }
 
 }  // namespace fedglm::cli

@@ -28,6 +28,9 @@ class CommandLine {
   std::function<absl::Status()> chosen_;
 };
 
+// A number in the range, both ends included. (CLI11's Range alone lets NaN pass.)
+CLI::Validator Between(double lowest, double highest);
+
 void AddGenerate(CommandLine& line);
 void AddChat(CommandLine& line);
 void AddServe(CommandLine& line);

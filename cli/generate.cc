@@ -13,16 +13,6 @@
 namespace fedglm::cli {
 namespace {
 
-// CLI11's Range alone lets NaN pass.
-CLI::Validator Between(double lowest, double highest) {
-  const CLI::Validator is_number(
-      [](const std::string& text) {
-        return std::isnan(std::strtod(text.c_str(), nullptr)) ? text + " is not a number" : std::string();
-      },
-      "");
-  return CLI::Range(lowest, highest) & is_number;
-}
-
 struct SamplingFlags {
   SamplingOptions sampling;
   int64_t max_tokens = 256;

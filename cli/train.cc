@@ -24,12 +24,12 @@ void AddOptimizerFlags(CLI::App* app, TrainingJob& job) {
   app->add_option("--batch-tokens", job.batch_tokens, "tokens of one step")->capture_default_str()->check(CLI::PositiveNumber);
   app->add_option("--micro-batch-tokens", job.micro_batch_tokens, "tokens in memory at once")->capture_default_str()->check(CLI::PositiveNumber);
   app->add_option("--sequence-length", job.sequence_length)->capture_default_str()->check(CLI::Range(8, 1 << 20));
-  app->add_option("--learning-rate", job.learning_rate)->capture_default_str()->check(CLI::NonNegativeNumber);
-  app->add_option("--weight-decay", job.weight_decay)->capture_default_str()->check(CLI::NonNegativeNumber);
+  app->add_option("--learning-rate", job.learning_rate)->capture_default_str()->check(Between(0, 1e3));
+  app->add_option("--weight-decay", job.weight_decay)->capture_default_str()->check(Between(0, 1e3));
   app->add_option("--warmup-steps", job.warmup_steps)->capture_default_str()->check(CLI::NonNegativeNumber);
   app->add_option("--schedule", job.schedule)->capture_default_str()->check(CLI::IsMember({"constant", "cosine"}));
   app->add_option("--optimizer", job.optimizer)->capture_default_str()->check(CLI::IsMember({"adamw", "sgd"}));
-  app->add_option("--clip-norm", job.clip_norm, "of the gradient; 0: none")->capture_default_str()->check(CLI::NonNegativeNumber);
+  app->add_option("--clip-norm", job.clip_norm, "of the gradient; 0: none")->capture_default_str()->check(Between(0, 1e9));
   app->add_option("--seed", job.seed, "order of the records")->capture_default_str();
   app->add_option("-t,--threads", job.threads)->check(CLI::Range(0, 1024));
 }
@@ -74,6 +74,7 @@ absl::Status RunTrain(TrainOptions options) {
   job.output = options.out;
   job.records.assign(options.data.begin(), options.data.end());
   job.held_out.assign(options.held_out.begin(), options.held_out.end());
+  FEDGLM_RETURN_IF_ERROR(CheckReplaceable(job.output.has_filename() ? job.output : job.output.parent_path()));
   FEDGLM_ASSIGN_OR_RETURN(job.mode, ParseAggregationMode(options.mode));
   FEDGLM_ASSIGN_OR_RETURN(job.base_sha256, ModelSha256(options.model));
   return RunJob(job, "train", options.json);
@@ -90,7 +91,7 @@ void AddTrain(CommandLine& line) {
   app->add_option("--adapter", options->adapter, "start from this adapter");
   app->add_option("--held-out", options->held_out, "JSON Lines files to evaluate on at the end");
   app->add_option("--rank", options->job.adapter_config.rank)->capture_default_str()->check(CLI::Range(1, 1024));
-  app->add_option("--alpha", options->job.adapter_config.alpha)->capture_default_str();
+  app->add_option("--alpha", options->job.adapter_config.alpha)->capture_default_str()->check(Between(1e-6, 1e6));
   app->add_option("--target", options->job.adapter_config.target_modules, "q_proj, …; default: every linear layer");
   app->add_option("--mode", options->mode, "average: train A and B; freeze-a: train B only")
       ->capture_default_str()->check(CLI::IsMember({"average", "freeze-a"}));

@@ -223,7 +223,13 @@ absl::Status RunDemo(DemoOptions options) {
 void AddDemo(CommandLine& line) {
   auto options = std::make_shared<DemoOptions>();
   DemoPlan& plan = options->plan;
+  // What suits the demo's own model: few steps a round, so that the sites do not drift apart, and rounds enough to agree.
   TrainingJob& training = plan.training;
+  plan.rounds = 10;
+  training.steps = 6;
+  training.batch_tokens = 512;
+  training.learning_rate = 0.03;
+  training.schedule = "cosine";
   CLI::App* app = line.Add("demo", "a hospital and its branches adapt one model together, on this machine",
                            [options] { return RunDemo(*options); });
   app->add_option("-m,--model", options->model, "GGUF file; default: the demo's own small GLM-4");
@@ -233,11 +239,11 @@ void AddDemo(CommandLine& line) {
   app->add_option("--steps", training.steps, "of a site in a round")->capture_default_str()->check(CLI::PositiveNumber);
   app->add_option("--batch-tokens", training.batch_tokens, "tokens of one step")->capture_default_str()->check(CLI::PositiveNumber);
   app->add_option("--sequence-length", training.sequence_length)->capture_default_str()->check(CLI::Range(8, 1 << 20));
-  app->add_option("--learning-rate", training.learning_rate)->capture_default_str()->check(CLI::NonNegativeNumber);
+  app->add_option("--learning-rate", training.learning_rate)->capture_default_str()->check(Between(0, 1e3));
   app->add_option("--schedule", training.schedule, "of the learning rate, over all rounds")
       ->capture_default_str()->check(CLI::IsMember({"constant", "cosine"}));
   app->add_option("--rank", options->adapter.rank)->capture_default_str()->check(CLI::Range(1, 1024));
-  app->add_option("--alpha", options->adapter.alpha)->capture_default_str()->check(CLI::PositiveNumber);
+  app->add_option("--alpha", options->adapter.alpha)->capture_default_str()->check(Between(1e-6, 1e6));
   app->add_option("--mode", plan.mode)->capture_default_str()->check(CLI::IsMember({"freeze-a", "average", "stack"}));
   app->add_option("--seed", options->seed)->capture_default_str();
   app->add_option("--work-dir", options->work_dir, "keep records, logs and adapters here; default: a temporary folder, removed at the end");

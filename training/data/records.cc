@@ -84,7 +84,7 @@ class Encoder {
       FEDGLM_ASSIGN_OR_RETURN(const std::string completion, RequireString(record, "completion"));
       Append(example, Start(), false);
       Append(example, Plain(prompt), false);
-      Append(example, Plain(completion), true);
+      Append(example, Plain(completion, false), true);  // goes on where the prompt ends
       if (tokenizer_.eos()) Append(example, {*tokenizer_.eos()}, true);
     }
     Keep(std::move(example));
@@ -95,8 +95,9 @@ class Encoder {
   std::vector<Token> Start() const {
     return tokenizer_.adds_bos() && tokenizer_.bos() ? std::vector<Token>{*tokenizer_.bos()} : std::vector<Token>{};
   }
-  std::vector<Token> Plain(const std::string& text) const {
-    return tokenizer_.Encode(text, {.add_special = false, .parse_special = false, .user_defined = false});
+  std::vector<Token> Plain(const std::string& text, bool space_prefix = true) const {
+    return tokenizer_.Encode(
+        text, {.add_special = false, .parse_special = false, .user_defined = false, .space_prefix = space_prefix});
   }
 
   // A long text goes on in another example, so that nothing of it is lost.
