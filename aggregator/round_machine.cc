@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <set>
 
 #include "aggregator/strategy/strategy.h"
 #include "base/digest.h"
@@ -181,10 +182,19 @@ absl::Status RoundMachine::OpenRound() {
   round.adapter_in = latest_adapter_;
   round.started_unix_ms = UnixMilliseconds(clock_.Now());
   round.deadline_unix_ms = round.started_unix_ms + options_.round_timeout_seconds * 1000;
+  // A site whose call waited when the last round began has not called since, but has sent its update.
+  std::set<std::string> took_part;
+  if (last) {
+    FEDGLM_ASSIGN_OR_RETURN(const std::vector<UpdateRow> updates, store_.UpdatesOf(last->round));
+    for (const UpdateRow& update : updates) {
+      if (update.state == UpdateState::kAccepted) took_part.insert(update.site_id);
+    }
+  }
   std::vector<std::pair<std::string, std::string>> cohort;
   for (const NodeRow& node : nodes) {
     const int64_t since = last ? last->started_unix_ms : 1;
-    if (node.revoked || node.last_seen_unix_ms < since || node.training_records == 0) continue;
+    const bool there = node.last_seen_unix_ms >= since || took_part.contains(node.site_id);
+    if (node.revoked || !there || node.training_records == 0) continue;
     cohort.emplace_back(UpdateIdOf(options_.federation, round.round, node.site_id, round.adapter_in), node.site_id);
   }
   if (static_cast<int64_t>(cohort.size()) < options_.min_sites) return absl::OkStatus();
