@@ -160,7 +160,8 @@ TEST_F(Batching, ExamplesInOneBatchDoNotSeeEachOther) {
   // Of about one length: padded. One long and many short: each for itself.
   EXPECT_NEAR(LossOf(Pack({shortest, middle})), of_short + of_middle, 1e-5 * (of_short + of_middle));
   EXPECT_NEAR(LossOf(Pack({middle, shortest})), of_short + of_middle, 1e-5 * (of_short + of_middle));
-  EXPECT_NEAR(LossOf(Pack({shortest, shortest, longest, shortest, shortest})), of_long + 4 * of_short, 1e-5 * (of_long + 4 * of_short));
+  const double of_five = of_long + 4 * of_short;
+  EXPECT_NEAR(LossOf(Pack({shortest, shortest, longest, shortest, shortest})), of_five, 1e-5 * of_five);
 }
 
 TEST_F(Batching, ALaterTokenChangesNoEarlierLoss) {

@@ -137,7 +137,8 @@ TEST_F(Worker, ATruncatedModelIsABadFileWhereverItEnds) {
 // decoded whole, be it once and for a moment, the difference would be seen.
 TEST_F(Worker, TheBaseIsNeverCopiedWhole) {
   const auto peak_of = [&](const char* name, int64_t feed_forward) {
-    const TinyShape shape = {.kind = ArchitectureKind::kGlm4, .type = BlockType::kQ4_0, .layers = 1, .hidden = 512, .feed_forward = feed_forward};
+    const TinyShape shape = {.kind = ArchitectureKind::kGlm4, .type = BlockType::kQ4_0, .layers = 1, .hidden = 512,
+                             .feed_forward = feed_forward};
     EXPECT_TRUE(WriteTinyModel(Path(name), shape, 4).ok());
     TrainingJob job = SgdJob("adapter");
     job.model = Path(name);
@@ -219,8 +220,8 @@ TEST_F(RunningWorker, HasAFilterANamespaceAndNoNewPrivileges) {
 class Puppet {
  public:
   explicit Puppet(pid_t pid) : pid_(pid) {
-    attached_ = ptrace(PTRACE_SEIZE, pid_, nullptr, PTRACE_O_TRACESYSGOOD) == 0 && ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr) == 0 &&
-                waitpid(pid_, nullptr, __WALL) == pid_;
+    attached_ = ptrace(PTRACE_SEIZE, pid_, nullptr, PTRACE_O_TRACESYSGOOD) == 0 &&
+                ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr) == 0 && waitpid(pid_, nullptr, __WALL) == pid_;
   }
   ~Puppet() {
     if (attached_) ptrace(PTRACE_DETACH, pid_, nullptr, nullptr);
