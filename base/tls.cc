@@ -219,6 +219,14 @@ absl::StatusOr<CertificateFacts> DescribeCertificate(std::string_view certificat
   return facts;
 }
 
+absl::Status CheckIssuedBy(std::string_view certificate_pem, std::string_view ca_certificate_pem) {
+  FEDGLM_ASSIGN_OR_RETURN(const Certificate certificate, ReadCertificate(certificate_pem));
+  FEDGLM_ASSIGN_OR_RETURN(const Certificate ca, ReadCertificate(ca_certificate_pem));
+  const int verified = X509_verify(certificate.get(), X509_get0_pubkey(ca.get()));
+  ERR_clear_error();
+  return verified == 1 ? absl::OkStatus() : RefusedError("the certificate is from another authority");
+}
+
 absl::StatusOr<std::string> MakeCaCertificate(std::string_view key_pem, std::string_view common_name,
                                               std::chrono::system_clock::time_point now, std::chrono::hours lifetime) {
   FEDGLM_ASSIGN_OR_RETURN(const Key key, ReadPrivateKey(key_pem));

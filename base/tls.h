@@ -28,6 +28,9 @@ struct CertificateFacts {
 };
 absl::StatusOr<CertificateFacts> DescribeCertificate(std::string_view certificate_pem);
 
+// Refused if the certificate does not bear the CA's signature. Says nothing of times and uses.
+absl::Status CheckIssuedBy(std::string_view certificate_pem, std::string_view ca_certificate_pem);
+
 // A self-signed CA certificate for `key`.
 absl::StatusOr<std::string> MakeCaCertificate(std::string_view key_pem, std::string_view common_name,
                                               std::chrono::system_clock::time_point now, std::chrono::hours lifetime);

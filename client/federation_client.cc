@@ -4,8 +4,10 @@
 
 #include <fstream>
 
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/tls.h"
 #include "client/grpc_status.h"
 
 namespace fedglm {
@@ -34,6 +36,12 @@ bool IsDigest(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
+// Of what is no certificate: long ago.
+std::chrono::system_clock::time_point EndOf(const std::string& certificate_pem) {
+  const absl::StatusOr<CertificateFacts> facts = DescribeCertificate(certificate_pem);
+  return facts.ok() ? facts->not_after : std::chrono::system_clock::time_point();
+}
+
 }  // namespace
 
 // The context of one call, which Cancel() can reach.
@@ -58,10 +66,20 @@ class FederationClient::Call {
 
 FederationClient::FederationClient(const SiteIdentity& identity, std::filesystem::path artifacts)
     : address_(identity.federation_address),
+      certificate_ends_(EndOf(identity.certificate_pem)),
       artifacts_(std::move(artifacts)),
       stub_(v1::Federation::NewStub(Dial(identity))) {}
 
 FederationClient::~FederationClient() = default;
+
+absl::Status FederationClient::ToStatus(const grpc::Status& status) const {
+  absl::Status result = FromGrpc(status, address_);
+  // An aggregator only hangs up on a certificate that has expired, as one that is being started again does on any.
+  if (ExitCodeOf(result) == ExitCode::kUnreachable && certificate_ends_ <= Clock::System().Now()) {
+    return RefusedError("the site's certificate expired on " + FormatUtc(certificate_ends_) + ": enrol again with a new token");
+  }
+  return result;
+}
 
 void FederationClient::Cancel() {
   MutexLock lock(mutex_);
@@ -77,7 +95,7 @@ absl::StatusOr<v1::Task> FederationClient::NextTask(const Position& position, st
   request.set_max_wait_ms(static_cast<uint32_t>(max_wait.count()));
   v1::Task task;
   Call call(*this, max_wait + kCallTimeout);
-  FEDGLM_RETURN_IF_ERROR(FromGrpc(stub_->NextTask(call.context(), request, &task), address_));
+  FEDGLM_RETURN_IF_ERROR(ToStatus(stub_->NextTask(call.context(), request, &task)));
   return task;
 }
 
@@ -106,7 +124,7 @@ absl::Status FederationClient::Receive(const v1::ArtifactReference& reference, c
     std::filesystem::remove(part, error);
     return FailedError(address_ + ": sends more bytes of an artifact than it said");
   }
-  FEDGLM_RETURN_IF_ERROR(FromGrpc(status, address_));
+  FEDGLM_RETURN_IF_ERROR(ToStatus(status));
   return received == reference.bytes() ? absl::OkStatus() : UnreachableError(address_ + ": the download ended early");
 }
 
@@ -148,7 +166,7 @@ absl::StatusOr<v1::UploadReceipt> FederationClient::Upload(const OutboxEntry& en
     query.set_update_id(entry.update_id);
     query.set_sha256(entry.sha256);
     Call call(*this, kCallTimeout);
-    FEDGLM_RETURN_IF_ERROR(FromGrpc(stub_->QueryUpload(call.context(), query, &state), address_));
+    FEDGLM_RETURN_IF_ERROR(ToStatus(stub_->QueryUpload(call.context(), query, &state)));
   }
   v1::UploadRequest message;
   v1::UploadHeader* const header = message.mutable_header();
@@ -174,7 +192,7 @@ absl::StatusOr<v1::UploadReceipt> FederationClient::Upload(const OutboxEntry& en
     open = writer->Write(message);
   }
   writer->WritesDone();
-  FEDGLM_RETURN_IF_ERROR(FromGrpc(writer->Finish(), address_));
+  FEDGLM_RETURN_IF_ERROR(ToStatus(writer->Finish()));
   return receipt;
 }
 
@@ -185,7 +203,7 @@ absl::Status FederationClient::ReportEvaluation(int64_t round, double loss, int6
   report.set_tokens(tokens);
   v1::EvaluationAck ack;
   Call call(*this, kCallTimeout);
-  return FromGrpc(stub_->ReportEvaluation(call.context(), report, &ack), address_);
+  return ToStatus(stub_->ReportEvaluation(call.context(), report, &ack));
 }
 
 }  // namespace fedglm

@@ -16,7 +16,7 @@
 
 namespace fedglm {
 
-// Errors: Unreachable (worth a retry), Refused (revoked, another base …), Cancelled after Cancel(), Failed if what the
+// Errors: Unreachable (worth a retry), Refused (revoked, expired, another base …), Cancelled after Cancel(), Failed if what the
 // aggregator sends makes no sense.
 // Thread-safe for Cancel(); the rest from one thread.
 class FederationClient {
@@ -50,9 +50,11 @@ class FederationClient {
 
  private:
   class Call;
+  absl::Status ToStatus(const grpc::Status& status) const;
   absl::Status Receive(const v1::ArtifactReference& reference, const std::filesystem::path& part);
 
   const std::string address_;
+  const std::chrono::system_clock::time_point certificate_ends_;
   const std::filesystem::path artifacts_;
   std::unique_ptr<v1::Federation::Stub> stub_;
   Mutex mutex_;

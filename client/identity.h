@@ -18,7 +18,7 @@ struct SiteIdentity {
   std::string signing_public_pem;   // whose signature every adapter must bear
 };
 
-// NotFound if the site is not enrolled yet. Refused if the certificate has expired.
+// NotFound if the site is not enrolled yet. Refused if the certificate is not valid now, or from another authority.
 absl::StatusOr<SiteIdentity> LoadIdentity(const std::filesystem::path& folder);
 
 // membership.json is written last: a folder with it is complete.

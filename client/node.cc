@@ -104,13 +104,11 @@ struct Node::State {
       }
       // Neither mends itself: the aggregator does not want this site, or what its supervisor was given is no record.
       if (ExitCodeOf(status) == ExitCode::kRefused || ExitCodeOf(status) == ExitCode::kBadInputFile) {
-        LogError(Message(status));
         result = status;
         break;
       }
       if (!supervisor->Running()) {
         result = FailedError("the trainer supervisor was ended; the node has to be started again");
-        LogError(Message(result));
         break;
       }
       LogWarning(Message(status) + "; trying again in " + std::to_string(backoff.count()) + " ms");

@@ -72,7 +72,9 @@ absl::Status Run(const std::string& config) {
                           Node::Start(options, identity, base_sha256, std::move(supervisor)));
   while (!StopRequested() && node->Running()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   LogInfo("stopping");
-  return node->Stop();
+  const absl::Status status = node->Stop();
+  if (!status.ok() && !options.log.file.empty()) LogError(Message(status));  // else main says it in the same place
+  return status;
 }
 
 }  // namespace

@@ -33,7 +33,8 @@ absl::StatusOr<TrainerEvent> RunTrainer(const TrainingJob& job, bool quiet, cons
   options.environment = {"OPENBLAS_NUM_THREADS=1", "OMP_WAIT_POLICY=passive"};
   if (quiet) options.stderr_file = "/dev/null";
   FEDGLM_ASSIGN_OR_RETURN(Process trainer, Process::Spawn(options));
-  FEDGLM_RETURN_IF_ERROR(trainer.Write(DumpJson(ToJson(job)) + "\n"));
+  // A trainer that has ended before it read its job says why on stdout, or its status does.
+  (void)trainer.Write(DumpJson(ToJson(job)) + "\n");
   trainer.CloseStdin();
 
   TrainerEvent last;
@@ -52,6 +53,7 @@ absl::StatusOr<TrainerEvent> RunTrainer(const TrainingJob& job, bool quiet, cons
     }
   }
   const int exit_code = trainer.Wait();
+  if (last.event != "done" && callbacks.stopped && callbacks.stopped()) return CancelledError("stopped");
   if (last.event == "failed") return ErrorOf(last);
   if (exit_code != 0 || last.event != "done") {
     return FailedError("the trainer ended with status " + std::to_string(exit_code) + " before its job was done");

@@ -93,7 +93,6 @@ int main(int argc, char** argv) {
     failed.exit_code = static_cast<int>(ExitCodeOf(status));
     failed.message = Message(status);
     Print(failed);
-    std::fprintf(stderr, "fedglm-trainer: %s\n", failed.message.c_str());
   }
   return static_cast<int>(ExitCodeOf(status));
 }

@@ -48,6 +48,15 @@ TEST_F(IdentityTest, AnExpiredCertificateIsRefused) {
   EXPECT_THAT(Message(status), HasSubstr("expired on " + FormatUtc(InHours(-1)).substr(0, 13)));
 }
 
+TEST_F(IdentityTest, ACertificateOfAnotherAuthorityIsRefused) {
+  SiteIdentity identity = MakeIdentity(authority_, signing_key_);
+  identity.ca_pem = TestAuthority().certificate;
+  ASSERT_TRUE(SaveIdentity(identity, folder_).ok());
+  const absl::Status status = LoadIdentity(folder_).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kRefused);
+  EXPECT_THAT(Message(status), HasSubstr("another authority"));
+}
+
 // Killed while it enrolled: membership.json is written last, so all else may be there without it.
 TEST_F(IdentityTest, AHalfWrittenFolderIsNotEnrolledYet) {
   EXPECT_EQ(LoadIdentity(folder_).status().code(), absl::StatusCode::kNotFound) << "no folder";
