@@ -29,6 +29,8 @@ absl::StatusOr<TrainerEvent> RunTrainer(const TrainingJob& job, bool quiet, cons
   SpawnOptions options;
   options.arguments = {(ExecutableDirectory() / "fedglm-trainer").string()};
   options.pipe_stdin = options.pipe_stdout = true;
+  // Ctrl-C on a terminal reaches the caller, which ends this one, and says so.
+  options.own_process_group = true;
   // Else it starts itself again to say so, and loads LibTorch twice.
   options.environment = {"OPENBLAS_NUM_THREADS=1", "OMP_WAIT_POLICY=passive"};
   if (quiet) options.stderr_file = "/dev/null";

@@ -288,6 +288,7 @@ TEST_F(BadInput, AFullDiskLeavesTheAggregatorsStateAsItWas) {
   const SmallDisk disk(Path("disk"), "6m");
   if (!disk.mounted()) GTEST_SKIP() << "a file system cannot be mounted here (not root, or no CAP_SYS_ADMIN)";
   settings_.aggregator_state = Path("disk") / "state";
+  settings_.training = "steps = 50\nbatch_tokens = 64\n";  // time enough to fill the disk
   Federation federation(Path("federation"), settings_);
 
   // Nothing there yet: nothing of a federation is left half-made.

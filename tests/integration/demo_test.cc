@@ -46,7 +46,10 @@ class Demo : public testing::Test {
   }
 
   void ExpectNothingLeft() {
-    EXPECT_THAT(Names(ProcessesNaming(folder_->path())), testing::IsEmpty());
+    // What a killed process leaves to the kernel ends a moment after it.
+    const auto nothing = [&] { return ProcessesNaming(folder_->path()).empty(); };
+    EXPECT_TRUE(WaitUntil(nothing, std::chrono::seconds(1)))
+        << testing::PrintToString(Names(ProcessesNaming(folder_->path()))) << " still run";
     EXPECT_TRUE(std::filesystem::is_empty(Path("tmp"))) << "the temporary folder is still there";
   }
 
@@ -66,7 +69,7 @@ class Demo : public testing::Test {
     const Stopwatch watch;
     kill(-process.pid(), SIGINT);
     const std::optional<int> status = process.WaitFor(std::chrono::seconds(20));
-    EXPECT_LT(watch.Seconds(), 5);
+    EXPECT_LT(watch.Seconds(), 4);  // and one more for what ends with it
     EXPECT_EQ(status.value_or(-1), 1);
     EXPECT_THAT(TextOf(Path("stderr")), testing::EndsWith("fedglm: stopped\n"));
     EXPECT_EQ(TextOf(Path("stdout")), "");
@@ -161,8 +164,8 @@ TEST_F(PublicModel, AFederationTeachesItATownThatDoesNotExist) {
              std::to_string(3 + 2 * i) + ", " + street[i % street.size()] + ", and is known there by everybody.\n";
   }
   ASSERT_TRUE(Done(WriteFileAtomically(Path("facts.txt"), facts)));
-  const Json table = RunDemo({"-m", model_, "--data", Path("facts.txt"), "--sites", "2", "--rounds", "1", "--steps", "4", "--batch-tokens", "256"},
-                             std::chrono::seconds(170));
+  const Json table = RunDemo({"-m", model_, "--data", Path("facts.txt"), "--sites", "2", "--rounds", "1", "--steps", "3", "--batch-tokens", "128"},
+                             std::chrono::seconds(300));
   ExpectLosses(table["overall"]);
   EXPECT_LT(table["overall"]["loss_federated"].get<double>(), table["overall"]["loss_base"].get<double>()) << table["overall"].dump();
   std::printf("          SmolLM2, held-out loss: base %.3f, site-only %.3f, federated %.3f, pooled %.3f, in %.0f s\n",

@@ -111,6 +111,14 @@ class FedAvgPrograms : public testing::Test {
     return NormOf(a) / NormOf(b);
   }
 
+  // The distance is kept as a figure of the test (--gtest_output=xml).
+  static void ExpectSame(const std::string& what, const TensorMap& a, const TensorMap& b) {
+    char figure[32];
+    std::snprintf(figure, sizeof(figure), "%.3g", Distance(a, b));
+    RecordProperty(what, figure);
+    EXPECT_LT(Distance(a, b), kTolerance) << what;
+  }
+
   static TensorMap Mean(double weight_a, const TensorMap& a, double weight_b, const TensorMap& b) {
     TensorMap mean = a;
     EXPECT_TRUE(Done(AddScaled(weight_a - 1, a, mean)));
@@ -129,7 +137,7 @@ TEST_F(FedAvgPrograms, ARoundOnEqualDataIsTheStepOnThePooledBatch) {
   const TensorMap round = RoundOf("freeze-a", {Take(0, 8), Take(8, 8), Take(16, 8)}, 8);
   const TensorMap pooled = StepOn("pooled", Take(0, 24), 24);
   ASSERT_GT(NormOf(pooled), 1e-3);
-  EXPECT_LT(Distance(round, pooled), kTolerance);
+  ExpectSame("round_to_pooled", round, pooled);
   // No site's own step is: the tolerance tells them apart.
   EXPECT_GT(Distance(StepOn("alone", Take(0, 8), 8), pooled), 1000 * kTolerance);
 }
@@ -142,10 +150,10 @@ TEST_F(FedAvgPrograms, WeightsFollowTheNumberOfExamples) {
   const TensorMap weighted = Mean(0.25, of_small, 0.75, of_large), even = Mean(0.5, of_small, 0.5, of_large);
   ASSERT_GT(Distance(even, weighted), 1000 * kTolerance);
   const TensorMap round = RoundOf("freeze-a", {small, large}, 24);
-  EXPECT_LT(Distance(round, weighted), kTolerance);
-  EXPECT_LT(Distance(round, StepOn("pooled", small + large, 32)), kTolerance);
+  ExpectSame("round_to_weighted_mean", round, weighted);
+  ExpectSame("round_to_pooled", round, StepOn("pooled", small + large, 32));
   // One gradient a round, and the aggregator takes the step: the same.
-  EXPECT_LT(Distance(RoundOf("fedsgd", {small, large}, 24), round), kTolerance);
+  ExpectSame("fedsgd_to_freeze_a", RoundOf("fedsgd", {small, large}, 24), round);
 }
 
 }  // namespace

@@ -142,6 +142,12 @@ class Kill : public testing::Test {
     ASSERT_TRUE(Done(disturbed_->Start()));
   }
 
+  void TearDown() override {
+    disturbed_.reset();
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_->path() / testing::UnitTest::GetInstance()->current_test_info()->name(), ignored);
+  }
+
   // The same adapter at every site, and each update of each round in it once.
   void ExpectUndisturbedEnd() {
     Federation& federation = disturbed_->federation;

@@ -65,7 +65,11 @@ bool WaitUntil(const std::function<bool()>& condition, std::chrono::milliseconds
 }
 
 std::filesystem::path FolderForTests() {
-  return access("/dev/shm", W_OK) == 0 ? std::filesystem::path("/dev/shm") : std::filesystem::temp_directory_path();
+  constexpr uint64_t kEnough = uint64_t{512} << 20;  // containers often have 64 MiB there
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space("/dev/shm", error);
+  const bool good = !error && space.available >= kEnough && access("/dev/shm", W_OK) == 0;
+  return good ? std::filesystem::path("/dev/shm") : std::filesystem::temp_directory_path();
 }
 
 std::string BinaryPath(const std::string& program) { return std::string(FEDGLM_BINARY_DIR) + "/" + program; }
