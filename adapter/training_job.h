@@ -38,7 +38,7 @@ struct PretrainShape {
 
 struct TrainingJob {
   JobKind kind = JobKind::kTrain;
-  std::filesystem::path model;                   // GGUF; for kPretrain the file that gives vocabulary and shape
+  std::filesystem::path model;                   // GGUF; kPretrain has none
   std::vector<std::filesystem::path> records;    // JSON Lines
   std::filesystem::path adapter;                 // to start from; empty: a new one from `adapter_seed`
   std::filesystem::path output;                  // a folder (kPretrain: a file)

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <charconv>
 
 #include "aggregator/peer_identity.h"
 #include "aggregator/services.h"
@@ -7,6 +8,16 @@ namespace fedglm {
 namespace {
 
 constexpr int64_t kDay = 24 * 3600;
+constexpr int64_t kMostRoundsInAPage = 1000;
+
+// A page of rounds begins after the round that its token names.
+absl::StatusOr<int64_t> ParsePageToken(const std::string& token) {
+  int64_t round = 0;
+  const char* const end = token.data() + token.size();
+  const auto [parsed, error] = std::from_chars(token.data(), end, round);
+  if (error != std::errc() || parsed != end) return UsageError("page_token is not one that this service gave");
+  return round;
+}
 
 class AdministrationService : public v1::Administration::Service {
  public:
@@ -33,8 +44,18 @@ class AdministrationService : public v1::Administration::Service {
   grpc::Status ListRounds(grpc::ServerContext* context, const v1::ListRoundsRequest* request,
                           v1::ListRoundsResponse* out) override {
     return Answer(*context, [&](const std::string&) -> absl::Status {
-      FEDGLM_ASSIGN_OR_RETURN(const std::vector<RoundRow> rounds, rooms_.store.RoundsAfter(request->after_round()));
+      int64_t after = request->after_round();
+      if (!request->page_token().empty()) {
+        FEDGLM_ASSIGN_OR_RETURN(after, ParsePageToken(request->page_token()));
+      }
+      const bool sized = request->page_size() > 0 && request->page_size() <= kMostRoundsInAPage;
+      const int64_t size = sized ? request->page_size() : kMostRoundsInAPage;
+      // One more than the page has: whether another page follows.
+      FEDGLM_ASSIGN_OR_RETURN(std::vector<RoundRow> rounds, rooms_.store.RoundsAfter(after, size + 1));
+      const bool more = static_cast<int64_t>(rounds.size()) > size;
+      if (more) rounds.pop_back();
       for (const RoundRow& round : rounds) FEDGLM_RETURN_IF_ERROR(Describe(round, out->add_rounds()));
+      if (more) out->set_next_page_token(std::to_string(rounds.back().round));
       return absl::OkStatus();
     });
   }

@@ -20,17 +20,6 @@ absl::Status ReadTraining(Configuration& c, TrainingPlanOptions& plan) {
   return absl::OkStatus();
 }
 
-absl::Status ReadLog(Configuration& c, LogOptions& log) {
-  log.program = "fedglm-aggregator";
-  FEDGLM_ASSIGN_OR_RETURN(const std::string level, c.String("log.level", "info"));
-  const absl::StatusOr<LogLevel> parsed = ParseLogLevel(level);
-  if (!parsed.ok()) return ConfigurationError("log.level: " + Message(parsed.status()));
-  log.level = *parsed;
-  FEDGLM_ASSIGN_OR_RETURN(log.file, c.Path("log.file", ""));
-  FEDGLM_ASSIGN_OR_RETURN(log.json, c.Bool("log.json", false));
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<AggregatorOptions> AggregatorOptions::Read(Configuration& c) {
@@ -61,7 +50,7 @@ absl::StatusOr<AggregatorOptions> AggregatorOptions::Read(Configuration& c) {
   const absl::StatusOr<uint64_t> bytes = ParseByteSize(limit);
   if (!bytes.ok()) return ConfigurationError("limits.max_update_bytes: " + Message(bytes.status()));
   o.max_update_bytes = *bytes;
-  FEDGLM_RETURN_IF_ERROR(ReadLog(c, o.log));
+  FEDGLM_ASSIGN_OR_RETURN(o.log, ReadLogOptions(c, "fedglm-aggregator"));
   FEDGLM_RETURN_IF_ERROR(c.Finish());
   return o;
 }

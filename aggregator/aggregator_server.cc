@@ -1,19 +1,17 @@
 #include "aggregator/aggregator_server.h"
 
-#include <fcntl.h>
-#include <grpc/support/log.h>
 #include <grpcpp/ext/health_check_service_server_builder_option.h>
 #include <grpcpp/grpcpp.h>
-#include <sys/file.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
+#include <optional>
 
 #include "aggregator/services.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/lock_file.h"
 #include "base/log.h"
+#include "proto/grpc_log.h"
 
 namespace fedglm {
 namespace {
@@ -24,33 +22,6 @@ void RequireTls13() { setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384", 
 
 // What one connection, and all of them together, may hold. A site needs three calls at a time: work, up, down.
 constexpr int kMaxCallsPerConnection = 16, kMaxThreads = 4096, kMaxMessageBytes = 2 << 20;
-
-// gRPC writes of every failed handshake and taken port to stderr; errors that matter come back as a status.
-void SilenceGrpc() {
-  gpr_set_log_function([](gpr_log_func_args* line) { LogDebug(std::string("grpc: ") + line->message); });
-}
-
-// Held while an aggregator runs on the state folder, and by the kernel only: a killed one leaves it free.
-class StateLock {
- public:
-  StateLock() = default;
-  StateLock(const StateLock&) = delete;
-  StateLock& operator=(const StateLock&) = delete;
-  ~StateLock() {
-    if (file_ >= 0) close(file_);
-  }
-  // Unreachable if another aggregator has it: its ports are taken, too.
-  absl::Status Take(const std::filesystem::path& path) {
-    file_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (file_ < 0) return ErrnoError(path.string(), errno);
-    if (flock(file_, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
-    if (errno != EWOULDBLOCK) return ErrnoError(path.string(), errno);
-    return UnreachableError(path.parent_path().string() + ": another aggregator runs on this state");
-  }
-
- private:
-  int file_ = -1;
-};
 
 std::string HostPart(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
@@ -88,7 +59,7 @@ absl::Status WriteAddresses(const AggregatorOptions& options, const std::string&
 
 struct AggregatorServer::State {
   AggregatorOptions options;
-  StateLock lock;
+  std::optional<LockFile> lock;
   std::unique_ptr<Store> store;
   std::unique_ptr<Artifacts> artifacts;
   std::unique_ptr<Spool> spool;
@@ -111,7 +82,10 @@ absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const 
   RequireTls13();
   SilenceGrpc();
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(options.state_dir, 0700));
-  FEDGLM_RETURN_IF_ERROR(s.lock.Take(options.state_dir / "lock"));
+  // Another one has these ports, too; this says more of it.
+  FEDGLM_ASSIGN_OR_RETURN(LockFile lock, LockFile::Take(options.state_dir / "lock",
+                                                        options.state_dir.string() + ": another aggregator runs on this state"));
+  s.lock.emplace(std::move(lock));
   FEDGLM_ASSIGN_OR_RETURN(s.store, Store::Open(options.state_dir / "state.sqlite"));
   FEDGLM_ASSIGN_OR_RETURN(Artifacts artifacts, Artifacts::Open(options.state_dir / "artifacts"));
   s.artifacts = std::make_unique<Artifacts>(std::move(artifacts));

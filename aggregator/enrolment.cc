@@ -1,23 +1,15 @@
 #include "aggregator/enrolment.h"
 
-#include <algorithm>
-#include <cctype>
-
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/tls.h"
+#include "proto/site_name.h"
 
 namespace fedglm {
 
 std::string FormatToken(const std::string& secret, const std::string& ca_pem, const std::string& enrolment_address) {
   return "fgt1." + Base64UrlEncode(DumpJson(Json{{"secret", secret}, {"ca", ca_pem}, {"address", enrolment_address}}));
-}
-
-bool IsSiteName(const std::string& name) {
-  return !name.empty() && name.size() <= 63 && std::all_of(name.begin(), name.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '-';
-  });
 }
 
 absl::StatusOr<std::string> Enrolment::CreateToken(const std::string& site_name, std::chrono::seconds lifetime,

@@ -40,7 +40,4 @@ class Enrolment {
   Clock& clock_;
 };
 
-// Letters, digits and '-', 1 to 63 characters.
-bool IsSiteName(const std::string& name);
-
 }  // namespace fedglm

@@ -118,6 +118,14 @@ class FederationService : public v1::Federation::Service {
     return ToGrpc(rooms_.rounds.ReportEvaluation(site->site_id, report->round(), report->loss(), report->tokens()));
   }
 
+  grpc::Status ReportRejection(grpc::ServerContext* context, const v1::AdapterRejection* rejection,
+                               v1::RejectionAck*) override {
+    const absl::StatusOr<NodeRow> site = CallingSite(*context, rooms_.store);
+    if (!site.ok()) return ToGrpc(site.status());
+    return ToGrpc(rooms_.rounds.ReportRejection(site->site_id, rejection->round(), rejection->adapter_sha256(),
+                                                rejection->reason()));
+  }
+
  private:
   // A refusal is an answer that the site must not repeat; any other error may pass.
   grpc::Status Refuse(const absl::Status& status, v1::UploadReceipt* receipt) const {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
-#include <set>
 
 #include "aggregator/strategy/strategy.h"
 #include "base/digest.h"
@@ -144,24 +143,45 @@ void RoundMachine::Changed() {
 }
 
 void RoundMachine::Run() {
-  MutexLock lock(mutex_);
-  while (!stopping_) {
-    if (const absl::Status status = Advance(); !status.ok()) {
+  while (true) {
+    uint64_t seen;
+    {
+      MutexLock lock(mutex_);
+      seen = generation_;
+    }
+    const absl::Status status = Advance();
+    MutexLock lock(mutex_);
+    if (stopping_) return;
+    if (status.ok()) {
+      // Also wakes without a change: deadlines pass.
+      if (generation_ == seen) lock.WaitFor(changed_, kTick);
+    } else {
       LogError("round " + std::to_string(latest_ + 1) + ": " + Message(status) + "; will be tried again");
       lock.WaitFor(changed_, std::chrono::seconds(5));
-      continue;
     }
-    // Also wakes without a change: deadlines pass.
-    if (!stopping_) lock.WaitFor(changed_, kTick);
+    if (stopping_) return;
   }
 }
 
 absl::Status RoundMachine::Advance() {
-  if (!open_) return latest_ < options_.rounds ? OpenRound() : absl::OkStatus();
+  std::optional<DecidedRound> decided;
+  {
+    MutexLock lock(mutex_);
+    FEDGLM_ASSIGN_OR_RETURN(decided, OpenOrDecideRound());
+  }
+  return decided ? CloseRound(*decided) : absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<RoundMachine::DecidedRound>> RoundMachine::OpenOrDecideRound() {
+  const std::optional<DecidedRound> none;
+  if (!open_) {
+    if (latest_ < options_.rounds) FEDGLM_RETURN_IF_ERROR(OpenRound());
+    return none;
+  }
   FEDGLM_ASSIGN_OR_RETURN(std::vector<UpdateRow> updates, store_.UpdatesOf(open_->round));
   const int64_t now = UnixMilliseconds(clock_.Now());
   if (Count(updates, UpdateState::kExpected) > 0) {
-    if (now < open_->deadline_unix_ms || Count(updates, UpdateState::kAccepted) < options_.min_updates) return absl::OkStatus();
+    if (now < open_->deadline_unix_ms || Count(updates, UpdateState::kAccepted) < options_.min_updates) return none;
     for (UpdateRow& update : updates) {
       if (update.state != UpdateState::kExpected) continue;
       update.state = UpdateState::kRefused;
@@ -170,7 +190,7 @@ absl::Status RoundMachine::Advance() {
       LogWarning("round " + std::to_string(open_->round) + " goes on without " + update.site_id + ": late");
     }
   }
-  return CloseRound(updates);
+  return std::make_optional(DecidedRound{*open_, std::move(updates), global_});
 }
 
 absl::Status RoundMachine::OpenRound() {
@@ -212,15 +232,18 @@ absl::StatusOr<std::string> RoundMachine::ReadAccepted(const UpdateRow& update) 
   if (bytes.ok() && Sha256Hex(*bytes) == update.sha256) return bytes;
   // The disk lost what was accepted. To try again would fail for ever: the site is asked for it once more.
   spool_.Remove(update.update_id);
+  MutexLock lock(mutex_);
   FEDGLM_RETURN_IF_ERROR(store_.ExpectAgain(update.update_id));
   Changed();
   return FailedError("the update of " + update.site_id + " was lost on disk and is expected again");
 }
 
-absl::StatusOr<AggregationResult> RoundMachine::Aggregate(const std::vector<UpdateRow>& updates,
+absl::StatusOr<AggregationResult> RoundMachine::Aggregate(const DecidedRound& decided,
                                                           std::vector<std::string>& contributors) {
-  const std::unique_ptr<Strategy> strategy = Strategy::Make(*global_, {options_.mode, options_.server_learning_rate});
-  for (const UpdateRow& update : updates) {  // in the order of their ids
+  const std::string round = "round " + std::to_string(decided.round.round);
+  const std::unique_ptr<Strategy> strategy =
+      Strategy::Make(*decided.global, {options_.mode, options_.server_learning_rate});
+  for (const UpdateRow& update : decided.updates) {  // in the order of their ids
     if (update.state != UpdateState::kAccepted) continue;
     FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, ReadAccepted(update));
     FEDGLM_ASSIGN_OR_RETURN(const TensorMap tensors, ParseTensors(bytes));
@@ -231,28 +254,32 @@ absl::StatusOr<AggregationResult> RoundMachine::Aggregate(const std::vector<Upda
     FEDGLM_ASSIGN_OR_RETURN(AggregationResult result, strategy->Finish());
     if (IsFinite(result.adapter)) return result;
     // Every value that arrived was finite, but their sum is not. Nobody could load what came out, this program neither.
-    LogError("round " + std::to_string(open_->round) + ": the updates add up to values that are not finite");
+    LogError(round + ": the updates add up to values that are not finite");
     contributors.clear();
   }
-  LogWarning("round " + std::to_string(open_->round) + " had no acceptable update: the adapter stays as it is");
-  return AggregationResult{*global_, 0};
+  LogWarning(round + " had no acceptable update: the adapter stays as it is");
+  return AggregationResult{*decided.global, 0};
 }
 
-absl::Status RoundMachine::CloseRound(const std::vector<UpdateRow>& updates) {
+absl::Status RoundMachine::CloseRound(const DecidedRound& decided) {
+  const int64_t round = decided.round.round;
   Provenance provenance;
   provenance.base_sha256 = base_sha256_;
   provenance.federation = options_.federation;
-  provenance.round = open_->round;
+  provenance.round = round;
   provenance.mode = AggregationModeName(options_.mode);
-  FEDGLM_ASSIGN_OR_RETURN(AggregationResult result, Aggregate(updates, provenance.contributors));
+  FEDGLM_ASSIGN_OR_RETURN(AggregationResult result, Aggregate(decided, provenance.contributors));
   provenance.weights_sha256 = WeightsSha256(result.adapter);
   FEDGLM_ASSIGN_OR_RETURN(provenance.signature, authority_.SignAdapter(SignedBytes(result.adapter.config, provenance)));
   result.adapter.provenance = provenance;
   FEDGLM_ASSIGN_OR_RETURN(const std::string sha256, artifacts_.Put(SerializeAdapter(result.adapter)));
-  FEDGLM_RETURN_IF_ERROR(store_.CloseRound(open_->round, sha256, result.truncation_error, UnixMilliseconds(clock_.Now())));
+  const int64_t now = UnixMilliseconds(clock_.Now());
+
+  MutexLock lock(mutex_);
+  FEDGLM_RETURN_IF_ERROR(store_.CloseRound(round, sha256, result.truncation_error, now));
   // The round is closed in the store: from here on its updates are no longer needed.
-  for (const UpdateRow& update : updates) spool_.Remove(update.update_id);
-  latest_ = open_->round;
+  for (const UpdateRow& update : decided.updates) spool_.Remove(update.update_id);
+  latest_ = round;
   latest_adapter_ = sha256;
   global_ = std::make_shared<Adapter>(std::move(result.adapter));
   open_.reset();
@@ -361,6 +388,18 @@ absl::Status RoundMachine::ReportEvaluation(const std::string& site_id, int64_t 
     if (round < 0 || round > latest_) return RefusedError("no such round");
   }
   return store_.PutEvaluation({round, site_id, loss, tokens});
+}
+
+absl::Status RoundMachine::ReportRejection(const std::string& site_id, int64_t round, const std::string& adapter_sha256,
+                                           const std::string& reason) {
+  MutexLock lock(mutex_);
+  if (round < 0 || round > latest_) return RefusedError("no such round");
+  const auto [said, first] = rejections_.try_emplace(site_id, round);
+  if (!first && round <= said->second) return absl::OkStatus();  // the audit log does not grow by what a site repeats
+  said->second = round;
+  const std::string detail = OneLine("round " + std::to_string(round) + ", adapter " + adapter_sha256.substr(0, 12) + ": " + reason);
+  LogError(site_id + " does not use an adapter: " + detail);
+  return store_.AddAudit(UnixMilliseconds(clock_.Now()), site_id, "adapter rejected", site_id, detail);
 }
 
 absl::Status RoundMachine::Revoke(const std::string& site_id, const std::string& reason, const std::string& actor) {

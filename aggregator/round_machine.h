@@ -81,6 +81,10 @@ class RoundMachine {
   absl::StatusOr<UpdateRow> DecideUpdate(const std::string& site_id, const UpdateClaim& claim);
 
   absl::Status ReportEvaluation(const std::string& site_id, int64_t round, double loss, int64_t tokens);
+  // A site does not use an adapter: an error in the log and an entry in the audit log, one for a site and round. Refused if
+  // there is no such round.
+  absl::Status ReportRejection(const std::string& site_id, int64_t round, const std::string& adapter_sha256,
+                               const std::string& reason);
   absl::Status Revoke(const std::string& site_id, const std::string& reason, const std::string& actor);
   FederationSummary Summary();
 
@@ -90,12 +94,21 @@ class RoundMachine {
   absl::Status Load();
   absl::Status PublishInitialAdapter();
   void Run();  // the thread: opens and closes rounds
-  absl::Status Advance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A round of which no update is expected any more. Nothing of it changes until its thread closes it.
+  struct DecidedRound {
+    RoundRow round;
+    std::vector<UpdateRow> updates;
+    std::shared_ptr<const Adapter> global;  // that the updates were trained from
+  };
+  absl::Status Advance() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::optional<DecidedRound>> OpenOrDecideRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OpenRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status CloseRound(const std::vector<UpdateRow>& updates) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<AggregationResult> Aggregate(const std::vector<UpdateRow>& updates, std::vector<std::string>& contributors)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<std::string> ReadAccepted(const UpdateRow& update) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Reads, folds and signs without the lock, which takes as long as the updates are large: sites and administrators are
+  // answered meanwhile.
+  absl::Status CloseRound(const DecidedRound& decided) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<AggregationResult> Aggregate(const DecidedRound& decided, std::vector<std::string>& contributors)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::string> ReadAccepted(const UpdateRow& update) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<Work> WorkFor(const std::string& site_id, int64_t installed_round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -119,6 +132,7 @@ class RoundMachine {
   std::shared_ptr<const Adapter> global_ ABSL_GUARDED_BY(mutex_);
   std::optional<RoundRow> open_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, uint64_t> calls_ ABSL_GUARDED_BY(mutex_);  // of NextWork, by site: the number of the newest
+  std::map<std::string, int64_t> rejections_ ABSL_GUARDED_BY(mutex_);  // by site: the last round it said so of
   std::thread thread_;
 };
 

@@ -155,9 +155,9 @@ absl::StatusOr<std::optional<RoundRow>> Store::LastRound() {
   return ReadFirst(rows, ReadRound);
 }
 
-absl::StatusOr<std::vector<RoundRow>> Store::RoundsAfter(int64_t round) {
+absl::StatusOr<std::vector<RoundRow>> Store::RoundsAfter(int64_t round, int64_t limit) {
   FEDGLM_ASSIGN_OR_RETURN(const std::vector<SqlRow> rows,
-                          database_->Query(Select(kRoundColumns, "rounds WHERE round > ? ORDER BY round"), {round}));
+                          database_->Query(Select(kRoundColumns, "rounds WHERE round > ? ORDER BY round LIMIT ?"), {round, limit}));
   return ReadAll(rows, ReadRound);
 }
 

@@ -94,7 +94,7 @@ class Store {
   absl::Status OpenRound(const RoundRow& round, const std::vector<std::pair<std::string, std::string>>& cohort);
   absl::Status CloseRound(int64_t round, const std::string& adapter_out, double truncation_error, int64_t now);
   absl::StatusOr<std::optional<RoundRow>> LastRound();
-  absl::StatusOr<std::vector<RoundRow>> RoundsAfter(int64_t round);
+  absl::StatusOr<std::vector<RoundRow>> RoundsAfter(int64_t round, int64_t limit);  // in their order, at most `limit`
 
   absl::StatusOr<std::vector<UpdateRow>> UpdatesOf(int64_t round);  // in the order of their ids
   absl::StatusOr<std::optional<UpdateRow>> FindUpdate(const std::string& update_id);

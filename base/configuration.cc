@@ -24,8 +24,16 @@ namespace {
 
 std::string EnvironmentName(std::string_view key) {
   std::string name = "FEDGLM_";
-  for (const char c : key) name += c == '.' || c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (const char c : key) {
+    if (c == ']') continue;
+    name += c == '.' || c == '-' || c == '[' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
   return name;
+}
+
+bool IsArrayOfTables(const toml::node& node) {
+  const toml::array* const array = node.as_array();
+  return array != nullptr && !array->empty() && array->is_homogeneous<toml::table>();
 }
 
 // Every leaf with its dotted key and line; an inline table has several on one line.
@@ -34,6 +42,11 @@ void CollectLeaves(const toml::table& table, const std::string& prefix, std::mul
     const std::string name = prefix.empty() ? std::string(key.str()) : prefix + "." + std::string(key.str());
     if (node.is_table()) {
       CollectLeaves(*node.as_table(), name, by_line);
+    } else if (IsArrayOfTables(node)) {
+      const toml::array& tables = *node.as_array();
+      for (size_t i = 0; i < tables.size(); ++i) {
+        CollectLeaves(*tables[i].as_table(), name + "[" + std::to_string(i) + "]", by_line);
+      }
     } else {
       by_line.emplace(key.source().begin.line, name);
     }
@@ -202,6 +215,15 @@ absl::StatusOr<std::vector<std::filesystem::path>> Configuration::Paths(std::str
   std::vector<std::filesystem::path> paths;
   for (const std::string& name : names) paths.push_back(Resolve(name));
   return paths;
+}
+
+absl::StatusOr<size_t> Configuration::TableCount(std::string_view key) {
+  const toml::node* const node = state_->table.at_path(key).node();
+  if (node == nullptr) return 0;
+  state_->asked.insert(std::string(key));
+  const std::string where = state_->source + ":" + std::to_string(node->source().begin.line) + ": " + std::string(key);
+  if (!IsArrayOfTables(*node)) return ConfigurationError(where + " must be tables: [[" + std::string(key) + "]]");
+  return node->as_array()->size();
 }
 
 std::filesystem::path Configuration::Resolve(const std::filesystem::path& path) const {

@@ -42,6 +42,8 @@ class Configuration {
   // A relative path is relative to the configuration file's folder.
   absl::StatusOr<std::filesystem::path> Path(std::string_view key, std::filesystem::path fallback);
   absl::StatusOr<std::vector<std::filesystem::path>> Paths(std::string_view key);  // an array; empty if it is not there
+  // How many tables [[key]] there are; the keys of each are "key[0].name", "key[1].name" … 0 if there is none.
+  absl::StatusOr<size_t> TableCount(std::string_view key);
 
   // Error with the line of the first key that nobody asked for.
   absl::Status Finish() const;

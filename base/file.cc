@@ -151,25 +151,38 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   if (data == MAP_FAILED) return ErrnoError(name, errno);
   file.data_ = static_cast<const std::byte*>(data);
   file.size_ = static_cast<size_t>(size);
+  file.guard_ = MappingGuard::Watch(file.bytes());
   return file;
 }
 
+absl::Status MappedFile::CheckIntact() const {
+  if (!guard_.broken()) return absl::OkStatus();
+  return BadFileError(path_.string() + ": the file became shorter while it was used, or cannot be read");
+}
+
+void MappedFile::Unmap() {
+  guard_ = MappingGuard();  // first: the addresses may be somebody else's right after
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), path_(std::move(other.path_)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      path_(std::move(other.path_)),
+      guard_(std::move(other.guard_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   if (this != &other) {
-    if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+    Unmap();
     data_ = std::exchange(other.data_, nullptr);
     size_ = std::exchange(other.size_, 0);
     path_ = std::move(other.path_);
+    guard_ = std::move(other.guard_);
   }
   return *this;
 }
 
-MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
-}
+MappedFile::~MappedFile() { Unmap(); }
 
 absl::StatusOr<TemporaryDirectory> TemporaryDirectory::Make(std::string_view prefix) {
   std::error_code error;

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/mapping_guard.h"
 #include "base/status.h"
 
 namespace fedglm {
@@ -29,6 +30,7 @@ absl::Status SyncDirectory(const std::filesystem::path& path);
 absl::Status ReplaceDirectory(const std::filesystem::path& from, const std::filesystem::path& to);
 
 // A read-only view of a file's bytes in the page cache. Moved, not copied; unmapped when destroyed. Thread-safe.
+// If the file shrinks meanwhile, or its disk fails, what is gone reads as zeros and CheckIntact() says so.
 class MappedFile {
  public:
   static absl::StatusOr<MappedFile> Open(const std::filesystem::path& path);
@@ -39,11 +41,15 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
+  // BadFile if some of the bytes could not be read. To be asked after a computation over them; costs a load.
+  absl::Status CheckIntact() const;
 
  private:
+  void Unmap();
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   std::filesystem::path path_;
+  MappingGuard guard_;
 };
 
 // A folder of its own below the system's temporary folder, removed with its content when destroyed.

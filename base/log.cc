@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "base/configuration.h"
 #include "base/json.h"
 
 namespace fedglm {
@@ -80,6 +81,18 @@ void Log(LogLevel level, std::string_view message) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
   }
   logger.log(ToSpdlog(level), "{}", json_lines ? DumpJson(Json(line)) : line);
+}
+
+absl::StatusOr<LogOptions> ReadLogOptions(Configuration& configuration, std::string program) {
+  LogOptions options;
+  options.program = std::move(program);
+  FEDGLM_ASSIGN_OR_RETURN(const std::string level, configuration.String("log.level", "info"));
+  const absl::StatusOr<LogLevel> parsed = ParseLogLevel(level);
+  if (!parsed.ok()) return ConfigurationError("log.level: " + Message(parsed.status()));
+  options.level = *parsed;
+  FEDGLM_ASSIGN_OR_RETURN(options.file, configuration.Path("log.file", ""));
+  FEDGLM_ASSIGN_OR_RETURN(options.json, configuration.Bool("log.json", false));
+  return options;
 }
 
 }  // namespace fedglm

@@ -9,6 +9,8 @@
 
 namespace fedglm {
 
+class Configuration;
+
 enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
 
 struct LogOptions {
@@ -21,6 +23,8 @@ struct LogOptions {
 // Once, from main(). Before it, lines go to stderr at level warning.
 absl::Status InitializeLogging(const LogOptions& options);
 absl::StatusOr<LogLevel> ParseLogLevel(std::string_view name);
+// The keys log.level (default info), log.file and log.json.
+absl::StatusOr<LogOptions> ReadLogOptions(Configuration& configuration, std::string program);
 
 void Log(LogLevel level, std::string_view message);
 inline void LogDebug(std::string_view message) { Log(LogLevel::kDebug, message); }

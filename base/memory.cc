@@ -1,16 +1,19 @@
 #include "base/memory.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <string>
-
-#include "base/cgroup.h"
 
 namespace fedglm {
 namespace {
 
 // "VmRSS:   1234 kB"
-uint64_t KibibyteField(const char* path, const std::string& name) {
+uint64_t KibibyteField(const std::string& path, const std::string& name) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     if (line.compare(0, name.size(), name) == 0) return std::strtoull(line.c_str() + name.size(), nullptr, 10) * 1024;
@@ -18,11 +21,48 @@ uint64_t KibibyteField(const char* path, const std::string& name) {
   return 0;
 }
 
+// "some avg10=1.23 avg60=0.80 avg300=0.20 total=12345"
+double SomeAverage10(const std::string& path) {
+  if (path.empty()) return 0;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    constexpr char kStart[] = "some avg10=";
+    if (line.compare(0, sizeof(kStart) - 1, kStart) == 0) return std::strtod(line.c_str() + sizeof(kStart) - 1, nullptr);
+  }
+  return 0;
+}
+
+struct PageRange {
+  void* begin;
+  size_t bytes;
+};
+
+uintptr_t PageSize() {
+  static const uintptr_t size = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+// All pages that hold any of the bytes.
+PageRange Outward(std::span<const std::byte> bytes) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(bytes.data()), mask = PageSize() - 1;
+  const uintptr_t begin = address & ~mask, end = (address + bytes.size() + mask) & ~mask;
+  return {reinterpret_cast<void*>(begin), end - begin};
+}
+
+// All pages that hold nothing else.
+PageRange Inward(std::span<const std::byte> bytes) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(bytes.data()), mask = PageSize() - 1;
+  const uintptr_t begin = (address + mask) & ~mask, end = (address + bytes.size()) & ~mask;
+  return {reinterpret_cast<void*>(begin), end > begin ? end - begin : 0};
+}
+
 }  // namespace
 
-uint64_t CurrentRssBytes() { return KibibyteField("/proc/self/status", "VmRSS:"); }
+uint64_t CurrentRssBytes(const KernelFolders& folders) { return KibibyteField(folders.proc + "/self/status", "VmRSS:"); }
 
 uint64_t PeakRssBytes() { return KibibyteField("/proc/self/status", "VmHWM:"); }
+
+uint64_t CurrentAnonymousBytes() { return KibibyteField("/proc/self/status", "RssAnon:"); }
 
 uint64_t TotalMemoryBytes() {
   const uint64_t machine = KibibyteField("/proc/meminfo", "MemTotal:");
@@ -32,10 +72,66 @@ uint64_t TotalMemoryBytes() {
 
 uint64_t AvailableMemoryBytes() {
   uint64_t available = KibibyteField("/proc/meminfo", "MemAvailable:");
-  if (const uint64_t limit = CgroupMemoryLimit(); limit != 0) {
-    available = std::min(available, limit - std::min(limit, CgroupMemoryUsed()));
+  for (const CgroupMemory& group : CgroupMemoryLimits()) {
+    available = std::min(available, group.limit - std::min(group.limit, group.used));
   }
   return available;
+}
+
+MemorySample ReadMemorySample(const KernelFolders& folders) {
+  MemorySample sample;
+  sample.rss = CurrentRssBytes(folders);
+  sample.machine_total = KibibyteField(folders.proc + "/meminfo", "MemTotal:");
+  sample.machine_available = KibibyteField(folders.proc + "/meminfo", "MemAvailable:");
+  double least = 2;
+  for (const CgroupMemory& group : CgroupMemoryLimits(folders)) {
+    const double left = 1 - static_cast<double>(group.used) / static_cast<double>(std::max<uint64_t>(1, group.limit));
+    if (left >= least) continue;
+    least = left;
+    sample.group_limit = group.limit;
+    sample.group_used = group.used;
+  }
+  sample.machine_stall = SomeAverage10(folders.proc + "/pressure/memory");
+  sample.group_stall = SomeAverage10(CgroupMemoryPressureFile(folders));
+  return sample;
+}
+
+absl::Status TouchPages(std::span<const std::byte> bytes) {
+  const PageRange pages = Outward(bytes);
+  madvise(pages.begin, pages.bytes, MADV_WILLNEED);
+#ifdef MADV_POPULATE_READ
+  while (madvise(pages.begin, pages.bytes, MADV_POPULATE_READ) != 0) {
+    if (errno == EINTR || errno == EAGAIN) continue;
+    if (errno == EINVAL) break;  // before Linux 5.14: what was asked for above comes as it is needed
+    return FailedError(std::string("pages of a mapped file cannot be read: ") + std::strerror(errno));
+  }
+#endif
+  return absl::OkStatus();
+}
+
+bool LockPages(std::span<const std::byte> bytes) {
+  const PageRange pages = Outward(bytes);
+  return mlock(pages.begin, pages.bytes) == 0;
+}
+
+void UnlockPages(std::span<const std::byte> bytes) {
+  const PageRange pages = Inward(bytes);
+  if (pages.bytes > 0) munlock(pages.begin, pages.bytes);
+}
+
+void ForgetPages(std::span<const std::byte> bytes) {
+  const PageRange pages = Inward(bytes);
+  if (pages.bytes > 0) madvise(pages.begin, pages.bytes, MADV_DONTNEED);
+}
+
+void AdviseRandomAccess(std::span<const std::byte> bytes) {
+  const PageRange pages = Outward(bytes);
+  if (pages.bytes > 0) madvise(pages.begin, pages.bytes, MADV_RANDOM);
+}
+
+void AdviseNormalAccess(std::span<const std::byte> bytes) {
+  const PageRange pages = Outward(bytes);
+  if (pages.bytes > 0) madvise(pages.begin, pages.bytes, MADV_NORMAL);
 }
 
 }  // namespace fedglm

@@ -20,6 +20,8 @@ namespace fedglm {
 namespace {
 
 constexpr size_t kMaxLine = size_t{64} << 20;
+constexpr auto kStopPoll = std::chrono::milliseconds(100);
+constexpr auto kGrace = std::chrono::seconds(5);
 
 std::atomic<int> stop_signal{0};
 
@@ -199,6 +201,22 @@ absl::StatusOr<std::optional<std::string>> Process::ReadLineFor(std::chrono::mil
       return std::optional<std::string>(std::exchange(buffer_, {}));
     }
     buffer_.append(chunk, static_cast<size_t>(got));
+  }
+}
+
+absl::Status Process::ReadLines(const std::function<absl::Status(const std::string&)>& on_line,
+                                const std::function<bool()>& stopped) {
+  while (true) {
+    const absl::StatusOr<std::optional<std::string>> line = ReadLineFor(kStopPoll);
+    if (!line.ok() && line.status().code() != absl::StatusCode::kDeadlineExceeded) return line.status();
+    if (line.ok()) {
+      if (!line->has_value()) return absl::OkStatus();
+      FEDGLM_RETURN_IF_ERROR(on_line(**line));
+    }
+    if (stopped && stopped()) {
+      Terminate(kGrace);
+      return CancelledError("stopped");
+    }
   }
 }
 

@@ -41,6 +41,11 @@ class Process {
   absl::StatusOr<std::optional<std::string>> ReadLine();
   // As ReadLine, waiting at most `timeout`: DeadlineExceeded then.
   absl::StatusOr<std::optional<std::string>> ReadLineFor(std::chrono::milliseconds timeout);
+  // Gives each line of the child's stdout to `on_line` until its end, or until an error of `on_line`, which is returned.
+  // `stopped` may be empty; it is asked after every line and several times a second. Once it says so, the child is ended
+  // (Terminate) and the answer is Cancelled.
+  absl::Status ReadLines(const std::function<absl::Status(const std::string&)>& on_line,
+                         const std::function<bool()>& stopped);
   bool Running();
   // Waits for the end. Exit status, or 128 + signal number.
   int Wait();

@@ -30,11 +30,14 @@ void Pause() {
 struct ThreadPool::State {
   std::mutex turn;  // one ParallelFor at a time
 
-  // The current call. Written by the caller before `generation` changes, read by workers after.
+  // The current call. Written by the caller before it is opened, read by the workers inside.
   const std::function<void(int64_t, int64_t)>* body = nullptr;
   int64_t count = 0, grain = 1;
   std::atomic<int64_t> next{0};
-  std::atomic<int> working{0};
+  // How many workers are inside the call, and whether it is closed to more. The caller closes it when no range is left and
+  // waits for those inside only: a worker that the machine has not woken yet holds up nobody.
+  static constexpr uint32_t kClosed = 1u << 31;
+  std::atomic<uint32_t> inside{kClosed};
 
   std::atomic<uint64_t> generation{0};
   std::atomic<bool> stop{false};
@@ -66,8 +69,8 @@ struct ThreadPool::State {
       AwaitWork(seen);
       if (stop.load()) return;
       seen = generation.load(std::memory_order_acquire);
-      TakeRanges();
-      working.fetch_sub(1, std::memory_order_release);
+      if ((inside.fetch_add(1, std::memory_order_acquire) & kClosed) == 0) TakeRanges();
+      inside.fetch_sub(1, std::memory_order_release);
     }
   }
 };
@@ -100,14 +103,21 @@ void ThreadPool::ParallelFor(int64_t count, int64_t grain, const std::function<v
   state_->count = count;
   state_->grain = grain;
   state_->next.store(0, std::memory_order_relaxed);
-  state_->working.store(static_cast<int>(state_->workers.size()), std::memory_order_relaxed);
+  state_->inside.fetch_and(~State::kClosed, std::memory_order_release);
   {
     std::lock_guard<std::mutex> lock(state_->sleep);
     state_->generation.fetch_add(1, std::memory_order_release);
   }
   state_->wake.notify_all();
   state_->TakeRanges();
-  while (state_->working.load(std::memory_order_acquire) != 0) Pause();
+  state_->inside.fetch_or(State::kClosed, std::memory_order_acquire);
+  for (int spins = 0; state_->inside.load(std::memory_order_acquire) != State::kClosed; ++spins) {
+    if (spins < kSpins) {
+      Pause();
+    } else {
+      std::this_thread::yield();  // the core may be wanted by the very worker that is waited for
+    }
+  }
 }
 
 }  // namespace fedglm

@@ -47,8 +47,18 @@ absl::StatusOr<v1::FederationStatus> AdministrationClient::Status() {
   return Ask<v1::FederationStatus>(&v1::Administration::Stub::GetStatus, v1::GetStatusRequest());
 }
 
-absl::StatusOr<v1::ListRoundsResponse> AdministrationClient::Rounds() {
-  return Ask<v1::ListRoundsResponse>(&v1::Administration::Stub::ListRounds, v1::ListRoundsRequest());
+absl::StatusOr<v1::ListRoundsResponse> AdministrationClient::Rounds(int64_t after_round) {
+  v1::ListRoundsRequest request;
+  request.set_after_round(after_round);
+  v1::ListRoundsResponse all;
+  while (true) {
+    FEDGLM_ASSIGN_OR_RETURN(const v1::ListRoundsResponse page,
+                            Ask<v1::ListRoundsResponse>(&v1::Administration::Stub::ListRounds, request));
+    all.mutable_rounds()->MergeFrom(page.rounds());
+    // A token that does not move on would be asked for for ever.
+    if (page.next_page_token().empty() || page.next_page_token() == request.page_token()) return all;
+    request.set_page_token(page.next_page_token());
+  }
 }
 
 absl::StatusOr<v1::ListNodesResponse> AdministrationClient::Nodes() {

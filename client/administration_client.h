@@ -18,7 +18,8 @@ class AdministrationClient {
   static absl::StatusOr<std::unique_ptr<AdministrationClient>> Open(const std::filesystem::path& folder, std::string address);
 
   absl::StatusOr<v1::FederationStatus> Status();
-  absl::StatusOr<v1::ListRoundsResponse> Rounds();
+  // All rounds after this one, however many pages they are.
+  absl::StatusOr<v1::ListRoundsResponse> Rounds(int64_t after_round = 0);
   absl::StatusOr<v1::ListNodesResponse> Nodes();
   absl::StatusOr<std::string> CreateToken(const std::string& site_name, std::chrono::seconds lifetime);
   absl::Status Revoke(const std::string& site_id, const std::string& reason);

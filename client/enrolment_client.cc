@@ -2,8 +2,6 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <algorithm>
-#include <cctype>
 #include <thread>
 
 #include "base/digest.h"
@@ -14,6 +12,8 @@
 #include "base/tls.h"
 #include "client/grpc_status.h"
 #include "fedglm/v1/enrolment.grpc.pb.h"
+#include "proto/grpc_log.h"
+#include "proto/site_name.h"
 
 namespace fedglm {
 namespace {
@@ -32,12 +32,6 @@ absl::StatusOr<std::string> LoadOrMakeRequest(const std::filesystem::path& folde
   FEDGLM_ASSIGN_OR_RETURN(std::string request, MakeCertificateRequest(key_pem, site_name));
   FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(path, request, 0600));
   return request;
-}
-
-bool IsSiteName(const std::string& name) {
-  return !name.empty() && name.size() <= 63 && std::all_of(name.begin(), name.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '-';
-  });
 }
 
 // What is written down as this site's identity is read at every start: an answer that could not be is refused now, and a

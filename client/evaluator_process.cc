@@ -6,9 +6,6 @@
 namespace fedglm {
 namespace {
 
-constexpr auto kPoll = std::chrono::milliseconds(100);
-constexpr auto kGrace = std::chrono::seconds(5);
-
 std::vector<std::string> ArgumentsOf(const TrainingJob& job) {
   std::vector<std::string> arguments = {(ExecutableDirectory() / "fedglm").string(), "evaluate", "--json", "-m", job.model.string(),
                                         "-t", std::to_string(job.threads), "--sequence-length",
@@ -26,16 +23,11 @@ absl::StatusOr<TrainerEvent> RunEvaluator(const TrainingJob& job, const std::fun
   options.pipe_stdout = true;
   FEDGLM_ASSIGN_OR_RETURN(Process evaluator, Process::Spawn(options));
   std::string answer;
-  while (true) {
-    const auto line = evaluator.ReadLineFor(kPoll);
-    if (line.ok() && !line->has_value()) break;
-    if (line.ok()) answer = **line;
-    if (!line.ok() && line.status().code() != absl::StatusCode::kDeadlineExceeded) return line.status();
-    if (stopped && stopped()) {
-      evaluator.Terminate(kGrace);
-      return CancelledError("stopped");
-    }
-  }
+  const auto keep = [&](const std::string& line) {
+    answer = line;
+    return absl::OkStatus();
+  };
+  FEDGLM_RETURN_IF_ERROR(evaluator.ReadLines(keep, stopped));
   TrainerEvent event;
   event.exit_code = evaluator.Wait();
   event.message = "the evaluation ended with status " + std::to_string(event.exit_code);

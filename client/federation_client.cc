@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/tls.h"
 #include "client/grpc_status.h"
+#include "proto/grpc_log.h"
 
 namespace fedglm {
 namespace {
@@ -204,6 +205,16 @@ absl::Status FederationClient::ReportEvaluation(int64_t round, double loss, int6
   v1::EvaluationAck ack;
   Call call(*this, kCallTimeout);
   return ToStatus(stub_->ReportEvaluation(call.context(), report, &ack));
+}
+
+absl::Status FederationClient::ReportRejection(int64_t round, const std::string& sha256, const std::string& reason) {
+  v1::AdapterRejection rejection;
+  rejection.set_round(round);
+  rejection.set_adapter_sha256(sha256);
+  rejection.set_reason(reason);
+  v1::RejectionAck ack;
+  Call call(*this, kCallTimeout);
+  return ToStatus(stub_->ReportRejection(call.context(), rejection, &ack));
 }
 
 }  // namespace fedglm

@@ -44,6 +44,8 @@ class FederationClient {
   absl::StatusOr<v1::UploadReceipt> Upload(const OutboxEntry& entry, std::string_view payload);
 
   absl::Status ReportEvaluation(int64_t round, double loss, int64_t tokens);
+  // That the site does not use the adapter of this round. `reason` is ours: no path, nothing of a record.
+  absl::Status ReportRejection(int64_t round, const std::string& sha256, const std::string& reason);
 
   // Ends the call that is going on, and all that follow.
   void Cancel();

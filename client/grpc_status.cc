@@ -1,9 +1,5 @@
 #include "client/grpc_status.h"
 
-#include <grpc/support/log.h>
-
-#include "base/log.h"
-
 namespace fedglm {
 namespace {
 
@@ -50,10 +46,6 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
     default:
       return FailedError(message);
   }
-}
-
-void SilenceGrpc() {
-  gpr_set_log_function([](gpr_log_func_args* line) { LogDebug(std::string("grpc: ") + line->message); });
 }
 
 }  // namespace fedglm

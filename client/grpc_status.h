@@ -10,7 +10,4 @@ namespace fedglm {
 // Refused: the peer says so, or the TLS handshake failed. Unreachable: worth a retry.
 absl::Status FromGrpc(const grpc::Status& status, const std::string& address);
 
-// gRPC writes of every failed handshake to stderr; errors that matter come back as a status. For the whole process.
-void SilenceGrpc();
-
 }  // namespace fedglm

@@ -119,7 +119,7 @@ struct Node::State {
   }
 
   absl::Status WriteAddresses() const {
-    const Json addresses = {{"version", 1}, {"serve", options.serve_host + ":" + std::to_string(api->port())}};
+    const Json addresses = {{"version", 1}, {"serve", options.serve.host + ":" + std::to_string(api->port())}};
     return WriteFileAtomically(options.state_dir / "addresses.json", DumpJson(addresses, 2) + "\n");
   }
 };
@@ -144,13 +144,11 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeOptions& options, co
       [&s](std::shared_ptr<const Adapter> adapter) { return s.engine->SetAdapter(std::move(adapter)); },
       [&s] { return s.stopping.load(); }});
   FEDGLM_ASSIGN_OR_RETURN(s.installed, s.participant->Resume());
-  ApiOptions api;
-  api.host = options.serve_host;
-  api.port = options.serve_port;
-  FEDGLM_ASSIGN_OR_RETURN(s.api, ApiServer::Start(*s.engine, api));
+  FEDGLM_ASSIGN_OR_RETURN(s.api, ApiServer::Start(*s.engine, options.serve));
   FEDGLM_RETURN_IF_ERROR(s.WriteAddresses());
   LogInfo("site " + identity.site_id + " of federation '" + identity.federation + "', " +
-          std::to_string(s.supervisor->training_records()) + " records, serving on http://" + options.serve_host + ":" +
+          std::to_string(s.supervisor->training_records()) + " records, serving on " +
+          (options.serve.tls_certificate.empty() ? "http://" : "https://") + options.serve.host + ":" +
           std::to_string(s.api->port()) + "/v1");
   s.rounds = std::thread([&s] { s.Run(); });
   return std::unique_ptr<Node>(new Node(std::move(state)));

@@ -8,12 +8,12 @@
 #include "CLI/CLI.hpp"
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/lock_file.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/sandbox.h"
 #include "client/enrolment_client.h"
 #include "client/node.h"
-#include "client/site_state.h"
 
 namespace fedglm {
 namespace {
@@ -43,7 +43,9 @@ absl::Status Run(const std::string& config) {
   FEDGLM_ASSIGN_OR_RETURN(Configuration configuration, Configuration::Load(config));
   FEDGLM_ASSIGN_OR_RETURN(const NodeOptions options, NodeOptions::Read(configuration));
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(options.state_dir, 0700));
-  FEDGLM_ASSIGN_OR_RETURN(const StateLock lock, StateLock::Take(options.state_dir));
+  FEDGLM_ASSIGN_OR_RETURN(const LockFile lock,
+                          LockFile::Take(options.state_dir / "lock",
+                                         options.state_dir.string() + ": another node runs on this state"));
   if (!options.log.file.empty()) FEDGLM_RETURN_IF_ERROR(MakeDirectories(std::filesystem::absolute(options.log.file).parent_path()));
   std::string token;
   if (!options.token_file.empty()) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/listen_address.h"
 #include "base/process.h"
 
 namespace fedglm {
@@ -20,23 +19,9 @@ bool LiesBelow(const std::filesystem::path& path, const std::filesystem::path& f
 }
 
 absl::Status ReadServing(Configuration& c, NodeOptions& o) {
-  FEDGLM_ASSIGN_OR_RETURN(const std::string listen, c.String("serve.listen", "127.0.0.1:0"));
-  const absl::StatusOr<ListenAddress> address = ParseListenAddress(listen);
-  if (!address.ok()) return ConfigurationError("serve.listen: " + Message(address.status()));
-  o.serve_host = address->host;
-  o.serve_port = address->port;
+  FEDGLM_ASSIGN_OR_RETURN(o.serve, ReadApiOptions(c, {}));
+  FEDGLM_RETURN_IF_ERROR(CheckExposure(o.serve));
   FEDGLM_ASSIGN_OR_RETURN(o.context, c.Integer("serve.context", o.context, 0, 1 << 20));
-  return absl::OkStatus();
-}
-
-absl::Status ReadLog(Configuration& c, LogOptions& log) {
-  log.program = "fedglm-node";
-  FEDGLM_ASSIGN_OR_RETURN(const std::string level, c.String("log.level", "info"));
-  const absl::StatusOr<LogLevel> parsed = ParseLogLevel(level);
-  if (!parsed.ok()) return ConfigurationError("log.level: " + Message(parsed.status()));
-  log.level = *parsed;
-  FEDGLM_ASSIGN_OR_RETURN(log.file, c.Path("log.file", ""));
-  FEDGLM_ASSIGN_OR_RETURN(log.json, c.Bool("log.json", false));
   return absl::OkStatus();
 }
 
@@ -60,6 +45,15 @@ std::vector<std::filesystem::path> NodeOptions::ReadablePaths() const {
   std::vector<std::filesystem::path> paths = {"/usr", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev/null", "/dev/urandom",
                                               "/run/systemd/resolve", ExecutableDirectory(), model, state_dir};
   if (!log.file.empty()) paths.push_back(std::filesystem::absolute(log.file).parent_path());
+  // The folder, since a key is added or revoked by putting another file in this one's place.
+  if (!serve.api_keys.empty()) paths.push_back(std::filesystem::absolute(serve.api_keys).parent_path());
+  for (const std::filesystem::path& file : {serve.tls_certificate, serve.tls_key}) {
+    if (!file.empty()) paths.push_back(file);
+  }
+  for (const UpstreamOptions& upstream : serve.upstreams) {
+    if (!upstream.api_key_file.empty()) paths.push_back(upstream.api_key_file);
+    if (!upstream.ca_file.empty()) paths.push_back(upstream.ca_file);
+  }
   return paths;
 }
 
@@ -80,7 +74,7 @@ absl::StatusOr<NodeOptions> NodeOptions::Read(Configuration& c) {
                           c.Integer("training.micro_batch_tokens", o.micro_batch_tokens, 1, 1 << 24));
   FEDGLM_ASSIGN_OR_RETURN(o.privacy.max_update_norm,
                           c.Number("privacy.max_update_norm", o.privacy.max_update_norm, 0, 1e12));
-  FEDGLM_RETURN_IF_ERROR(ReadLog(c, o.log));
+  FEDGLM_ASSIGN_OR_RETURN(o.log, ReadLogOptions(c, "fedglm-node"));
   FEDGLM_RETURN_IF_ERROR(c.Finish());
   FEDGLM_RETURN_IF_ERROR(CheckWall(o));
   return o;

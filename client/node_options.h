@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "client/privacy.h"
+#include "inference/api/api_options.h"
 
 namespace fedglm {
 
@@ -21,8 +22,7 @@ struct NodeOptions {
   std::filesystem::path token_file;    // needed until the site is enrolled
   std::filesystem::path state_dir = "state";
 
-  std::string serve_host = "127.0.0.1";
-  int serve_port = 0;                  // 0: a free one; see state_dir/addresses.json
+  ApiOptions serve;                    // port 0: a free one; see state_dir/addresses.json
   int64_t context = 0;                 // 0: the model's own, at most 8192
 
   int threads = 0;                     // of the trainer and of the engine; 0: physical cores

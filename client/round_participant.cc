@@ -53,6 +53,11 @@ TrainingJob JobOf(const v1::TrainTask& task, AggregationMode mode, const std::st
   return job;
 }
 
+// The adapter is to blame: its shapes are not the base's, or what comes out are no numbers.
+bool DoesNotRun(const absl::Status& status) {
+  return ExitCodeOf(status) == ExitCode::kRefused || ExitCodeOf(status) == ExitCode::kBadInputFile;
+}
+
 absl::StatusOr<TensorMap> ReadResult(const Adapter& global, const std::filesystem::path& folder, AggregationMode mode) {
   if (mode == AggregationMode::kFedSgd) {
     FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(folder / "gradient.safetensors", uint64_t{1} << 34));
@@ -99,11 +104,25 @@ absl::StatusOr<InstalledAdapter> RoundParticipant::Resume() {
   return InstalledAdapter{};
 }
 
+absl::Status RoundParticipant::Reject(const v1::ArtifactReference& reference, int64_t round, const absl::Status& reason) {
+  rejected_ = reference.sha256();
+  const std::string what = "the adapter of round " + std::to_string(round) + " is not used";
+  LogError(what + ", the one before goes on: " + Message(reason));
+  const absl::Status told = rooms_.aggregator.ReportRejection(round, reference.sha256(), Message(reason));
+  if (!told.ok()) LogWarning("the aggregator does not know of it yet: " + Message(told));
+  return FailedError(what);
+}
+
 absl::StatusOr<Adapter> RoundParticipant::FetchVerified(const v1::ArtifactReference& reference, int64_t round) {
+  if (!reference.sha256().empty() && reference.sha256() == rejected_) {
+    return FailedError("the aggregator still offers the adapter of round " + std::to_string(round) + " that was rejected");
+  }
   FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, rooms_.aggregator.Download(reference));
   absl::StatusOr<Adapter> adapter = ParseAdapter(bytes);
-  if (!adapter.ok()) return RefusedError("what the aggregator sends is no adapter: " + Message(adapter.status()));
-  FEDGLM_RETURN_IF_ERROR(VerifyAdapter(*adapter, rooms_.identity, rooms_.base_sha256, round));
+  const absl::Status trusted =
+      adapter.ok() ? VerifyAdapter(*adapter, rooms_.identity, rooms_.base_sha256, round)
+                   : RefusedError("what the aggregator sends is no adapter: " + Message(adapter.status()));
+  if (!trusted.ok()) return Reject(reference, round, trusted);
   return adapter;
 }
 
@@ -176,8 +195,7 @@ absl::Status RoundParticipant::SendWaiting() {
   return absl::OkStatus();
 }
 
-absl::Status RoundParticipant::Evaluate(const Adapter& adapter, int64_t round) {
-  if (rooms_.trainer.held_out_records() == 0) return absl::OkStatus();
+absl::StatusOr<TrainerEvent> RoundParticipant::Evaluate(const Adapter& adapter) {
   FEDGLM_RETURN_IF_ERROR(SaveAdapter(adapter, rooms_.options.state_dir / "work" / kCandidate));
   TrainingJob job;
   job.kind = JobKind::kEvaluate;
@@ -189,20 +207,29 @@ absl::Status RoundParticipant::Evaluate(const Adapter& adapter, int64_t round) {
     if (event.event == "evaluated") evaluated = event;
   };
   FEDGLM_RETURN_IF_ERROR(rooms_.trainer.Run(job, keep, rooms_.stopped).status());
-  if (!std::isfinite(evaluated.loss)) return RefusedError("the adapter's loss on the held-out records is not finite");
-  char text[96];
-  std::snprintf(text, sizeof(text), "round %lld: held-out loss %.4f over %lld answer tokens", static_cast<long long>(round),
-                evaluated.loss, static_cast<long long>(evaluated.tokens));
-  LogInfo(text);
-  return rooms_.aggregator.ReportEvaluation(round, evaluated.loss, evaluated.tokens);
+  if (!std::isfinite(evaluated.loss)) return RefusedError("the loss on the held-out records is not finite");
+  return evaluated;
 }
 
 absl::StatusOr<InstalledAdapter> RoundParticipant::Install(const v1::InstallTask& task) {
   FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, FetchVerified(task.adapter(), task.round()));
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(rooms_.options.state_dir / "work", 0700));
-  FEDGLM_RETURN_IF_ERROR(Evaluate(adapter, task.round()));
-  FEDGLM_RETURN_IF_ERROR(SaveAdapter(adapter, rooms_.options.state_dir / "adapter"));
-  FEDGLM_RETURN_IF_ERROR(rooms_.install(std::make_shared<const Adapter>(std::move(adapter))));
+  if (rooms_.trainer.held_out_records() > 0) {
+    const absl::StatusOr<TrainerEvent> evaluated = Evaluate(adapter);
+    if (DoesNotRun(evaluated.status())) return Reject(task.adapter(), task.round(), evaluated.status());
+    if (!evaluated.ok()) return evaluated.status();
+    char text[96];
+    std::snprintf(text, sizeof(text), "round %lld: held-out loss %.4f over %lld answer tokens",
+                  static_cast<long long>(task.round()), evaluated->loss, static_cast<long long>(evaluated->tokens));
+    LogInfo(text);
+    FEDGLM_RETURN_IF_ERROR(rooms_.aggregator.ReportEvaluation(task.round(), evaluated->loss, evaluated->tokens));
+  }
+  // Into the engine first: what it does not take must not lie in the folder that the next life starts from.
+  const auto candidate = std::make_shared<const Adapter>(std::move(adapter));
+  const absl::Status taken = rooms_.install(candidate);
+  if (DoesNotRun(taken)) return Reject(task.adapter(), task.round(), taken);
+  FEDGLM_RETURN_IF_ERROR(taken);
+  FEDGLM_RETURN_IF_ERROR(SaveAdapter(*candidate, rooms_.options.state_dir / "adapter"));
   const InstalledAdapter installed = {task.round(), task.adapter().sha256()};
   FEDGLM_RETURN_IF_ERROR(WriteInstalled(installed, rooms_.options.state_dir));
   rooms_.aggregator.ForgetArtifactsBut(installed.sha256);

@@ -43,15 +43,21 @@ class RoundParticipant {
   // Sends what waits in the outbox. What the aggregator has decided on leaves it.
   absl::Status SendWaiting();
 
-  // Verifies, evaluates on the site's own held-out records, and swaps the adapter in.
+  // Verifies, evaluates on the site's own held-out records, and swaps the adapter in. Failed, with everything as it was, if
+  // the adapter is not what the aggregator signed for this site, or does not run here.
   absl::StatusOr<InstalledAdapter> Install(const v1::InstallTask& task);
 
  private:
+  // Failed, and the aggregator is told, if the adapter is not to be trusted: the one before goes on answering, and so does
+  // the node, which asks again for what comes next.
   absl::StatusOr<Adapter> FetchVerified(const v1::ArtifactReference& reference, int64_t round);
+  absl::Status Reject(const v1::ArtifactReference& reference, int64_t round, const absl::Status& reason);
   absl::Status MakeUpdateOf(const v1::TrainTask& task);
-  absl::Status Evaluate(const Adapter& adapter, int64_t round);
+  // The "evaluated" event of the held-out records; Refused if the loss is not finite.
+  absl::StatusOr<TrainerEvent> Evaluate(const Adapter& adapter);
 
   ParticipantRooms rooms_;
+  std::string rejected_;  // the artifact last rejected: it is not looked at again
 };
 
 // Refused if the signature, the weights' digest, the federation, the round or the base is not what it should be.

@@ -1,10 +1,5 @@
 #include "client/site_state.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <optional>
 
 #include "base/file.h"
@@ -60,19 +55,6 @@ absl::Status WriteProgress(const TrainingProgress& progress, const std::filesyst
                      {"examples_before", progress.examples_before},
                      {"examples_after", progress.examples_after}},
                     state_dir / kProgress);
-}
-
-absl::StatusOr<StateLock> StateLock::Take(const std::filesystem::path& state_dir) {
-  const std::filesystem::path path = state_dir / "lock";
-  StateLock lock(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (lock.file_ < 0) return ErrnoError(path.string(), errno);
-  if (flock(lock.file_, LOCK_EX | LOCK_NB) == 0) return lock;
-  if (errno != EWOULDBLOCK) return ErrnoError(path.string(), errno);
-  return UnreachableError(state_dir.string() + ": another node runs on this state");
-}
-
-StateLock::~StateLock() {
-  if (file_ >= 0) close(file_);
 }
 
 }  // namespace fedglm

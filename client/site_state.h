@@ -1,10 +1,9 @@
-// What a site remembers between two lives: two small files, each replaced whole; and that it lives only once.
+// What a site remembers between two lives: two small files, each replaced whole.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <utility>
 
 #include "base/status.h"
 
@@ -28,18 +27,5 @@ struct TrainingProgress {
 };
 absl::StatusOr<TrainingProgress> ReadProgress(const std::filesystem::path& state_dir);
 absl::Status WriteProgress(const TrainingProgress& progress, const std::filesystem::path& state_dir);
-
-// Held while a node runs on the state folder, and by the kernel only: a killed one leaves it free.
-class StateLock {
- public:
-  static absl::StatusOr<StateLock> Take(const std::filesystem::path& state_dir);  // Unreachable if another node has it
-  StateLock(StateLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
-  StateLock& operator=(StateLock&&) = delete;
-  ~StateLock();
-
- private:
-  explicit StateLock(int file) : file_(file) {}
-  int file_;
-};
 
 }  // namespace fedglm

@@ -3,12 +3,6 @@
 #include "base/process.h"
 
 namespace fedglm {
-namespace {
-
-constexpr auto kPoll = std::chrono::milliseconds(100);
-constexpr auto kGrace = std::chrono::seconds(5);
-
-}  // namespace
 
 absl::Status ErrorOf(const TrainerEvent& failed) {
   switch (static_cast<ExitCode>(failed.exit_code)) {
@@ -40,22 +34,16 @@ absl::StatusOr<TrainerEvent> RunTrainer(const TrainingJob& job, bool quiet, cons
   trainer.CloseStdin();
 
   TrainerEvent last;
-  while (true) {
-    const auto line = trainer.ReadLineFor(kPoll);
-    if (!line.ok() && line.status().code() != absl::StatusCode::kDeadlineExceeded) return line.status();
-    if (line.ok()) {
-      if (!line->has_value()) break;
-      FEDGLM_ASSIGN_OR_RETURN(last, ParseTrainerEvent(**line));
-      if (callbacks.on_event) callbacks.on_event(last);
-    }
-    // A job that is done is done, whoever wants to stop it now.
-    if (last.event != "done" && callbacks.stopped && callbacks.stopped()) {
-      trainer.Terminate(kGrace);
-      return CancelledError("stopped");
-    }
-  }
+  const auto on_line = [&](const std::string& line) -> absl::Status {
+    FEDGLM_ASSIGN_OR_RETURN(last, ParseTrainerEvent(line));
+    if (callbacks.on_event) callbacks.on_event(last);
+    return absl::OkStatus();
+  };
+  // A job that is done is done, whoever wants to stop it now.
+  const auto stopped = [&] { return last.event != "done" && callbacks.stopped && callbacks.stopped(); };
+  FEDGLM_RETURN_IF_ERROR(trainer.ReadLines(on_line, stopped));
   const int exit_code = trainer.Wait();
-  if (last.event != "done" && callbacks.stopped && callbacks.stopped()) return CancelledError("stopped");
+  if (stopped()) return CancelledError("stopped");
   if (last.event == "failed") return ErrorOf(last);
   if (exit_code != 0 || last.event != "done") {
     return FailedError("the trainer ended with status " + std::to_string(exit_code) + " before its job was done");

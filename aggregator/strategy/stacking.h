@@ -1,5 +1,5 @@
-// The mean of products BA, exactly: factors are stacked side by side, then brought back to the rank by SVD with the error
-// known. (The idea of FLoRA, Wang et al. 2024, https://arxiv.org/abs/2409.05976; the truncation by QR and a small SVD.)
+// The mean of products BA, exactly: factors are stacked side by side. (The idea of FLoRA, Wang et al. 2024,
+// https://arxiv.org/abs/2409.05976.) truncation.h brings them back to the rank.
 #pragma once
 
 #include <cstdint>
@@ -24,14 +24,5 @@ class FactorStack {
   std::vector<LoraPair> pairs_;
   std::vector<double> weights_;
 };
-
-struct TruncatedPair {
-  LoraPair pair;             // of the wanted rank, singular values split evenly between both factors
-  double squared_norm = 0;   // ‖b a‖², Frobenius
-  double squared_error = 0;  // ‖b a − pair.b pair.a‖²
-};
-
-// The best approximation of b a with `rank` (Eckart–Young), without ever forming the product.
-TruncatedPair TruncateToRank(const StackedFactors& factors, int64_t rank);
 
 }  // namespace fedglm

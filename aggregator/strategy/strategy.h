@@ -1,5 +1,6 @@
 // How the updates of a round become the next adapter. Updates are folded in one at a time, in the order of their ids, so
-// that memory holds one of them and the result has the same bytes whatever order they arrived in.
+// that the result has the same bytes whatever order they arrived in. Memory holds one update and the sums, in double; with
+// kStack all updates of the round, in float: the stacked factors are what the exact mean is.
 #pragma once
 
 #include <cstdint>

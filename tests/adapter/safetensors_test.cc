@@ -222,5 +222,23 @@ TEST(Safetensors, TooManyTensorsAreRefusedInNoTime) {
   ExpectBad(File(header + "}", ""), "not a safetensors header");
 }
 
+TEST(Safetensors, ThirtyThousandTensorsAreReadInNoTime) {
+  constexpr int kTensors = 30000;
+  std::string header = "{";
+  for (int i = 0; i < kTensors; ++i) {
+    const std::string begin = std::to_string(4 * i), end = std::to_string(4 * i + 4);
+    header += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":" + Entry("F32", "[1]", "[" + begin + "," + end + "]");
+  }
+  const auto file = ParseSafetensors(File(header + "}", std::string(4 * kTensors, '\0')), "weights");
+  ASSERT_TRUE(file.ok()) << Message(file.status());
+  EXPECT_EQ(file->tensors.size(), static_cast<size_t>(kTensors));
+}
+
+TEST(Safetensors, AHeaderOfMoreThanFourMiBIsRefused) {
+  const auto padded = [](size_t bytes) { return File("{}" + std::string(bytes - 2, ' '), ""); };
+  EXPECT_TRUE(ParseSafetensors(padded(4 << 20), "weights").ok());
+  ExpectBad(padded((4 << 20) + 1), "not a safetensors file");
+}
+
 }  // namespace
 }  // namespace fedglm

@@ -415,6 +415,23 @@ TEST_F(UploadTest, TwoSitesMakeARoundAndTheAdministratorSeesIt) {
   EXPECT_EQ(round.mean_training_loss(), 2.0);
   EXPECT_EQ(round.mean_evaluation_loss(), 1.5);
   EXPECT_EQ(round.adapter_sha256(), task.install().adapter().sha256());
+  // Page after page; the round that is open now is the last.
+  v1::ListRoundsRequest page;
+  page.set_page_size(1);
+  v1::ListRoundsResponse first;
+  Call first_page;
+  ASSERT_TRUE(administrator->ListRounds(&first_page, page, &first).ok());
+  ASSERT_EQ(first.rounds_size(), 1);
+  EXPECT_EQ(first.rounds(0).round(), 1);
+  page.set_page_token("1");
+  v1::ListRoundsResponse second;
+  Call second_page;
+  ASSERT_TRUE(administrator->ListRounds(&second_page, page, &second).ok());
+  EXPECT_TRUE(second.next_page_token().empty());
+  for (const v1::RoundSummary& later : second.rounds()) EXPECT_EQ(later.round(), 2);
+  page.set_page_token("none of ours");
+  Call bad_page;
+  EXPECT_EQ(administrator->ListRounds(&bad_page, page, &second).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   v1::ListNodesResponse nodes;
   Call nodes_call;
   ASSERT_TRUE(administrator->ListNodes(&nodes_call, {}, &nodes).ok());

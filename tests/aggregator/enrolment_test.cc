@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/json.h"
+#include "proto/site_name.h"
 #include "tests/aggregator/small_federation.h"
 
 namespace fedglm {

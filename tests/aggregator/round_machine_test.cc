@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <functional>
+#include <future>
 #include <limits>
 #include <thread>
 
@@ -353,6 +355,67 @@ TEST_F(RoundMachineTest, EvaluationReportsAreChecked) {
   const std::vector<EvaluationRow> rows = Get(rooms->store().EvaluationsOf(0));
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].loss, 2.5);
+}
+
+TEST_F(RoundMachineTest, ARejectedAdapterStandsInTheAuditLogOnceASiteAndRound) {
+  const auto rooms = Make();
+  const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
+  RoundMachine& machine = rooms->machine();
+  EXPECT_EQ(ExitCodeOf(machine.ReportRejection("a", 1, "ab", "no")), ExitCode::kRefused) << "open, not closed";
+  EXPECT_EQ(ExitCodeOf(machine.ReportRejection("a", -1, "ab", "no")), ExitCode::kRefused);
+  for (int k = 0; k < 3; ++k) EXPECT_TRUE(machine.ReportRejection("a", 0, "0123456789abcdef", "bad\nsignature").ok());
+  EXPECT_TRUE(machine.ReportRejection("b", 0, "0123456789abcdef", std::string(5000, 'x')).ok());
+  std::vector<AuditRow> entries = Get(rooms->store().Audit(0, 1000));
+  std::erase_if(entries, [](const AuditRow& entry) { return entry.action != "adapter rejected"; });
+  ASSERT_EQ(entries.size(), 2u);
+  EXPECT_EQ(entries[0].subject, "a");
+  EXPECT_EQ(entries[0].detail, "round 0, adapter 0123456789ab: bad?signature");
+  EXPECT_LT(entries[1].detail.size(), 400u);
+}
+
+// Asks for the status whenever the machine's own thread reads the clock, and notes what was answered within a second: what
+// that thread does with the lock held answers nobody.
+class AskingClock : public Clock {
+ public:
+  std::chrono::system_clock::time_point Now() const override {
+    RoundMachine* const asked = machine.load();
+    if (asked != nullptr && std::this_thread::get_id() != test_) {
+      questions_.push_back(std::async(std::launch::async, [asked] { return asked->Summary().state; }));
+      const bool in_time = questions_.back().wait_for(std::chrono::seconds(1)) == std::future_status::ready;
+      const std::string state = in_time ? questions_.back().get() : "none";
+      MutexLock lock(mutex_);
+      answers_.push_back(state);
+    }
+    return std::chrono::system_clock::now();
+  }
+  std::vector<std::string> Answers() const {
+    MutexLock lock(mutex_);
+    return answers_;
+  }
+  std::atomic<RoundMachine*> machine{nullptr};
+
+ private:
+  const std::thread::id test_ = std::this_thread::get_id();
+  mutable std::vector<std::future<std::string>> questions_;  // the machine's thread's
+  mutable Mutex mutex_;
+  mutable std::vector<std::string> answers_ ABSL_GUARDED_BY(mutex_);
+};
+
+TEST_F(RoundMachineTest, TheStatusIsAnsweredWhileARoundIsClosed) {
+  AskingClock clock;
+  AggregatorOptions options = SmallOptions(folder_.path() / "asking");
+  options.rounds = 1;
+  Rooms rooms(options, authority_, clock);
+  const std::vector<TrainWork> work = BeginRound(rooms, {"a", "b"});
+  const TensorMap update = RandomUpdate(SmallAdapter(), AggregationMode::kFreezeA, 1);
+  rooms.Send("a", work[0], update, 5);
+  clock.machine = &rooms.machine();
+  rooms.Send("b", work[1], update, 5);
+  rooms.Install("a", 0);
+  clock.machine = nullptr;
+  rooms.Close();
+  const std::vector<std::string> answers = clock.Answers();
+  EXPECT_TRUE(std::find(answers.begin(), answers.end(), "aggregating") != answers.end());
 }
 
 TEST_F(RoundMachineTest, ANewerCallOfASiteEndsTheOlderOne) {

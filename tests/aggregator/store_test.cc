@@ -112,8 +112,9 @@ TEST_F(StoreTest, RoundsAreKept) {
   EXPECT_EQ(round.adapter_out, "out");
   EXPECT_EQ(round.ended_unix_ms, 150);
   EXPECT_EQ(round.truncation_error, 0.25);
-  EXPECT_EQ(Get(store_->RoundsAfter(0)).size(), 1u);
-  EXPECT_TRUE(Get(store_->RoundsAfter(1)).empty());
+  EXPECT_EQ(Get(store_->RoundsAfter(0, 10)).size(), 1u);
+  EXPECT_TRUE(Get(store_->RoundsAfter(0, 0)).empty());
+  EXPECT_TRUE(Get(store_->RoundsAfter(1, 10)).empty());
 }
 
 TEST_F(StoreTest, ARoundOpensWithItsWholeCohortOrNotAtAll) {

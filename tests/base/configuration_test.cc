@@ -136,6 +136,17 @@ TEST(Configuration, AnUnknownKeyIsFoundInAnInlineTableToo) {
   ExpectBad(configuration.Finish(), "node.toml:1: unknown key 'server.lissten'");
 }
 
+TEST(Configuration, TablesOfAnArrayAreReadOneByOne) {
+  Configuration configuration = Parsed("[[host]]\nname = \"a\"\n[[host]]\nname = \"b\"\nprot = 1\n[one]\nhost = 7\n");
+  EXPECT_EQ(*configuration.TableCount("host"), 2u);
+  EXPECT_EQ(*configuration.TableCount("nothing"), 0u);
+  EXPECT_EQ(*configuration.String("host[0].name", ""), "a");
+  EXPECT_EQ(*configuration.String("host[1].name", ""), "b");
+  EXPECT_EQ(*configuration.String("host[1].zone", "none"), "none");
+  ExpectBad(configuration.TableCount("one.host").status(), "node.toml:7: one.host must be tables: [[one.host]]");
+  ExpectBad(configuration.Finish(), "node.toml:5: unknown key 'host[1].prot'");
+}
+
 TEST(Configuration, AKeyThatAFlagCoversIsKnown) {
   Configuration configuration = Parsed("name = \"file\"\n");
   configuration.Override("name", "flag");

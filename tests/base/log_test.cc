@@ -4,6 +4,7 @@
 
 #include <sstream>
 
+#include "base/configuration.h"
 #include "base/file.h"
 #include "base/json.h"
 
@@ -33,6 +34,24 @@ TEST_F(LogTest, WritesItsLevelAndAbove) {
   ASSERT_EQ(lines.size(), 2u);
   EXPECT_NE(lines[0].find("Z node I round 3 begins"), std::string::npos) << lines[0];
   EXPECT_NE(lines[1].find("Z node E {} is no format %s"), std::string::npos) << lines[1];
+}
+
+TEST_F(LogTest, ItsOptionsAreReadFromAConfiguration) {
+  Configuration said = *Configuration::Parse("[log]\nlevel = 'error'\nfile = '/var/log/x'\njson = true\n", "test");
+  const absl::StatusOr<LogOptions> options = ReadLogOptions(said, "node");
+  ASSERT_TRUE(options.ok()) << Message(options.status());
+  EXPECT_EQ(options->program, "node");
+  EXPECT_EQ(options->level, LogLevel::kError);
+  EXPECT_EQ(options->file, "/var/log/x");
+  EXPECT_TRUE(options->json);
+  EXPECT_TRUE(said.Finish().ok());
+
+  Configuration silent = *Configuration::Parse("", "test");
+  EXPECT_EQ(ReadLogOptions(silent, "node")->level, LogLevel::kInfo);
+  Configuration wrong = *Configuration::Parse("[log]\nlevel = 'loud'\n", "test");
+  const absl::Status status = ReadLogOptions(wrong, "node").status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kConfiguration);
+  EXPECT_NE(Message(status).find("log.level"), std::string::npos);
 }
 
 TEST_F(LogTest, OneEventIsOneLineWhateverAPeerPutIntoIt) {

@@ -55,6 +55,36 @@ TEST(Process, ALineLongerThanThePipeIsReadWhole) {
   EXPECT_EQ(Line(process), "after");
 }
 
+TEST(Process, ReadLinesGivesEveryLineAndEndsWithTheChild) {
+  Process process = Start(Shell("echo one; echo two; exit 3"));
+  std::string all;
+  const auto keep = [&](const std::string& line) {
+    all += line + ";";
+    return absl::OkStatus();
+  };
+  EXPECT_TRUE(process.ReadLines(keep, {}).ok());
+  EXPECT_EQ(all, "one;two;");
+  EXPECT_EQ(process.Wait(), 3);
+}
+
+TEST(Process, ReadLinesGivesBackTheFirstErrorOfItsCaller) {
+  Process process = Start(Shell("echo one; echo two; sleep 60"));
+  int lines = 0;
+  const auto fail = [&](const std::string& line) { return ++lines == 2 ? FailedError("at " + line) : absl::OkStatus(); };
+  EXPECT_EQ(Message(process.ReadLines(fail, {})), "at two");
+}
+
+TEST(Process, ReadLinesEndsAChildThatIsNoLongerWanted) {
+  Process process = Start(Shell("echo one; sleep 60"));
+  bool stop = false;
+  const auto ask_to_stop = [&](const std::string&) {
+    stop = true;
+    return absl::OkStatus();
+  };
+  EXPECT_EQ(process.ReadLines(ask_to_stop, [&] { return stop; }).code(), absl::StatusCode::kCancelled);
+  EXPECT_FALSE(process.Running());
+}
+
 TEST(Process, WhatIsWrittenArrivesAndTheEndOfInputToo) {
   SpawnOptions options = Shell("exec cat");
   options.pipe_stdin = true;

@@ -36,8 +36,8 @@ TEST_F(NodeOptionsTest, RelativePathsLieBesideTheFile) {
   EXPECT_EQ(options.token_file, Path("token"));
   EXPECT_EQ(options.state_dir, Path("state")) << "the default as well";
   EXPECT_EQ(options.log.file, Path("log/node.log"));
-  EXPECT_EQ(options.serve_host, "127.0.0.1");
-  EXPECT_EQ(options.serve_port, 0);
+  EXPECT_EQ(options.serve.host, "127.0.0.1");
+  EXPECT_EQ(options.serve.port, 0);
 }
 
 TEST_F(NodeOptionsTest, EverythingThatIsSaidIsRead) {
@@ -49,14 +49,28 @@ TEST_F(NodeOptionsTest, EverythingThatIsSaidIsRead) {
   EXPECT_THAT(options.training_records, ElementsAre("/data/a.jsonl", "/data/b.jsonl"));
   EXPECT_THAT(options.held_out_records, ElementsAre("/data/h.jsonl"));
   EXPECT_EQ(options.state_dir, "/var/lib/fedglm");
-  EXPECT_EQ(options.serve_host, "::1");
-  EXPECT_EQ(options.serve_port, 8080);
+  EXPECT_EQ(options.serve.host, "::1");
+  EXPECT_EQ(options.serve.port, 8080);
   EXPECT_EQ(options.context, 4096);
   EXPECT_EQ(options.threads, 3);
   EXPECT_EQ(options.micro_batch_tokens, 512);
   EXPECT_EQ(options.privacy.max_update_norm, 2.5);
   EXPECT_EQ(options.log.level, LogLevel::kDebug);
   EXPECT_TRUE(options.log.json);
+}
+
+TEST_F(NodeOptionsTest, ServingToOtherMachinesNeedsKeysAndTlsWhichTheNodeMayRead) {
+  const std::string open = std::string(kLeast) + "[serve]\nlisten = '0.0.0.0:8443'\n";
+  ExpectWrong(open, "can be reached from other machines");
+  const std::string guarded = open + "api_keys = '/etc2/keys/api'\ntls_certificate = '/etc2/c.pem'\ntls_key = '/etc2/k.pem'\n"
+                                     "upstream_allow = ['10.0.0.7']\n[[serve.upstream]]\nurl = 'http://10.0.0.7:8080'\n"
+                                     "api_key_file = '/etc2/upstream-key'\n";
+  const NodeOptions options = Get(Read(guarded));
+  EXPECT_EQ(options.serve.upstreams.size(), 1u);
+  for (const char* path : {"/etc2/keys", "/etc2/c.pem", "/etc2/k.pem", "/etc2/upstream-key"}) {
+    EXPECT_THAT(options.ReadablePaths(), testing::Contains(std::filesystem::path(path)));
+  }
+  ExpectWrong(std::string(kLeast) + "[serve]\napi_keys = 'records/keys'\n", "which the process with the network may read");
 }
 
 TEST_F(NodeOptionsTest, AnUnknownKeyIsNamedWithItsLine) {

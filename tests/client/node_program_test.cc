@@ -12,6 +12,7 @@
 
 #include "aggregator/aggregator_server.h"
 #include "base/json.h"
+#include "base/lock_file.h"
 #include "base/process.h"
 #include "client/enrolment_client.h"
 #include "client/site_state.h"
@@ -192,7 +193,7 @@ TEST_F(NodeProgramTest, APortInUseIsUnreachable) {
 }
 
 TEST_F(NodeProgramTest, ASecondNodeOnTheSameStateEndsAtOnce) {
-  const StateLock first = Get(StateLock::Take(Path("state")));
+  const LockFile first = Get(LockFile::Take(Path("state/lock"), "busy"));
   ExpectEnds(ExitCode::kUnreachable, "another node runs on this state");
 }
 

@@ -184,14 +184,56 @@ TEST_F(RoundParticipantTest, TheAdapterThatWasWrittenLastRunsAgainAlsoIfTheNoteO
 
 TEST_F(RoundParticipantTest, AnAdapterThatTheAggregatorDidNotSignIsNeverInstalled) {
   const Adapter forged = SignedAdapter(Lora(), Get(GenerateSigningKey()), 3, base_sha256_);
-  EXPECT_EQ(ExitCodeOf(Participant().Install(Install(forged, 3)).status()), ExitCode::kRefused);
-  EXPECT_EQ(ExitCodeOf(Participant().Install(Install(Signed(2), 3)).status()), ExitCode::kRefused) << "an older one";
+  // Not Refused, which would end the node: this site is wanted, the adapter is not.
+  EXPECT_EQ(ExitCodeOf(Participant().Install(Install(forged, 3)).status()), ExitCode::kFailed);
+  EXPECT_EQ(ExitCodeOf(Participant().Install(Install(Signed(2), 3)).status()), ExitCode::kFailed) << "an older one";
+  v1::TrainTask task = Task(4);
+  *task.mutable_adapter() = Published(forged);
+  EXPECT_EQ(ExitCodeOf(Participant().Train(task)), ExitCode::kFailed);
+  EXPECT_THAT(Get(outbox_->Waiting()), IsEmpty()) << "nothing is trained from it";
+  ASSERT_EQ(aggregator_.rejections.size(), 3u);
+  EXPECT_EQ(aggregator_.rejections[0].round(), 3);
+  EXPECT_EQ(aggregator_.rejections[0].adapter_sha256(), Sha256Hex(SerializeAdapter(forged)));
+  EXPECT_THAT(aggregator_.rejections[0].reason(), HasSubstr("signature"));
+  EXPECT_THAT(aggregator_.rejections[1].reason(), HasSubstr("of round 2, not 3"));
   EXPECT_FALSE(std::filesystem::exists(Path("state/adapter")));
 
   ASSERT_TRUE(SaveAdapter(forged, Path("state/adapter")).ok());
   EXPECT_EQ(Get(Participant().Resume()).round, -1) << "not even if it lies there";
   EXPECT_EQ(running_, nullptr);
   EXPECT_THAT(aggregator_.evaluations, IsEmpty());
+}
+
+// Signed by the aggregator, and of no use all the same: the one before goes on answering, here and in the next life.
+TEST_F(RoundParticipantTest, ASignedAdapterThatDoesNotRunLeavesTheOneBeforeAsItIs) {
+  RoundParticipant participant = Participant();
+  Get(participant.Install(Install(Signed(3), 3)));
+  const std::shared_ptr<const Adapter> before = running_;
+
+  Adapter huge = Lora();
+  for (auto& [name, pair] : huge.modules) {
+    for (float& value : pair.b.values) value = 1e38f;
+  }
+  Adapter narrow = Lora();
+  for (auto& [name, pair] : narrow.modules) pair.a = Matrix::Zero(pair.a.rows, pair.a.columns - 1);
+  int64_t round = 4;
+  for (const Adapter& bad : {huge, narrow}) {
+    const v1::InstallTask task = Install(SignedAdapter(bad, aggregator_.signing_key, round, base_sha256_), round);
+    EXPECT_EQ(ExitCodeOf(participant.Install(task).status()), ExitCode::kFailed);
+    ASSERT_EQ(aggregator_.rejections.size(), static_cast<size_t>(round - 3));
+    EXPECT_EQ(aggregator_.rejections.back().round(), round);
+    // Offered again, it is neither fetched nor evaluated nor reported again.
+    const size_t downloads = aggregator_.offsets.size();
+    EXPECT_THAT(Message(participant.Install(task).status()), HasSubstr("still offers"));
+    EXPECT_EQ(aggregator_.offsets.size(), downloads);
+    EXPECT_EQ(aggregator_.rejections.size(), static_cast<size_t>(round - 3));
+    ++round;
+  }
+  EXPECT_EQ(running_, before);
+  EXPECT_EQ(aggregator_.evaluations.size(), 1u) << "the good one's";
+  EXPECT_EQ(Get(Participant().Resume()).round, 3);
+
+  EXPECT_EQ(Get(participant.Install(Install(Signed(6), 6))).round, 6) << "the next good one is installed";
 }
 
 }  // namespace

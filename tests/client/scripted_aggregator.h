@@ -108,6 +108,11 @@ class ScriptedAggregator : public v1::Federation::Service {
     return grpc::Status::OK;
   }
   std::vector<v1::EvaluationReport> evaluations;
+  grpc::Status ReportRejection(grpc::ServerContext*, const v1::AdapterRejection* rejection, v1::RejectionAck*) override {
+    rejections.push_back(*rejection);
+    return grpc::Status::OK;
+  }
+  std::vector<v1::AdapterRejection> rejections;
 
  private:
   static constexpr size_t kChunk = 1 << 20;

@@ -45,15 +45,5 @@ TEST_F(SiteStateTest, AFileThatIsNoneIsNamed) {
   }
 }
 
-TEST_F(SiteStateTest, OnlyOneNodeRunsOnAState) {
-  {
-    const StateLock lock = Get(StateLock::Take(folder_.path()));
-    const absl::Status second = StateLock::Take(folder_.path()).status();
-    EXPECT_EQ(ExitCodeOf(second), ExitCode::kUnreachable);
-    EXPECT_THAT(Message(second), testing::HasSubstr("another node runs on this state"));
-  }
-  EXPECT_TRUE(StateLock::Take(folder_.path()).ok()) << "the first has ended";
-}
-
 }  // namespace
 }  // namespace fedglm

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "aggregator/strategy/stacking.h"
+#include "aggregator/strategy/truncation.h"
 
 namespace fedglm {
 namespace {
