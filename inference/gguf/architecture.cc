@@ -12,34 +12,61 @@ namespace fedglm {
 namespace {
 
 constexpr int64_t kMaxWidth = 1 << 20;
+constexpr size_t kMaxShownBytes = 64;  // of a file's text, in a message
 
-// Reads "ARCHITECTURE.key" and remembers the first thing that is wrong.
+constexpr size_t kMaxTemplateBytes = 1 << 20;
+
+// Reads "ARCHITECTURE.key" and remembers the first thing that is wrong. A key that is there with another type is wrong:
+// the default in its place would give other numbers in silence.
 class KeyReader {
  public:
   KeyReader(const GgufFile& file, std::string prefix) : file_(file), prefix_(std::move(prefix)) {}
 
-  int64_t Required(const std::string& key, int64_t maximum) {
-    const absl::StatusOr<int64_t> value = file_.RequireInteger(prefix_ + "." + key);
-    if (!value.ok()) return Fail(value.status());
-    return InRange(key, *value, maximum);
-  }
+  int64_t Required(const std::string& key, int64_t maximum) { return Integer(key, 1, maximum); }
   int64_t Optional(const std::string& key, int64_t fallback, int64_t maximum) {
-    return InRange(key, file_.IntegerOr(prefix_ + "." + key, fallback), maximum);
+    return Has(key) ? Integer(key, 1, maximum) : InRange(key, fallback, 1, maximum);
   }
+  int64_t Count(const std::string& key) { return Has(key) ? Integer(key, 0, INT64_MAX) : 0; }
   double Number(const std::string& key, double fallback) {
-    const double value = file_.NumberOr(prefix_ + "." + key, fallback);
-    if (!std::isfinite(value) || value <= 0) Fail(BadFileError(prefix_ + "." + key + " must be positive"));
+    if (!Has(key)) return fallback;
+    // NaN, if the value is no number.
+    const double value = file_.NumberOr(Name(key), std::nan(""));
+    if (!std::isfinite(value)) Fail(BadFileError(Name(key) + " is not a finite number"));
     return value;
   }
-  std::string Name(const std::string& key) const { return prefix_ + "." + key; }
+  double PositiveNumber(const std::string& key, double fallback) {
+    const double value = Number(key, fallback);
+    if (!(value > 0)) Fail(BadFileError(Name(key) + " must be positive"));
+    return value;
+  }
+  std::string Text(const std::string& key, std::string fallback) {
+    if (!Has(key)) return fallback;
+    absl::StatusOr<std::string> text = file_.RequireString(Name(key));
+    if (text.ok()) return *std::move(text);
+    Fail(text.status());
+    return fallback;
+  }
+  // Empty if it is not there.
+  std::vector<int64_t> Integers(const std::string& key) {
+    if (!Has(key)) return {};
+    const GgufArray* const array = file_.FindArray(Name(key));
+    if (array != nullptr && array->strings.empty() && array->numbers.empty()) return array->integers;
+    Fail(BadFileError(Name(key) + " is not an array of integers"));
+    return {};
+  }
   const absl::Status& status() const { return status_; }
 
  private:
-  int64_t InRange(const std::string& key, int64_t value, int64_t maximum) {
-    if (value < 1 || value > maximum) {
-      return Fail(BadFileError(prefix_ + "." + key + " is " + std::to_string(value)));
-    }
-    return value;
+  std::string Name(const std::string& key) const { return prefix_ + "." + key; }
+  bool Has(const std::string& key) const { return file_.FindValue(Name(key)) != nullptr; }
+  int64_t Integer(const std::string& key, int64_t minimum, int64_t maximum) {
+    const absl::StatusOr<int64_t> value = file_.RequireInteger(Name(key));
+    if (!value.ok()) return Fail(value.status());
+    return InRange(key, *value, minimum, maximum);
+  }
+  int64_t InRange(const std::string& key, int64_t value, int64_t minimum, int64_t maximum) {
+    if (value >= minimum && value <= maximum) return value;
+    return Fail(BadFileError(Name(key) + " is " + std::to_string(value)));
   }
   int64_t Fail(absl::Status status) {
     if (status_.ok()) status_ = std::move(status);
@@ -126,34 +153,67 @@ absl::Status CheckTensors(const GgufFile& file, const Hyperparameters& h, int64_
 }
 
 // Only linear scaling is known here; what else a file asks for would silently give other numbers.
-absl::Status ReadRotaryScaling(const GgufFile& file, KeyReader& keys, Hyperparameters& h) {
-  const std::string type = file.StringOr(keys.Name("rope.scaling.type"), "linear");  // llama.cpp's default
-  const double factor = file.NumberOr(keys.Name("rope.scaling.factor"), file.NumberOr(keys.Name("rope.scale_linear"), 1.0));
-  if (!std::isfinite(factor) || factor < 0) return BadFileError("rope.scaling.factor is not a positive number");
+absl::Status ReadRotaryScaling(KeyReader& keys, Hyperparameters& h) {
+  const std::string type = keys.Text("rope.scaling.type", "linear");  // llama.cpp's default
+  const double factor = keys.Number("rope.scaling.factor", keys.Number("rope.scale_linear", 1.0));
+  FEDGLM_RETURN_IF_ERROR(keys.status());
+  if (factor < 0) return BadFileError("rope.scaling.factor is not a positive number");
   if (type == "none") return absl::OkStatus();
   if (type == "linear") {
     h.rotary_scale = factor == 0 ? 1.0 : 1.0 / factor;  // llama.cpp reads factor 0 as none
     return absl::OkStatus();
   }
-  return BadFileError("rotary scaling of type '" + type + "' is not supported (none and linear are)");
+  return BadFileError("rotary scaling of type '" + type.substr(0, kMaxShownBytes) +
+                      "' is not supported (none and linear are)");
 }
 
-absl::Status ReadRotaryLayout(const GgufFile& file, KeyReader& keys, Hyperparameters& h) {
+absl::Status ReadRotaryLayout(KeyReader& keys, Hyperparameters& h) {
   h.rotary_layout = RotaryLayout::kInterleaved;
-  const GgufArray* const sections = file.FindArray(keys.Name("rope.dimension_sections"));
-  if (sections == nullptr || h.kind != ArchitectureKind::kGlm4) return absl::OkStatus();
+  if (h.kind != ArchitectureKind::kGlm4) return absl::OkStatus();
   // Temporal, height, width, extra. A text token has the same position in the first three, so that its rotation is
   // NeoX's; the extra one has no position for text.
+  const std::vector<int64_t> sections = keys.Integers("rope.dimension_sections");
+  FEDGLM_RETURN_IF_ERROR(keys.status());
   int64_t sum = 0;
-  for (const int64_t section : sections->integers) {
+  for (const int64_t section : sections) {
     if (section < 0 || section > h.rotary_size) return BadFileError("rope.dimension_sections is out of range");
     sum += section;
   }
   if (sum == 0) return absl::OkStatus();
-  if (sections->integers.size() > 3 && sections->integers[3] != 0) {
+  if (sections.size() > 3 && sections[3] != 0) {
     return BadFileError("rope.dimension_sections with a fourth section is not supported");
   }
   h.rotary_layout = RotaryLayout::kNeox;
+  return absl::OkStatus();
+}
+
+// Divisors of the rotary frequencies, [rotary_size / 2]; empty if the file has none.
+std::vector<float> RotaryDivisors(const Hyperparameters& h, const GgufFile& file) {
+  const GgufTensor* const tensor = file.FindTensor("rope_freqs.weight");
+  if (tensor == nullptr) return {};
+  std::vector<float> divisors(static_cast<size_t>(h.rotary_size / 2));
+  DecodeRow(tensor->type, tensor->bytes.data(), divisors.data(), h.rotary_size / 2);
+  return divisors;
+}
+
+absl::Status CheckRotaryDivisors(const Hyperparameters& h, const GgufFile& file) {
+  for (const float divisor : RotaryDivisors(h, file)) {
+    if (!std::isfinite(divisor) || divisor <= 0) {
+      return BadFileError("rope_freqs.weight holds what is no positive number");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTokenizerSize(const Hyperparameters& h, const GgufFile& file) {
+  const GgufArray* const tokens = file.FindArray("tokenizer.ggml.tokens");
+  if (tokens != nullptr && static_cast<int64_t>(tokens->strings.size()) > h.vocabulary) {
+    return BadFileError("the tokenizer has more tokens than the embedding has rows");
+  }
+  const size_t template_bytes = file.StringOr("tokenizer.chat_template", "").size();
+  if (template_bytes > kMaxTemplateBytes) {
+    return BadFileError("tokenizer.chat_template of " + std::to_string(template_bytes) + " bytes is too long");
+  }
   return absl::OkStatus();
 }
 
@@ -165,13 +225,14 @@ absl::StatusOr<Hyperparameters> Read(const GgufFile& file) {
   } else if (architecture == "llama") {
     h.kind = ArchitectureKind::kLlama;
   } else {
-    return BadFileError("architecture '" + architecture + "' is not supported (glm4 and llama are)");
+    return BadFileError("architecture '" + architecture.substr(0, kMaxShownBytes) +
+                        "' is not supported (glm4 and llama are)");
   }
   h.name = file.StringOr("general.name", architecture);
   KeyReader keys(file, architecture);
   const int64_t blocks = keys.Required("block_count", 1024);
   // The last blocks of GLM-OCR and others only predict further tokens (multi-token prediction): they are not run.
-  const int64_t prediction_blocks = file.IntegerOr(keys.Name("nextn_predict_layers"), 0);
+  const int64_t prediction_blocks = keys.Count("nextn_predict_layers");
   h.layers = blocks - prediction_blocks;
   h.hidden = keys.Required("embedding_length", kMaxWidth);
   h.feed_forward = keys.Required("feed_forward_length", kMaxWidth);
@@ -181,26 +242,25 @@ absl::StatusOr<Hyperparameters> Read(const GgufFile& file) {
   h.head_size = keys.Optional("attention.key_length", std::max<int64_t>(1, h.hidden / h.heads), 4096);
   const int64_t value_size = keys.Optional("attention.value_length", h.head_size, 4096);
   h.rotary_size = keys.Optional("rope.dimension_count", h.head_size, 4096);
-  h.rotary_base = keys.Number("rope.freq_base", 10000.0);
-  h.rms_epsilon = keys.Number("attention.layer_norm_rms_epsilon", 1e-5);
+  h.rotary_base = keys.PositiveNumber("rope.freq_base", 10000.0);
+  h.rms_epsilon = keys.PositiveNumber("attention.layer_norm_rms_epsilon", 1e-5);
+  const int64_t experts = keys.Count("expert_count");
   FEDGLM_RETURN_IF_ERROR(keys.status());
-  if (prediction_blocks < 0 || h.layers < 1) return BadFileError("nextn_predict_layers is " + std::to_string(prediction_blocks));
+  if (h.layers < 1) return BadFileError("nextn_predict_layers is " + std::to_string(prediction_blocks));
   if (h.heads % h.kv_heads != 0) return BadFileError("the number of heads is no multiple of the K/V heads");
   if (value_size != h.head_size) return BadFileError("keys and values of different sizes are not supported");
   if (h.rotary_size > h.head_size || h.rotary_size % 2 != 0) return BadFileError("rope.dimension_count does not fit the heads");
-  if (file.IntegerOr(keys.Name("expert_count"), 0) > 0) return BadFileError("mixture-of-experts models are not supported");
-  FEDGLM_RETURN_IF_ERROR(ReadRotaryScaling(file, keys, h));
-  FEDGLM_RETURN_IF_ERROR(ReadRotaryLayout(file, keys, h));
+  if (experts > 0) return BadFileError("mixture-of-experts models are not supported");
+  FEDGLM_RETURN_IF_ERROR(ReadRotaryScaling(keys, h));
+  FEDGLM_RETURN_IF_ERROR(ReadRotaryLayout(keys, h));
 
   FEDGLM_ASSIGN_OR_RETURN(const GgufTensor* const embedding, file.RequireTensor("token_embd.weight"));
   h.vocabulary = embedding->rows();
   h.tied_embeddings = file.FindTensor("output.weight") == nullptr;
   h.qkv_bias = file.FindTensor("blk.0.attn_q.bias") != nullptr;
   FEDGLM_RETURN_IF_ERROR(CheckTensors(file, h, blocks));
-  if (const GgufArray* tokens = file.FindArray("tokenizer.ggml.tokens");
-      tokens != nullptr && static_cast<int64_t>(tokens->strings.size()) > h.vocabulary) {
-    return BadFileError("the tokenizer has more tokens than the embedding has rows");
-  }
+  FEDGLM_RETURN_IF_ERROR(CheckRotaryDivisors(h, file));
+  FEDGLM_RETURN_IF_ERROR(CheckTokenizerSize(h, file));
   return h;
 }
 
@@ -240,11 +300,8 @@ std::vector<double> RotaryFrequencies(const Hyperparameters& h, const GgufFile& 
                      std::pow(h.rotary_base, -2.0 * static_cast<double>(i) / static_cast<double>(h.rotary_size));
   }
   // Llama 3's long-context factors, one divisor a pair.
-  if (const GgufTensor* const factors = file.FindTensor("rope_freqs.weight")) {
-    std::vector<float> divisors(half);
-    DecodeRow(factors->type, factors->bytes.data(), divisors.data(), static_cast<int64_t>(half));
-    for (size_t i = 0; i < half; ++i) frequencies[i] /= static_cast<double>(divisors[i]);
-  }
+  const std::vector<float> divisors = RotaryDivisors(h, file);
+  for (size_t i = 0; i < divisors.size(); ++i) frequencies[i] /= static_cast<double>(divisors[i]);
   return frequencies;
 }
 

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "inference/gguf/gguf_format.h"
 
@@ -12,13 +13,49 @@ namespace {
 
 using namespace gguf_format;
 
-// What a file may make us allocate for its metadata, whatever it declares.
+// What a file may make us hold for metadata and tensor table, whatever it declares. The largest vocabulary around
+// (262 144 tokens and 515 000 merges) takes 29 MiB; a tokenizer built of what fits here stays below 256 MiB.
+constexpr uint64_t kMaxHeldBytes = 48 << 20;
 constexpr uint64_t kMaxKeys = 1 << 16;
-constexpr uint64_t kMaxTensors = 1 << 20;
-constexpr uint64_t kMaxNameBytes = 1 << 10;
-constexpr uint64_t kMaxArrayElements = 8 << 20;   // over all arrays
-constexpr uint64_t kMaxStringBytes = 128 << 20;   // over all strings
+constexpr uint64_t kMaxTensors = 1 << 16;
+constexpr uint64_t kMaxArrayElements = 1 << 20;
+constexpr uint64_t kMaxKeyBytes = 1 << 10;
+constexpr uint64_t kMaxTensorNameBytes = 64;  // GGUF's own limit
 constexpr int64_t kMaxExtent = int64_t{1} << 40;
+// What a key or tensor is held in beside its name, index entry included (measured: 300 and 360).
+constexpr uint64_t kKeyOverhead = 320, kTensorOverhead = 384;
+// The smallest of each in a file, to hold a declared count against the bytes that are left: a name of one byte and its
+// length, a type and a value of one byte; and a name, one dimension, type and offset.
+constexpr uint64_t kSmallestKey = 8 + 1 + 4 + 1, kSmallestTensor = 8 + 1 + 4 + 8 + 4 + 8;
+constexpr uint64_t kMinAlignment = 8, kMaxAlignment = 1 << 20;
+
+// Names go into messages and onto terminals.
+bool IsPrintable(std::string_view name) {
+  return std::all_of(name.begin(), name.end(), [](unsigned char c) { return c >= 0x20 && c != 0x7f; });
+}
+
+// What is charged here before it is allocated never sums up to more than kMaxHeldBytes.
+class HeldBudget {
+ public:
+  absl::Status Charge(uint64_t bytes) {
+    if (bytes > kMaxHeldBytes - held_) return BadFileError("its metadata is too large");
+    held_ += bytes;
+    return absl::OkStatus();
+  }
+  absl::Status Charge(uint64_t count, uint64_t bytes_each) {
+    if (count > kMaxHeldBytes / bytes_each) return BadFileError("its metadata is too large");
+    return Charge(count * bytes_each);
+  }
+
+ private:
+  uint64_t held_ = 0;
+};
+
+// What a string takes beside itself.
+uint64_t HeapBytes(std::string_view text) {
+  constexpr size_t kInside = 15;  // of characters without an allocation
+  return text.size() <= kInside ? 0 : text.size() + 16;
+}
 
 // Bytes left to read. Every Read checks before it moves.
 class Reader {
@@ -34,13 +71,24 @@ class Reader {
     return value;
   }
 
-  absl::StatusOr<std::string> ReadString(uint64_t max_bytes) {
+  // In the file; nothing is allocated.
+  absl::StatusOr<std::string_view> ReadString() {
     FEDGLM_ASSIGN_OR_RETURN(const uint64_t size, Read<uint64_t>());
     if (size > remaining()) return BadFileError("truncated: a string of " + std::to_string(size) + " bytes");
-    if (size > max_bytes) return BadFileError("a string of " + std::to_string(size) + " bytes is too long");
-    std::string text(reinterpret_cast<const char*>(bytes_.data() + offset_), static_cast<size_t>(size));
+    const std::string_view text(reinterpret_cast<const char*>(bytes_.data() + offset_), static_cast<size_t>(size));
     offset_ += size;
     return text;
+  }
+
+  // A key or a tensor's name.
+  absl::StatusOr<std::string_view> ReadName(uint64_t max_bytes) {
+    FEDGLM_ASSIGN_OR_RETURN(const std::string_view name, ReadString());
+    if (name.empty()) return BadFileError("its name is empty");
+    if (name.size() > max_bytes) {
+      return BadFileError("its name of " + std::to_string(name.size()) + " bytes is too long");
+    }
+    if (!IsPrintable(name)) return BadFileError("its name has control characters");
+    return name;
   }
 
   size_t offset() const { return offset_; }
@@ -106,11 +154,19 @@ class GgufParser {
     }
     FEDGLM_ASSIGN_OR_RETURN(const uint64_t tensors, reader_.Read<uint64_t>());
     FEDGLM_ASSIGN_OR_RETURN(const uint64_t keys, reader_.Read<uint64_t>());
-    // The smallest key takes 13 bytes, the smallest tensor 33: what is declared must fit into what is there.
-    if (keys > kMaxKeys || keys > reader_.remaining() / 13) return BadFileError("declares " + std::to_string(keys) + " keys");
-    if (tensors > kMaxTensors || tensors > reader_.remaining() / 33) {
+    // What is declared must fit into what is there.
+    if (keys > kMaxKeys || keys > reader_.remaining() / kSmallestKey) {
+      return BadFileError("declares " + std::to_string(keys) + " keys");
+    }
+    if (tensors > kMaxTensors || tensors > (reader_.remaining() - keys * kSmallestKey) / kSmallestTensor) {
       return BadFileError("declares " + std::to_string(tensors) + " tensors");
     }
+    FEDGLM_RETURN_IF_ERROR(budget_.Charge(keys, kKeyOverhead));
+    FEDGLM_RETURN_IF_ERROR(budget_.Charge(tensors, kTensorOverhead));
+    file_.metadata_.reserve(keys);
+    file_.raw_metadata_.reserve(keys);
+    file_.tensors_.reserve(tensors);
+    offsets_.reserve(tensors);
     for (uint64_t i = 0; i < keys; ++i) {
       FEDGLM_RETURN_IF_ERROR(Annotate(ReadKey(), "metadata key " + std::to_string(i)));
     }
@@ -123,7 +179,9 @@ class GgufParser {
 
  private:
   absl::Status ReadKey() {
-    FEDGLM_ASSIGN_OR_RETURN(std::string key, reader_.ReadString(kMaxNameBytes));
+    FEDGLM_ASSIGN_OR_RETURN(const std::string_view name, reader_.ReadName(kMaxKeyBytes));
+    FEDGLM_RETURN_IF_ERROR(budget_.Charge(2 * HeapBytes(name)));  // in the list and in the index
+    std::string key(name);
     const size_t begin = reader_.offset();
     FEDGLM_ASSIGN_OR_RETURN(const uint32_t type, reader_.Read<uint32_t>());
     absl::StatusOr<GgufValue> value = ReadValue(type);
@@ -138,17 +196,17 @@ class GgufParser {
 
   absl::StatusOr<GgufValue> ReadValue(uint32_t type) {
     if (type == kString) {
-      FEDGLM_ASSIGN_OR_RETURN(std::string text, ReadBudgetedString());
+      FEDGLM_ASSIGN_OR_RETURN(std::string text, ReadHeldString());
       return GgufValue(std::move(text));
     }
     if (type == kArray) return ReadArray();
     return ReadScalar(reader_, type);
   }
 
-  absl::StatusOr<std::string> ReadBudgetedString() {
-    FEDGLM_ASSIGN_OR_RETURN(std::string text, reader_.ReadString(kMaxStringBytes - string_bytes_));
-    string_bytes_ += text.size();
-    return text;
+  absl::StatusOr<std::string> ReadHeldString() {
+    FEDGLM_ASSIGN_OR_RETURN(const std::string_view text, reader_.ReadString());
+    FEDGLM_RETURN_IF_ERROR(budget_.Charge(HeapBytes(text)));
+    return std::string(text);
   }
 
   absl::StatusOr<GgufValue> ReadArray() {
@@ -158,70 +216,86 @@ class GgufParser {
     const uint64_t smallest = type == kString ? 8 : FixedSize(type);
     if (smallest == 0) return BadFileError("array element type " + std::to_string(type) + " is unknown");
     if (count > reader_.remaining() / smallest) return BadFileError("truncated: an array of " + std::to_string(count));
-    if (count > kMaxArrayElements - elements_) return BadFileError("its arrays have too many elements");
-    elements_ += count;
+    if (count > kMaxArrayElements) return BadFileError("an array of " + std::to_string(count) + " is too long");
     auto array = std::make_shared<GgufArray>();
-    for (uint64_t i = 0; i < count; ++i) {
-      if (type == kString) {
-        FEDGLM_ASSIGN_OR_RETURN(std::string text, ReadBudgetedString());
-        array->strings.push_back(std::move(text));
-        continue;
-      }
-      FEDGLM_ASSIGN_OR_RETURN(const GgufValue value, ReadScalar(reader_, type));
-      if (const double* number = std::get_if<double>(&value)) {
-        array->numbers.push_back(*number);
-      } else if (const uint64_t* integer = std::get_if<uint64_t>(&value)) {
-        array->integers.push_back(static_cast<int64_t>(*integer));
-      } else if (const int64_t* signed_integer = std::get_if<int64_t>(&value)) {
-        array->integers.push_back(*signed_integer);
-      } else {
-        array->integers.push_back(std::get<bool>(value) ? 1 : 0);
-      }
-    }
+    FEDGLM_RETURN_IF_ERROR(type == kString ? ReadStrings(count, *array) : ReadScalars(type, count, *array));
     return GgufValue(std::shared_ptr<const GgufArray>(std::move(array)));
   }
 
-  absl::Status ReadAlignment() {
-    const GgufValue* const value = file_.FindValue("general.alignment");
-    if (value == nullptr) return absl::OkStatus();
-    const uint64_t* const alignment = std::get_if<uint64_t>(value);
-    if (alignment == nullptr || !std::has_single_bit(*alignment) || *alignment > (1 << 20)) {
-      return BadFileError("general.alignment is not a power of two up to 1 MiB");
+  absl::Status ReadStrings(uint64_t count, GgufArray& array) {
+    FEDGLM_RETURN_IF_ERROR(budget_.Charge(count, sizeof(std::string)));
+    array.strings.reserve(count);
+    for (uint64_t i = 0; i < count; ++i) {
+      FEDGLM_ASSIGN_OR_RETURN(std::string text, ReadHeldString());
+      array.strings.push_back(std::move(text));
     }
-    file_.alignment_ = *alignment;
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadScalars(uint32_t type, uint64_t count, GgufArray& array) {
+    FEDGLM_RETURN_IF_ERROR(budget_.Charge(count, sizeof(int64_t)));
+    const bool is_float = type == kFloat32 || type == kFloat64;
+    is_float ? array.numbers.reserve(count) : array.integers.reserve(count);
+    for (uint64_t i = 0; i < count; ++i) {
+      FEDGLM_ASSIGN_OR_RETURN(const GgufValue value, ReadScalar(reader_, type));
+      if (const double* number = std::get_if<double>(&value)) {
+        array.numbers.push_back(*number);
+      } else if (const uint64_t* integer = std::get_if<uint64_t>(&value)) {
+        array.integers.push_back(static_cast<int64_t>(*integer));
+      } else if (const int64_t* signed_integer = std::get_if<int64_t>(&value)) {
+        array.integers.push_back(*signed_integer);
+      } else {
+        array.integers.push_back(std::get<bool>(value) ? 1 : 0);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadAlignment() {
+    const std::span<const std::byte> raw = file_.RawValue("general.alignment");
+    if (raw.empty()) return absl::OkStatus();
+    uint32_t type;
+    std::memcpy(&type, raw.data(), sizeof(type));
+    const int64_t alignment = type == kUint32 ? file_.IntegerOr("general.alignment", 0) : 0;
+    const uint64_t unsigned_alignment = static_cast<uint64_t>(alignment);
+    if (!std::has_single_bit(unsigned_alignment) || unsigned_alignment < kMinAlignment ||
+        unsigned_alignment > kMaxAlignment) {
+      return BadFileError("general.alignment is not a power of two from 8 to 1 MiB (uint32)");
+    }
+    file_.alignment_ = unsigned_alignment;
     return absl::OkStatus();
   }
 
   absl::Status ReadTensor() {
+    FEDGLM_ASSIGN_OR_RETURN(const std::string_view name, reader_.ReadName(kMaxTensorNameBytes));
+    FEDGLM_RETURN_IF_ERROR(budget_.Charge(2 * HeapBytes(name)));  // in the list and in the index
+    return Annotate(ReadNamedTensor(std::string(name)), "'" + std::string(name) + "'");
+  }
+
+  absl::Status ReadNamedTensor(std::string name) {
     GgufTensor tensor;
-    FEDGLM_ASSIGN_OR_RETURN(tensor.name, reader_.ReadString(kMaxNameBytes));
+    tensor.name = std::move(name);
     FEDGLM_ASSIGN_OR_RETURN(const uint32_t dimensions, reader_.Read<uint32_t>());
-    if (dimensions < 1 || dimensions > 4) return BadFileError("'" + tensor.name + "' has " + std::to_string(dimensions) + " dimensions");
+    if (dimensions < 1 || dimensions > 4) return BadFileError("has " + std::to_string(dimensions) + " dimensions");
     tensor.dimensions = static_cast<int>(dimensions);
     int64_t weights = 1;
     for (uint32_t i = 0; i < dimensions; ++i) {
       FEDGLM_ASSIGN_OR_RETURN(const uint64_t extent, reader_.Read<uint64_t>());
-      if (extent < 1 || extent > static_cast<uint64_t>(kMaxExtent) ||
-          static_cast<int64_t>(extent) > kMaxExtent / weights) {
-        return BadFileError("'" + tensor.name + "' has an impossible shape");
+      if (extent < 1 || extent > static_cast<uint64_t>(kMaxExtent / weights)) {
+        return BadFileError("has an impossible shape");
       }
       tensor.extent[i] = static_cast<int64_t>(extent);
       weights *= tensor.extent[i];
     }
     FEDGLM_ASSIGN_OR_RETURN(const uint32_t type, reader_.Read<uint32_t>());
-    const absl::StatusOr<BlockType> block_type = BlockTypeFromNumber(type);
-    if (!block_type.ok()) return Annotate(block_type.status(), tensor.name);
-    tensor.type = *block_type;
+    FEDGLM_ASSIGN_OR_RETURN(tensor.type, BlockTypeFromNumber(type));
     if (tensor.columns() % FactsOf(tensor.type).weights_per_block != 0) {
-      return BadFileError("'" + tensor.name + "': rows of " + std::to_string(tensor.columns()) +
-                          " are no whole number of blocks");
+      return BadFileError("rows of " + std::to_string(tensor.columns()) + " are no whole number of blocks");
     }
     FEDGLM_ASSIGN_OR_RETURN(const uint64_t offset, reader_.Read<uint64_t>());
-    if (offset % file_.alignment_ != 0) return BadFileError("'" + tensor.name + "' is not aligned");
+    if (offset % file_.alignment_ != 0) return BadFileError("is not aligned");
+    if (!file_.tensor_index_.emplace(tensor.name, file_.tensors_.size()).second) return BadFileError("is there twice");
     offsets_.push_back(offset);
-    if (!file_.tensor_index_.emplace(tensor.name, file_.tensors_.size()).second) {
-      return BadFileError("'" + tensor.name + "' is there twice");
-    }
     file_.tensors_.push_back(std::move(tensor));
     return absl::OkStatus();
   }
@@ -232,6 +306,7 @@ class GgufParser {
     const uint64_t data_begin = (reader_.offset() + mask) & ~mask;
     const uint64_t data_bytes = file_.bytes_.size() > data_begin ? file_.bytes_.size() - data_begin : 0;
     std::vector<std::pair<uint64_t, uint64_t>> ranges;
+    ranges.reserve(file_.tensors_.size());
     for (size_t i = 0; i < file_.tensors_.size(); ++i) {
       GgufTensor& tensor = file_.tensors_[i];
       const uint64_t bytes = static_cast<uint64_t>(RowBytes(tensor.type, tensor.columns()) * tensor.rows());
@@ -251,7 +326,7 @@ class GgufParser {
   GgufFile& file_;
   Reader reader_;
   std::vector<uint64_t> offsets_;
-  uint64_t string_bytes_ = 0, elements_ = 0;
+  HeldBudget budget_;
 };
 
 absl::StatusOr<std::shared_ptr<const GgufFile>> GgufFile::Open(const std::filesystem::path& path) {
@@ -260,7 +335,9 @@ absl::StatusOr<std::shared_ptr<const GgufFile>> GgufFile::Open(const std::filesy
   file->path_ = path;
   file->mapping_ = std::move(mapping);
   file->bytes_ = file->mapping_.bytes();
-  FEDGLM_RETURN_IF_ERROR(Annotate(GgufParser(*file).Parse(), path.string()));
+  const absl::Status parsed = GgufParser(*file).Parse();
+  FEDGLM_RETURN_IF_ERROR(file->CheckIntact());  // the cause, if the file was cut meanwhile
+  FEDGLM_RETURN_IF_ERROR(Annotate(parsed, path.string()));
   return std::shared_ptr<const GgufFile>(std::move(file));
 }
 

@@ -151,6 +151,7 @@ absl::StatusOr<Adapter> ImportGgufLora(const std::filesystem::path& path, const 
     LoraPair& pair = adapter.modules[module->second->peft_name];
     (of_a.empty() ? pair.b : pair.a) = std::move(matrix);
   }
+  FEDGLM_RETURN_IF_ERROR(file->CheckIntact());
   if (adapter.modules.empty()) return BadFileError(name + ": it has no LoRA modules");
   adapter.config.rank = adapter.modules.begin()->second.a.rows;
   adapter.config.alpha = file->NumberOr("adapter.lora.alpha", static_cast<double>(adapter.config.rank));

@@ -10,7 +10,7 @@ namespace fedglm {
 namespace {
 
 BlockType MergedType(const GgufTensor& tensor, std::optional<BlockType> wanted) {
-  const BlockType type = wanted ? *wanted : CanEncode(tensor.type) ? tensor.type : BlockType::kQ8_0;
+  const BlockType type = wanted ? *wanted : tensor.type;
   return tensor.columns() % FactsOf(type).weights_per_block == 0 ? type : BlockType::kF16;
 }
 
@@ -35,7 +35,6 @@ absl::Status AppendMerged(const GgufTensor& tensor, const LoraPair& pair, float 
 
 absl::Status MergeAdapter(const GgufFile& base, const Adapter& adapter, std::optional<BlockType> type,
                           const std::filesystem::path& out, const TensorProgress& progress) {
-  if (type && !CanEncode(*type)) return UsageError("cannot write " + std::string(FactsOf(*type).name));
   std::error_code error;
   if (std::filesystem::equivalent(base.path(), out, error)) return UsageError("the output is the base itself");
   FEDGLM_ASSIGN_OR_RETURN(const Hyperparameters h, ReadHyperparameters(base));
@@ -66,6 +65,7 @@ absl::Status MergeAdapter(const GgufFile& base, const Adapter& adapter, std::opt
     }
     FEDGLM_RETURN_IF_ERROR(progress(++done, tensor.name));
   }
+  FEDGLM_RETURN_IF_ERROR(base.CheckIntact());
   return writer->Finish();
 }
 

@@ -1,98 +1,88 @@
 #include "inference/gguf/quantize_file.h"
 
-#include <atomic>
-#include <vector>
+#include <algorithm>
+#include <memory>
 
 #include "base/thread_pool.h"
+#include "inference/gguf/encoded_rows.h"
 #include "inference/quantization/codec.h"
 
 namespace fedglm {
 namespace {
 
-// llama.cpp's general.file_type numbers ("mostly TYPE").
-uint32_t FileTypeNumber(BlockType type) {
-  switch (type) {
-    case BlockType::kF32: return 0;
-    case BlockType::kF16: return 1;
-    case BlockType::kQ4_0: return 2;
-    case BlockType::kQ4_1: return 3;
-    case BlockType::kQ8_0: return 7;
-    case BlockType::kQ5_0: return 8;
-    case BlockType::kQ5_1: return 9;
-    case BlockType::kBF16: return 32;
-    default: return 1024;  // "guessed"
+// A model of an architecture that the engine does not run can be quantized too: what the keys say is enough.
+MixedModel FactsForMix(const GgufFile& file, bool calibrated) {
+  const std::string architecture = file.StringOr("general.architecture", "");
+  const int64_t heads = std::max<int64_t>(1, file.IntegerOr(architecture + ".attention.head_count", 1));
+  const int64_t kv_heads = std::max<int64_t>(1, file.IntegerOr(architecture + ".attention.head_count_kv", heads));
+  MixedModel model;
+  model.layers = file.IntegerOr(architecture + ".block_count", 0);
+  model.queries_per_kv_head = heads / kv_heads;
+  model.tied_embeddings = file.FindTensor("output.weight") == nullptr;
+  model.calibrated = calibrated;
+  return model;
+}
+
+absl::StatusOr<const float*> ImportanceOf(const GgufTensor& tensor, const ImportanceByTensor* importance) {
+  if (importance == nullptr) return nullptr;
+  const auto found = importance->find(tensor.name);
+  if (found == importance->end()) return nullptr;
+  if (static_cast<int64_t>(found->second.size()) != tensor.columns()) {
+    return UsageError("the importance of " + tensor.name + " has " + std::to_string(found->second.size()) +
+                      " columns, the tensor " + std::to_string(tensor.columns()));
   }
-}
-
-bool IsVocabularyMatrix(const GgufTensor& tensor) {
-  return tensor.name == "token_embd.weight" || tensor.name == "output.weight";
-}
-
-BlockType TypeFor(const GgufTensor& tensor, BlockType wanted) {
-  if (tensor.dimensions < 2) return BlockType::kF32;
-  BlockType type = wanted;
-  if (IsVocabularyMatrix(tensor) && FactsOf(wanted).bytes_per_block * 32 < FactsOf(BlockType::kQ8_0).bytes_per_block * FactsOf(wanted).weights_per_block) {
-    type = BlockType::kQ8_0;
-  }
-  if (tensor.columns() % FactsOf(type).weights_per_block != 0) type = BlockType::kF16;
-  return type;
-}
-
-absl::Status Convert(const GgufTensor& tensor, BlockType type, ThreadPool& pool, std::vector<std::byte>& out) {
-  const WeightMatrix matrix = tensor.AsMatrix();
-  const int64_t row_bytes = RowBytes(type, matrix.columns);
-  out.resize(static_cast<size_t>(row_bytes * matrix.rows));
-  std::atomic<bool> failed = false;
-  pool.ParallelFor(matrix.rows, 16, [&](int64_t begin, int64_t end) {
-    std::vector<float> row(static_cast<size_t>(matrix.columns));
-    for (int64_t r = begin; r < end; ++r) {
-      DecodeRow(matrix.type, matrix.Row(r), row.data(), matrix.columns);
-      if (!EncodeRow(type, row.data(), out.data() + r * row_bytes, matrix.columns).ok()) failed = true;
-    }
-  });
-  if (failed) return FailedError(tensor.name + ": could not be encoded");
-  return absl::OkStatus();
+  return found->second.data();
 }
 
 }  // namespace
 
-absl::StatusOr<uint64_t> QuantizeFile(const GgufFile& in, const std::filesystem::path& out, BlockType type, int threads,
-                                      const TensorProgress& progress) {
-  if (!CanEncode(type)) return UsageError("cannot write " + std::string(FactsOf(type).name));
+absl::StatusOr<QuantizeReport> QuantizeFile(const GgufFile& in, const std::filesystem::path& out,
+                                            const QuantizeOptions& options, const TensorProgress& progress) {
   std::error_code error;
   if (std::filesystem::equivalent(in.path(), out, error)) return UsageError("input and output are the same file");
 
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufWriter> writer, GgufWriter::Create(out));
   for (const auto& [key, value] : in.metadata()) {
-    if (key != "general.file_type" && key != "general.quantization_version" && key != "general.alignment") {
-      FEDGLM_RETURN_IF_ERROR(writer->CopyMetadata(in, key));
-    }
+    // The writer aligns as it always does, whatever the input's alignment is.
+    if (key == "general.file_type" || key == "general.quantization_version" || key == "general.alignment") continue;
+    FEDGLM_RETURN_IF_ERROR(writer->CopyMetadata(in, key));
   }
-  writer->AddUint32("general.file_type", FileTypeNumber(type));
+  writer->AddUint32("general.file_type", options.mix.file_type);
   writer->AddUint32("general.quantization_version", 2);
+  const MixedModel model = FactsForMix(in, options.importance != nullptr);
+  QuantizeReport report;
+  std::vector<BlockType> types;
   for (const GgufTensor& tensor : in.tensors()) {
-    const BlockType target = tensor.type == type ? type : TypeFor(tensor, type);
-    writer->DeclareTensor(tensor.name, target,
-                          std::span<const int64_t>(tensor.extent.data(), static_cast<size_t>(tensor.dimensions)));
+    FEDGLM_RETURN_IF_ERROR(ImportanceOf(tensor, options.importance).status());
+    const BlockType type = TypeInMix(options.mix, {tensor.name, tensor.dimensions, tensor.columns()}, model);
+    writer->DeclareTensor(tensor.name, type, std::span(tensor.extent).first(static_cast<size_t>(tensor.dimensions)));
+    types.push_back(type);
+    ++report.tensors[type];
+    report.weights += tensor.rows() * tensor.columns();
   }
 
-  ThreadPool pool(threads);
-  std::vector<std::byte> converted;
-  int64_t done = 0;
-  for (const GgufTensor& tensor : in.tensors()) {
-    const BlockType target = tensor.type == type ? type : TypeFor(tensor, type);
-    if (target == tensor.type) {
+  ThreadPool pool(options.threads);
+  for (size_t i = 0; i < types.size(); ++i) {
+    const GgufTensor& tensor = in.tensors()[i];
+    const auto go_on = [&] { return progress(static_cast<int64_t>(i), tensor.name); };
+    if (types[i] == tensor.type) {
       FEDGLM_RETURN_IF_ERROR(writer->Append(tensor.bytes));
-    } else {
-      FEDGLM_RETURN_IF_ERROR(Convert(tensor, target, pool, converted));
-      FEDGLM_RETURN_IF_ERROR(writer->Append(converted));
+      FEDGLM_RETURN_IF_ERROR(go_on());
+      continue;
     }
-    FEDGLM_RETURN_IF_ERROR(progress(++done, tensor.name));
+    FEDGLM_ASSIGN_OR_RETURN(const float* const importance, ImportanceOf(tensor, options.importance));
+    const WeightMatrix matrix = tensor.AsMatrix();
+    const auto read = [&](int64_t row, float* values) {
+      DecodeRow(matrix.type, matrix.Row(row), values, matrix.columns);
+    };
+    FEDGLM_RETURN_IF_ERROR(
+        AppendEncoded({tensor.name, types[i], matrix.rows, matrix.columns, read, importance}, *writer, pool, go_on));
   }
+  FEDGLM_RETURN_IF_ERROR(in.CheckIntact());
   FEDGLM_RETURN_IF_ERROR(writer->Finish());
-  const uint64_t bytes = std::filesystem::file_size(out, error);
+  report.bytes = std::filesystem::file_size(out, error);
   if (error) return FailedError(out.string() + ": " + error.message());
-  return bytes;
+  return report;
 }
 
 }  // namespace fedglm

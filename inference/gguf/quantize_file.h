@@ -1,18 +1,39 @@
-// Rewrites a GGUF model with its matrices in another block type, one tensor in memory at a time.
+// Rewrites a GGUF model with its matrices in other block types, a few megabytes in memory at a time.
 #pragma once
 
 #include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "inference/gguf/gguf_file.h"
 #include "inference/gguf/gguf_writer.h"
+#include "inference/gguf/quantization_mix.h"
 
 namespace fedglm {
 
-// Matrices become `type`; norms, biases and other vectors stay float32. The token embedding and the output head stay at
-// Q8_0 at least: they are few and errors there are seen in every token. A row that the blocks of `type` do not divide
-// becomes F16. Returns the new file's bytes. UsageError if `type` cannot be written, or IN and OUT are one file.
-absl::StatusOr<uint64_t> QuantizeFile(const GgufFile& in, const std::filesystem::path& out, BlockType type, int threads,
-                                      const TensorProgress& progress);
+// For matrices, by GGUF's name: the mean square of the activation that each column is multiplied with, [columns].
+using ImportanceByTensor = std::map<std::string, std::vector<float>>;
+
+struct QuantizeOptions {
+  QuantizationMix mix;
+  const ImportanceByTensor* importance = nullptr;  // nullptr: all columns alike
+  int threads = 0;                                 // 0: UsablePhysicalCores()
+};
+
+struct QuantizeReport {
+  uint64_t bytes = 0;                         // of the new file
+  int64_t weights = 0;                        // of all tensors
+  std::map<BlockType, int64_t> tensors;       // how many have each type
+};
+
+// Tensors get the types of the mix; those that have theirs already are copied as they are. Metadata is kept, but for
+// general.file_type and general.quantization_version, which are set. `progress` is called after every few megabytes,
+// with the tensors that are done. UsageError if IN and OUT are one file, or an importance has another length than its
+// tensor's rows; BadFile for weights that are not finite; Failed if it cannot be written. After an error nothing is
+// left at `out` but what was there before.
+absl::StatusOr<QuantizeReport> QuantizeFile(const GgufFile& in, const std::filesystem::path& out,
+                                            const QuantizeOptions& options, const TensorProgress& progress);
 
 }  // namespace fedglm

@@ -4,29 +4,46 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "inference/kernels/quantized_activations.h"
 #include "inference/quantization/block_type.h"
 
 namespace fedglm {
 
+// A function that is nullptr is the next slower table's.
 struct KernelTable {
   const char* name;
   bool (*supported)();  // by this CPU
 
-  void (*decode_row)(BlockType type, const std::byte* blocks, float* weights, int64_t columns);
-  float (*dot)(const float* a, const float* b, int64_t count);
-  void (*add_scaled)(float scale, const float* x, float* y, int64_t count);
+  void (*decode_row)(BlockType type, const std::byte* blocks, float* weights, int64_t columns) = nullptr;
+  float (*dot)(const float* a, const float* b, int64_t count) = nullptr;
+  void (*add_scaled)(float scale, const float* x, float* y, int64_t count) = nullptr;
 
   // y[t * y_stride + r] = sum_c w[r][c] x[t][c] for a tile of decoded rows: w [rows][columns], x [tokens][x_stride].
   void (*multiply_tile)(const float* w, int64_t rows, int64_t columns, const float* x, int64_t x_stride, int64_t tokens,
-                        float* y, int64_t y_stride);
+                        float* y, int64_t y_stride) = nullptr;
   // dx[t * dx_stride + c] += sum_r dy[t * dy_stride + r] w[r][c]
   void (*accumulate_tile)(const float* w, int64_t rows, int64_t columns, const float* dy, int64_t dy_stride,
-                          int64_t tokens, float* dx, int64_t dx_stride);
+                          int64_t tokens, float* dx, int64_t dx_stride) = nullptr;
+
+  // QuantizeRow of quantized_activations.h: the same bits from every instruction set.
+  void (*quantize_row)(const float* x, int64_t columns, int8_t* values, int16_t* wide, float* scales, float* block_sums,
+                       float* half_sums) = nullptr;
+  // What follows is for types with levels (RangeOf in levels.h). W's rows begin at `blocks`, row_bytes apart.
+  // y[r] = sum_c W[r][c] x[c], for the one row in x.
+  void (*dot_rows)(BlockType type, const std::byte* blocks, int64_t row_bytes, int64_t rows, const ActivationView& x,
+                   float* y) = nullptr;
+  // y[t * y_stride + r] = sum_c W[r][c] x[t][c], for at most kLevelTileRows rows.
+  void (*multiply_levels)(BlockType type, const std::byte* blocks, int64_t row_bytes, int64_t rows,
+                          const ActivationView& x, int64_t tokens, float* y, int64_t y_stride) = nullptr;
 };
 
-// nullptr where this build has no such code (another processor family).
+inline constexpr int64_t kLevelTileRows = 32;
+
+// nullptr where this build has no such code (another processor family). The tables are constants: to hand them out must
+// not run an instruction that the CPU may lack.
 const KernelTable* ScalarKernels();
 const KernelTable* Avx2Kernels();
 const KernelTable* Avx512Kernels();
+const KernelTable* Avx512VnniKernels();
 
 }  // namespace fedglm

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "inference/kernels/kernel_table.h"
+#include "inference/kernels/levels.h"
 
 namespace fedglm {
 namespace {
@@ -13,17 +14,37 @@ namespace {
 // A decoded tile fits the second-level cache with room for the inputs.
 constexpr int64_t kTileFloats = 32 << 10;
 
-std::vector<const KernelTable*> AvailableTables() {
-  std::vector<const KernelTable*> tables;
-  for (const KernelTable* table : {ScalarKernels(), Avx2Kernels(), Avx512Kernels()}) {
-    if (table != nullptr && table->supported()) tables.push_back(table);
-  }
-  return tables;
+// Takes from `slower` what `table` has not.
+KernelTable Completed(KernelTable table, const KernelTable& slower) {
+  const auto inherit = [](auto& function, auto other) {
+    if (function == nullptr) function = other;
+  };
+  inherit(table.decode_row, slower.decode_row);
+  inherit(table.dot, slower.dot);
+  inherit(table.add_scaled, slower.add_scaled);
+  inherit(table.multiply_tile, slower.multiply_tile);
+  inherit(table.accumulate_tile, slower.accumulate_tile);
+  inherit(table.quantize_row, slower.quantize_row);
+  inherit(table.dot_rows, slower.dot_rows);
+  inherit(table.multiply_levels, slower.multiply_levels);
+  return table;
+}
+
+// Slowest first.
+const std::vector<KernelTable>& AvailableTables() {
+  static const std::vector<KernelTable> available = [] {
+    std::vector<KernelTable> tables = {*ScalarKernels()};
+    for (const KernelTable* table : {Avx2Kernels(), Avx512Kernels(), Avx512VnniKernels()}) {
+      if (table != nullptr && table->supported()) tables.push_back(Completed(*table, tables.back()));
+    }
+    return tables;
+  }();
+  return available;
 }
 
 const KernelTable* FindTable(std::string_view name) {
-  for (const KernelTable* table : AvailableTables()) {
-    if (name == table->name) return table;
+  for (const KernelTable& table : AvailableTables()) {
+    if (name == table.name) return &table;
   }
   return nullptr;
 }
@@ -39,7 +60,7 @@ const KernelTable* ChooseAtStart() {
     std::fprintf(stderr, " )\n");
     std::exit(static_cast<int>(ExitCode::kConfiguration));
   }
-  return AvailableTables().back();
+  return &AvailableTables().back();
 }
 
 std::atomic<const KernelTable*>& Chosen() {
@@ -48,6 +69,10 @@ std::atomic<const KernelTable*>& Chosen() {
 }
 
 const KernelTable& Kernels() { return *Chosen().load(std::memory_order_relaxed); }
+
+// Up to so many tokens are multiplied one by one with each group of rows, straight from the blocks; to unpack the blocks
+// for all of them pays only beyond.
+constexpr int64_t kFewTokens = 3;
 
 // Room for one tile, kept by each thread.
 float* TileScratch(int64_t floats) {
@@ -60,7 +85,7 @@ float* TileScratch(int64_t floats) {
 
 std::vector<std::string_view> AvailableInstructionSets() {
   std::vector<std::string_view> names;
-  for (const KernelTable* table : AvailableTables()) names.emplace_back(table->name);
+  for (const KernelTable& table : AvailableTables()) names.emplace_back(table.name);
   return names;
 }
 
@@ -93,6 +118,55 @@ void MatMul(const WeightMatrix& weights, const float* x, int64_t tokens, float* 
         }
       }
       kernels.multiply_tile(w, rows, columns, x, columns, tokens, y + first, weights.rows);
+    }
+  });
+}
+
+void QuantizedRows::Assign(const float* x, int64_t tokens, int64_t columns, ThreadPool& pool) {
+  x_ = x;
+  tokens_ = tokens;
+  columns_ = columns;
+  if (columns % kActivationBlock != 0) return;  // no quantized matrix has such rows
+  const auto room = [](auto& values, int64_t count) {
+    if (static_cast<int64_t>(values.size()) < count) values.resize(static_cast<size_t>(count));
+  };
+  const int64_t blocks = columns / kActivationBlock;
+  room(values_, tokens * columns), room(wide_, tokens * columns);
+  room(scales_, tokens * blocks), room(block_sums_, tokens * blocks), room(half_sums_, 2 * tokens * blocks);
+  const KernelTable& kernels = Kernels();
+  pool.ParallelFor(tokens, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      kernels.quantize_row(x + t * columns, columns, values_.data() + t * columns, wide_.data() + t * columns,
+                           scales_.data() + t * blocks, block_sums_.data() + t * blocks,
+                           half_sums_.data() + 2 * t * blocks);
+    }
+  });
+}
+
+void MatMul(const WeightMatrix& weights, const QuantizedRows& x, float* y, ThreadPool& pool) {
+  if (RangeOf(weights.type) == LevelRange::kNone) return MatMul(weights, x.rows(), x.tokens(), y, pool);
+  const KernelTable& kernels = Kernels();
+  const ActivationView view = {x.columns(),       x.values_.data(),     x.wide_.data(),
+                               x.scales_.data(), x.block_sums_.data(), x.half_sums_.data()};
+  const int64_t row_bytes = RowBytes(weights.type, weights.columns), tokens = x.tokens();
+  if (tokens > kFewTokens) {
+    pool.ParallelFor(weights.rows, kLevelTileRows, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; r += kLevelTileRows) {
+        kernels.multiply_levels(weights.type, weights.Row(r), row_bytes, std::min(kLevelTileRows, end - r), view,
+                                tokens, y + r, weights.rows);
+      }
+    });
+    return;
+  }
+  // A range for each thread and some more, for those that are held up; whole groups of rows in each.
+  constexpr int64_t kGroup = 16;
+  const int64_t share = (weights.rows / (4 * pool.threads()) + kGroup - 1) / kGroup * kGroup;
+  pool.ParallelFor(weights.rows, std::max(kGroup, share), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r += kGroup) {
+      for (int64_t t = 0; t < tokens; ++t) {
+        kernels.dot_rows(weights.type, weights.Row(r), row_bytes, std::min(kGroup, end - r), view.Token(t),
+                         y + t * weights.rows + r);
+      }
     }
   });
 }

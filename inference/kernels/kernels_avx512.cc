@@ -33,7 +33,7 @@ namespace {
 
 bool Supported() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
 }
 
 void DecodeHalfRow(const std::byte* blocks, float* weights, int64_t columns) {
@@ -53,8 +53,14 @@ void DecodeRowAvx512(BlockType type, const std::byte* blocks, float* weights, in
 }  // namespace
 
 const KernelTable* Avx512Kernels() {
-  static const KernelTable table = {"avx512",     Supported,    DecodeRowAvx512, DotProduct,
-                                    AddScaledRow, MultiplyTile, AccumulateTile};
+  // Without VNNI, 512 bits win nothing for integers: those stay AVX2's.
+  static constexpr KernelTable table = {.name = "avx512",
+                                        .supported = Supported,
+                                        .decode_row = DecodeRowAvx512,
+                                        .dot = DotProduct,
+                                        .add_scaled = AddScaledRow,
+                                        .multiply_tile = MultiplyTile,
+                                        .accumulate_tile = AccumulateTile};
   return &table;
 }
 

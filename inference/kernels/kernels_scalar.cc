@@ -1,5 +1,6 @@
 // The reference: one number after the other, what the others are tested against.
 #include "inference/kernels/kernel_table.h"
+#include "inference/kernels/levels.h"
 #include "inference/quantization/decode_blocks.h"
 
 namespace fedglm {
@@ -31,11 +32,53 @@ void AccumulateTileScalar(const float* w, int64_t rows, int64_t columns, const f
   }
 }
 
+// Integer sums over each step, then float32 sums of the scaled ones in order.
+float DotLevels(BlockType type, const std::byte* blocks, const ActivationView& x) {
+  const int step_columns = StepColumns(type);
+  const bool is_signed = RangeOf(type) == LevelRange::kSigned;
+  uint8_t levels[256];
+  float steps[16], offsets[16];
+  float total = 0;
+  for (int64_t from = 0; from < x.columns; from += 256) {
+    const int64_t columns = x.columns - from < 256 ? x.columns - from : 256;
+    UnpackLevels(type, blocks + RowBytes(type, from), columns, levels, steps, offsets);
+    for (int64_t step = 0; step < columns / step_columns; ++step) {
+      int32_t sum = 0, inputs = 0;
+      for (int64_t c = step * step_columns; c < (step + 1) * step_columns; ++c) {
+        sum += is_signed ? static_cast<int8_t>(levels[c]) * x.wide[from + c] : levels[c] * x.values[from + c];
+        inputs += x.values[from + c];
+      }
+      const float scale = x.scales[(from + step * step_columns) / kActivationBlock];
+      const float product = static_cast<float>(sum) * (is_signed ? 1.0f / kWideSteps : 1.0f);
+      total += scale * (steps[step] * product + offsets[step] * static_cast<float>(inputs));
+    }
+  }
+  return total;
+}
+
+void DotRowsScalar(BlockType type, const std::byte* blocks, int64_t row_bytes, int64_t rows, const ActivationView& x,
+                   float* y) {
+  for (int64_t r = 0; r < rows; ++r) y[r] = DotLevels(type, blocks + r * row_bytes, x);
+}
+
+void MultiplyLevelsScalar(BlockType type, const std::byte* blocks, int64_t row_bytes, int64_t rows,
+                          const ActivationView& x, int64_t tokens, float* y, int64_t y_stride) {
+  for (int64_t t = 0; t < tokens; ++t) DotRowsScalar(type, blocks, row_bytes, rows, x.Token(t), y + t * y_stride);
+}
+
 }  // namespace
 
 const KernelTable* ScalarKernels() {
-  static const KernelTable table = {"scalar",        Supported,          DecodeBlocksOf,      DotScalar,
-                                    AddScaledScalar, MultiplyTileScalar, AccumulateTileScalar};
+  static constexpr KernelTable table = {.name = "scalar",
+                                        .supported = Supported,
+                                        .decode_row = DecodeBlocksOf,
+                                        .dot = DotScalar,
+                                        .add_scaled = AddScaledScalar,
+                                        .multiply_tile = MultiplyTileScalar,
+                                        .accumulate_tile = AccumulateTileScalar,
+                                        .quantize_row = QuantizeRow,
+                                        .dot_rows = DotRowsScalar,
+                                        .multiply_levels = MultiplyLevelsScalar};
   return &table;
 }
 

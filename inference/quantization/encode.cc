@@ -1,147 +1,108 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
-#include "inference/quantization/blocks.h"
 #include "inference/quantization/codec.h"
+#include "inference/quantization/encode_blocks.h"
 #include "inference/quantization/half.h"
 
 namespace fedglm {
 namespace {
 
+constexpr float kLargestHalf = 65504.0f;
+
+// Importance is measured on a text of limited length. A column that this text hardly used must not be given up: as GPTQ
+// does with its Hessian, 1 % of the mean is added to all.
+constexpr float kDamping = 0.01f;
+
+absl::Status Check(BlockType type, const float* weights, int64_t columns, const float* importance) {
+  const BlockTypeFacts& facts = FactsOf(type);
+  if (columns % facts.weights_per_block != 0) {
+    return UsageError(std::to_string(columns) + " columns are no whole blocks of " + std::string(facts.name));
+  }
+  // The scales of all others are float16, and so is F16 itself.
+  const bool any_size = type == BlockType::kF32 || type == BlockType::kBF16;
+  for (int64_t i = 0; i < columns; ++i) {
+    if (!std::isfinite(weights[i])) return BadFileError("a weight is not finite");
+    if (!any_size && std::fabs(weights[i]) > kLargestHalf) {
+      return BadFileError("a weight is too large for " + std::string(facts.name));
+    }
+    if (importance != nullptr && !(importance[i] >= 0.0f && std::isfinite(importance[i]))) {
+      return UsageError("importance must be finite and not negative");
+    }
+  }
+  return absl::OkStatus();
+}
+
+// With a mean of about 1, so that the sums of the search stay within float32 whatever the activations' size was.
+std::vector<float> Damped(const float* importance, int64_t columns) {
+  std::vector<float> damped(static_cast<size_t>(columns), 1.0f);
+  if (importance == nullptr) return damped;
+  double mean = 0;
+  for (int64_t i = 0; i < columns; ++i) mean += importance[i];
+  mean /= static_cast<double>(columns);
+  if (!(mean > 0)) return damped;
+  for (int64_t i = 0; i < columns; ++i) {
+    damped[static_cast<size_t>(i)] = static_cast<float>(importance[i] / mean) + kDamping;
+  }
+  return damped;
+}
+
+// encode(offset of the block's first weight, block)
 template <typename Block, int kWeights, typename Body>
-void ForEachBlock(const float* weights, int64_t columns, std::byte* blocks, const Body& body) {
+void ForEachBlock(int64_t columns, std::byte* blocks, const Body& encode) {
   for (int64_t i = 0; i < columns / kWeights; ++i) {
-    const Block block = body(weights + i * kWeights);
+    Block block;
+    encode(i * kWeights, block);
     std::memcpy(blocks + i * static_cast<int64_t>(sizeof(Block)), &block, sizeof(Block));
   }
 }
 
-// The value of largest magnitude, with its sign.
-float SignedExtreme(const float* x, int count) {
-  float extreme = 0;
-  for (int i = 0; i < count; ++i) {
-    if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
-  }
-  return extreme;
-}
-
-uint8_t Level(float value, int highest) {
-  return static_cast<uint8_t>(std::clamp(static_cast<int>(value), 0, highest));
-}
-
-BlockQ8_0 EncodeQ8_0(const float* x) {
-  const float d = std::fabs(SignedExtreme(x, 32)) / 127.0f;
-  const float inverse = d != 0 ? 1.0f / d : 0.0f;
-  BlockQ8_0 block;
-  block.scale = FloatToHalf(d);
-  for (int i = 0; i < 32; ++i) block.values[i] = static_cast<int8_t>(std::round(x[i] * inverse));
-  return block;
-}
-
-// The extreme maps to -8 exactly: the range is -8…7 steps of d, whichever sign d has.
-BlockQ4_0 EncodeQ4_0(const float* x) {
-  const float d = SignedExtreme(x, 32) / -8.0f;
-  const float inverse = d != 0 ? 1.0f / d : 0.0f;
-  BlockQ4_0 block;
-  block.scale = FloatToHalf(d);
-  for (int i = 0; i < 16; ++i) {
-    const uint8_t low = Level(x[i] * inverse + 8.5f, 15), high = Level(x[i + 16] * inverse + 8.5f, 15);
-    block.nibbles[i] = static_cast<uint8_t>(low | (high << 4));
-  }
-  return block;
-}
-
-BlockQ4_1 EncodeQ4_1(const float* x) {
-  const auto [lowest, highest] = std::minmax_element(x, x + 32);
-  const float d = (*highest - *lowest) / 15.0f;
-  const float inverse = d != 0 ? 1.0f / d : 0.0f;
-  BlockQ4_1 block;
-  block.scale = FloatToHalf(d);
-  block.minimum = FloatToHalf(*lowest);
-  for (int i = 0; i < 16; ++i) {
-    const uint8_t low = Level((x[i] - *lowest) * inverse + 0.5f, 15);
-    const uint8_t high = Level((x[i + 16] - *lowest) * inverse + 0.5f, 15);
-    block.nibbles[i] = static_cast<uint8_t>(low | (high << 4));
-  }
-  return block;
-}
-
-// The fifth bits of 32 levels, and their low nibbles.
-template <typename Block>
-void Pack5(const uint8_t (&levels)[32], Block& block) {
-  uint32_t high = 0;
-  for (int i = 0; i < 16; ++i) {
-    block.nibbles[i] = static_cast<uint8_t>((levels[i] & 15) | ((levels[i + 16] & 15) << 4));
-    high |= static_cast<uint32_t>(levels[i] >> 4) << i;
-    high |= static_cast<uint32_t>(levels[i + 16] >> 4) << (i + 16);
-  }
-  std::memcpy(block.high_bits, &high, sizeof(high));
-}
-
-BlockQ5_0 EncodeQ5_0(const float* x) {
-  const float d = SignedExtreme(x, 32) / -16.0f;
-  const float inverse = d != 0 ? 1.0f / d : 0.0f;
-  BlockQ5_0 block;
-  block.scale = FloatToHalf(d);
-  uint8_t levels[32];
-  for (int i = 0; i < 32; ++i) levels[i] = Level(x[i] * inverse + 16.5f, 31);
-  Pack5(levels, block);
-  return block;
-}
-
-BlockQ5_1 EncodeQ5_1(const float* x) {
-  const auto [lowest, highest] = std::minmax_element(x, x + 32);
-  const float d = (*highest - *lowest) / 31.0f;
-  const float inverse = d != 0 ? 1.0f / d : 0.0f;
-  BlockQ5_1 block;
-  block.scale = FloatToHalf(d);
-  block.minimum = FloatToHalf(*lowest);
-  uint8_t levels[32];
-  for (int i = 0; i < 32; ++i) levels[i] = Level((x[i] - *lowest) * inverse + 0.5f, 31);
-  Pack5(levels, block);
-  return block;
+template <typename Block, int kWeights>
+void EncodeBlocks(const float* weights, const float* importance, int64_t columns, std::byte* blocks) {
+  const std::vector<float> w = Damped(importance, columns);
+  ForEachBlock<Block, kWeights>(columns, blocks,
+                                [&](int64_t at, Block& block) { EncodeBlock(weights + at, w.data() + at, block); });
 }
 
 }  // namespace
 
-bool CanEncode(BlockType type) {
-  switch (type) {
-    case BlockType::kF32:
-    case BlockType::kF16:
-    case BlockType::kBF16:
-    case BlockType::kQ8_0:
-    case BlockType::kQ4_0:
-    case BlockType::kQ4_1:
-    case BlockType::kQ5_0:
-    case BlockType::kQ5_1:
-      return true;
-    default:
-      return false;
-  }
-}
+bool CanEncode(BlockType) { return true; }
 
-absl::Status EncodeRow(BlockType type, const float* weights, std::byte* blocks, int64_t columns) {
-  for (int64_t i = 0; i < columns; ++i) {
-    if (!std::isfinite(weights[i])) return BadFileError("a weight is not finite");
-  }
+absl::Status EncodeRow(BlockType type, const float* weights, std::byte* blocks, int64_t columns,
+                       const float* importance) {
+  FEDGLM_RETURN_IF_ERROR(Check(type, weights, columns, importance));
   switch (type) {
     case BlockType::kF32:
       std::memcpy(blocks, weights, static_cast<size_t>(columns) * sizeof(float));
       break;
     case BlockType::kF16:
-      ForEachBlock<uint16_t, 1>(weights, columns, blocks, [](const float* x) { return FloatToHalf(*x); });
+      ForEachBlock<uint16_t, 1>(columns, blocks, [&](int64_t at, uint16_t& half) { half = FloatToHalf(weights[at]); });
       break;
     case BlockType::kBF16:
-      ForEachBlock<uint16_t, 1>(weights, columns, blocks, [](const float* x) { return FloatToBfloat16(*x); });
+      ForEachBlock<uint16_t, 1>(columns, blocks,
+                                [&](int64_t at, uint16_t& half) { half = FloatToBfloat16(weights[at]); });
       break;
-    case BlockType::kQ8_0: ForEachBlock<BlockQ8_0, 32>(weights, columns, blocks, EncodeQ8_0); break;
-    case BlockType::kQ4_0: ForEachBlock<BlockQ4_0, 32>(weights, columns, blocks, EncodeQ4_0); break;
-    case BlockType::kQ4_1: ForEachBlock<BlockQ4_1, 32>(weights, columns, blocks, EncodeQ4_1); break;
-    case BlockType::kQ5_0: ForEachBlock<BlockQ5_0, 32>(weights, columns, blocks, EncodeQ5_0); break;
-    case BlockType::kQ5_1: ForEachBlock<BlockQ5_1, 32>(weights, columns, blocks, EncodeQ5_1); break;
-    default:
-      return UsageError("cannot write " + std::string(FactsOf(type).name));
+    case BlockType::kQ8_0:
+      if (importance == nullptr) {
+        ForEachBlock<BlockQ8_0, 32>(columns, blocks,
+                                    [&](int64_t at, BlockQ8_0& block) { EncodeBlockPlainly(weights + at, block); });
+      } else {
+        EncodeBlocks<BlockQ8_0, 32>(weights, importance, columns, blocks);
+      }
+      break;
+    case BlockType::kQ4_0: EncodeBlocks<BlockQ4_0, 32>(weights, importance, columns, blocks); break;
+    case BlockType::kQ4_1: EncodeBlocks<BlockQ4_1, 32>(weights, importance, columns, blocks); break;
+    case BlockType::kQ5_0: EncodeBlocks<BlockQ5_0, 32>(weights, importance, columns, blocks); break;
+    case BlockType::kQ5_1: EncodeBlocks<BlockQ5_1, 32>(weights, importance, columns, blocks); break;
+    case BlockType::kQ2_K: EncodeBlocks<BlockQ2_K, 256>(weights, importance, columns, blocks); break;
+    case BlockType::kQ3_K: EncodeBlocks<BlockQ3_K, 256>(weights, importance, columns, blocks); break;
+    case BlockType::kQ4_K: EncodeBlocks<BlockQ4_K, 256>(weights, importance, columns, blocks); break;
+    case BlockType::kQ5_K: EncodeBlocks<BlockQ5_K, 256>(weights, importance, columns, blocks); break;
+    case BlockType::kQ6_K: EncodeBlocks<BlockQ6_K, 256>(weights, importance, columns, blocks); break;
+    case BlockType::kIQ4_NL: EncodeBlocks<BlockIQ4_NL, 32>(weights, importance, columns, blocks); break;
+    case BlockType::kIQ4_XS: EncodeBlocks<BlockIQ4_XS, 256>(weights, importance, columns, blocks); break;
   }
   return absl::OkStatus();
 }

@@ -26,6 +26,8 @@ struct TinyModel {
   std::map<std::string, float> numbers;
   std::map<std::string, std::string> strings;
   std::map<std::string, std::vector<int32_t>> arrays;
+  std::map<std::string, std::string> texts;                  // whole keys
+  std::map<std::string, std::vector<std::string>> lists;     // whole keys
   std::map<std::string, Tensor> tensors;
   std::mt19937 random{7};
 
@@ -78,6 +80,8 @@ struct TinyModel {
     for (const auto& [key, value] : numbers) writer->AddFloat32(prefix + key, value);
     for (const auto& [key, value] : strings) writer->AddString(prefix + key, value);
     for (const auto& [key, value] : arrays) writer->AddInt32s(prefix + key, value);
+    for (const auto& [key, value] : texts) writer->AddString(key, value);
+    for (const auto& [key, value] : lists) writer->AddStrings(key, value);
     for (const auto& [name, tensor] : tensors) writer->DeclareTensor(name, BlockType::kF32, tensor.extent);
     for (const auto& [name, tensor] : tensors) {
       ASSERT_TRUE(writer->Append(std::as_bytes(std::span(tensor.values))).ok());

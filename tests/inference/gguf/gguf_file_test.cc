@@ -7,7 +7,6 @@
 #include "gtest/gtest.h"
 #include "inference/gguf/architecture.h"
 #include "inference/gguf/gguf_writer.h"
-#include "inference/gguf/quantize_file.h"
 #include "tests/support/golden.h"
 
 namespace fedglm {
@@ -142,24 +141,6 @@ TEST(GgufWriter, RefusesToFinishWithBytesMissing) {
   const int64_t extent[] = {8};
   writer->DeclareTensor("x", BlockType::kF32, extent);
   EXPECT_FALSE(writer->Finish().ok());
-}
-
-TEST(QuantizeFile, KeepsMetadataAndShapesAndShrinksTheFile) {
-  const auto folder = TemporaryDirectory::Make();
-  GOLDEN_OR_SKIP(model, "golden/glm4-tiny-f32.gguf");
-  const auto in = GgufFile::Open(model);
-  ASSERT_TRUE(in.ok());
-  const std::filesystem::path out = folder->path() / "q4.gguf";
-  const auto bytes = QuantizeFile(**in, out, BlockType::kQ4_0, 2, [](int64_t, const std::string&) { return absl::OkStatus(); });
-  ASSERT_TRUE(bytes.ok()) << Message(bytes.status());
-  EXPECT_LT(*bytes, (*in)->file_bytes() / 4);
-  const auto file = GgufFile::Open(out);
-  ASSERT_TRUE(file.ok()) << Message(file.status());
-  EXPECT_TRUE(ReadHyperparameters(**file).ok());
-  EXPECT_EQ((*file)->tensors().size(), (*in)->tensors().size());
-  EXPECT_EQ((*file)->FindTensor("blk.0.attn_q.weight")->type, BlockType::kQ4_0);
-  EXPECT_EQ((*file)->FindTensor("output.weight")->type, BlockType::kQ8_0);
-  EXPECT_EQ((*file)->FindTensor("output_norm.weight")->type, BlockType::kF32);
 }
 
 }  // namespace

@@ -94,6 +94,124 @@ TEST_P(EveryInstructionSet, MatMulEqualsSumsInDoublePrecision) {
   }
 }
 
+bool IsSigned(BlockType type) {
+  return type == BlockType::kQ8_0 || type == BlockType::kIQ4_NL || type == BlockType::kIQ4_XS;
+}
+
+// y of quantized activations, by the reference in double precision over the same integers (8 bits, 16 for signed levels)
+// and decoded weights.
+std::vector<double> IntegerReference(const TestMatrix& matrix, const std::vector<float>& x, int64_t tokens,
+                                     std::vector<double>& magnitudes) {
+  const int64_t rows = matrix.view.rows, columns = matrix.view.columns;
+  std::vector<double> inputs(x.size()), y(static_cast<size_t>(tokens * rows));
+  magnitudes.assign(y.size(), 1e-12);
+  for (size_t block = 0; block < x.size(); block += 32) {
+    float largest = 0;
+    for (size_t i = block; i < block + 32; ++i) largest = std::max(largest, std::fabs(x[i]));
+    for (size_t i = block; i < block + 32 && largest > 0; ++i) {
+      const float steps = IsSigned(matrix.view.type) ? 256.0f : 1.0f;
+      inputs[i] = std::nearbyint(x[i] * (127.0f / largest) * steps) * static_cast<double>(largest / 127.0f) / steps;
+    }
+  }
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < columns; ++c) {
+        const double term = static_cast<double>(matrix.decoded[r * columns + c]) * inputs[t * columns + c];
+        y[t * rows + r] += term;
+        magnitudes[t * rows + r] += std::fabs(term);
+      }
+    }
+  }
+  return y;
+}
+
+TEST_P(EveryInstructionSet, QuantizedMatMulIsExactOnEightBitActivations) {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  // Rows that fill no group or tile, columns beyond one tile, and every way to group tokens.
+  constexpr Shape kQuantizedShapes[] = {{1, 256, 1}, {7, 512, 2}, {33, 768, 3}, {64, 256, 4}, {130, 1280, 5}, {31, 2304, 8},
+                                        {17, 256, 39}};
+  for (const int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    for (const BlockType type : kTypes) {
+      if (type == BlockType::kF32 || type == BlockType::kF16 || type == BlockType::kBF16) continue;  // not quantized
+      for (const auto& [rows, columns, tokens] : kQuantizedShapes) {
+        const TestMatrix matrix(type, rows, columns, random);
+        std::vector<float> x(static_cast<size_t>(tokens * columns)), y(static_cast<size_t>(tokens * rows), NAN);
+        for (float& v : x) v = normal(random) * (random() % 50 == 0 ? 20.0f : 1.0f);
+        std::fill_n(x.begin(), 32, 0.0f);  // a block without a scale
+        std::vector<double> magnitudes;
+        const std::vector<double> expected = IntegerReference(matrix, x, tokens, magnitudes);
+        QuantizedRows quantized;
+        quantized.Assign(x.data(), tokens, columns, pool);
+        MatMul(matrix.view, quantized, y.data(), pool);
+        for (size_t i = 0; i < y.size(); ++i) {
+          ASSERT_NEAR(y[i], expected[i], 8e-6 * magnitudes[i]) << FactsOf(type).name << " " << rows << "x" << columns << " output " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(EveryInstructionSet, ExtremeLevelsAndActivationsDoNotOverflow) {
+  ThreadPool pool(1);
+  const int64_t columns = 512, rows = 32;
+  for (const BlockType type : kTypes) {
+    if (type == BlockType::kF32 || type == BlockType::kF16 || type == BlockType::kBF16) continue;
+    std::mt19937 random(6);
+    for (const std::byte fill : {std::byte{0xFF}, std::byte{0x7F}, std::byte{0x81}, std::byte{0x00}}) {
+      TestMatrix matrix(type, rows, columns, random);
+      // All quants at an end of their range; the scales, which lie in 16-bit words of the block, set to one.
+      for (std::byte& b : matrix.blocks) b = fill;
+      const auto facts = FactsOf(type);
+      const uint16_t one = 0x3C00;
+      const bool scale_last = type == BlockType::kQ2_K || type == BlockType::kQ3_K || type == BlockType::kQ6_K;
+      const int halves = type == BlockType::kQ2_K || type == BlockType::kQ4_K || type == BlockType::kQ5_K ||
+                                 type == BlockType::kQ4_1 || type == BlockType::kQ5_1 ? 2 : 1;
+      for (size_t at = 0; at < matrix.blocks.size(); at += static_cast<size_t>(facts.bytes_per_block)) {
+        for (int h = 0; h < halves; ++h) {
+          const size_t offset = scale_last ? static_cast<size_t>(facts.bytes_per_block - 2 * (h + 1)) : 2 * static_cast<size_t>(h);
+          std::memcpy(matrix.blocks.data() + at + offset, &one, 2);
+        }
+      }
+      for (int64_t r = 0; r < rows; ++r) DecodeRow(type, matrix.view.Row(r), matrix.decoded.data() + r * columns, columns);
+      for (const float input : {1.0f, -1.0f}) {
+        for (const int64_t tokens : {1, 4}) {
+          std::vector<float> x(static_cast<size_t>(tokens * columns), input), y(static_cast<size_t>(tokens * rows));
+          std::vector<double> magnitudes;
+          const std::vector<double> expected = IntegerReference(matrix, x, tokens, magnitudes);
+          QuantizedRows quantized;
+          quantized.Assign(x.data(), tokens, columns, pool);
+          MatMul(matrix.view, quantized, y.data(), pool);
+          for (size_t i = 0; i < y.size(); ++i) {
+            ASSERT_NEAR(y[i], expected[i], 1e-5 * (magnitudes[i] + 65536)) << facts.name << " fill " << static_cast<int>(fill);
+          }
+        }
+      }
+    }
+  }
+}
+
+// A model that overflows must be seen to, not answer nonsense.
+TEST_P(EveryInstructionSet, WhatIsNotFiniteIsNotHidden) {
+  ThreadPool pool(1);
+  std::mt19937 random(7);
+  for (const BlockType type : {BlockType::kQ4_0, BlockType::kQ8_0, BlockType::kQ4_K, BlockType::kQ6_K, BlockType::kQ3_K}) {
+    const TestMatrix matrix(type, 32, 256, random);
+    for (const float value : {NAN, INFINITY, -INFINITY}) {
+      for (const int64_t tokens : {1, 5}) {
+        std::vector<float> x(static_cast<size_t>(tokens * 256), 1.0f), y(static_cast<size_t>(tokens * 32));
+        x[40] = value;
+        QuantizedRows quantized;
+        quantized.Assign(x.data(), tokens, 256, pool);
+        MatMul(matrix.view, quantized, y.data(), pool);
+        for (int64_t r = 0; r < 32; ++r) EXPECT_FALSE(std::isfinite(y[r])) << FactsOf(type).name << " of " << value;
+        for (int64_t r = 32; r < tokens * 32; ++r) EXPECT_TRUE(std::isfinite(y[r])) << FactsOf(type).name;
+      }
+    }
+  }
+}
+
 TEST_P(EveryInstructionSet, MatMulTransposedEqualsSumsInDoublePrecision) {
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
