@@ -1,29 +1,25 @@
-// OpenAI's HTTP API over one engine: POST /v1/chat/completions (also streaming), GET /v1/models, GET /health.
+// OpenAI's HTTP API over one engine: chat and text completions (also streaming), embeddings, models; beside it /tokenize,
+// /detokenize, /health and /metrics. What a field means is OpenAI's own documentation; what is not built is a 400 that says
+// so. Every answer has an x-request-id, and every request one line in the log.
 #pragma once
 
 #include <memory>
-#include <string>
 
 #include "base/status.h"
+#include "inference/api/api_options.h"
 #include "inference/engine/engine.h"
 
 namespace fedglm {
 
-struct ApiOptions {
-  std::string host = "127.0.0.1";
-  int port = 0;                // 0: a free one
-  std::string model_name;      // empty: general.name of the model
-  int max_waiting = 16;        // requests that wait or run; more get 503 with Retry-After
-};
-
 class ApiServer {
  public:
-  // Serves from threads of its own until Stop(). `engine` must outlive it. Unreachable if the port is in use.
+  // Serves from threads of its own until Stop(). `engine` must outlive it. Unreachable if the port is in use,
+  // Configuration if the options may not be (see CheckExposure) or one of their files is bad.
   static absl::StatusOr<std::unique_ptr<ApiServer>> Start(Engine& engine, const ApiOptions& options);
   ~ApiServer();  // stops
 
   int port() const;
-  // Answers being written are broken off.
+  // Refuses new requests, lets answers finish for options.stop_seconds, breaks off the rest.
   void Stop();
 
  private:

@@ -1,53 +1,25 @@
 #include "inference/engine/engine.h"
 
 #include <algorithm>
-#include <cmath>
-#include <condition_variable>
+#include <chrono>
+#include <utility>
 
 #include "base/clock.h"
-#include "base/thread_annotations.h"
-#include "inference/cache/kv_cache.h"
-#include "inference/engine/text_stream.h"
-#include "inference/memory/memory_budget.h"
-#include "inference/model/transformer.h"
+#include "base/memory.h"
+#include "inference/engine/engine_core.h"
+#include "inference/engine/engine_memory.h"
+#include "inference/engine/logprobs.h"
+#include "inference/engine/position_logits.h"
+#include "inference/engine/scheduler.h"
+#include "inference/engine/sequence.h"
+#include "inference/memory/memory_monitor.h"
+#include "inference/memory/model_memory.h"
 
 namespace fedglm {
 namespace {
 
-constexpr int64_t kDefaultContext = 8192;
-constexpr int64_t kBatchTokens = 256;  // of a prompt at once: bounds the activations
-
-// Turns in the order of arrival.
-class TurnQueue {
- public:
-  void Enter() {
-    MutexLock lock(mutex_);
-    const uint64_t ticket = next_++;
-    while (ticket != serving_) lock.Wait(turn_);
-  }
-  void Leave() {
-    MutexLock lock(mutex_);
-    ++serving_;
-    turn_.notify_all();
-  }
-
- private:
-  Mutex mutex_;
-  std::condition_variable turn_;
-  uint64_t next_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t serving_ ABSL_GUARDED_BY(mutex_) = 0;
-};
-
-class Turn {
- public:
-  explicit Turn(TurnQueue& queue) : queue_(queue) { queue_.Enter(); }
-  ~Turn() { queue_.Leave(); }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-
- private:
-  TurnQueue& queue_;
-};
+constexpr int64_t kMostLogprobs = 20;
+constexpr std::chrono::milliseconds kPoll{100};  // how often a caller that waits asks whether it is still wanted
 
 // For a model without a vocabulary (llama.cpp's "no_vocab").
 class NoTokenizer : public Tokenizer {
@@ -69,80 +41,72 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizer(const GgufFile& f
 }  // namespace
 
 struct Engine::State {
-  explicit State(const EngineOptions& options)
-      : stop_requested(options.stop_requested), pool(options.threads), budget(options.memory_budget) {}
+  State(const EngineOptions& engine_options, std::unique_ptr<Transformer> model)
+      : options(engine_options), core(std::move(model), options.threads, options.memory_budget) {}
 
+  const EngineOptions options;
   std::shared_ptr<const GgufFile> file;
-  std::unique_ptr<Transformer> model;
-  std::shared_ptr<const Tokenizer> tokenizer;
   ChatTemplate chat_template;
   std::vector<LinearModule> modules;
-  int64_t context = 0;
-  std::function<bool()> stop_requested;
-  ThreadPool pool;
-  MemoryBudget budget;
+  EngineCore core;
+  ModelMemory* memory = nullptr;           // core.residency; nullptr: weights are not planned
+  std::unique_ptr<Scheduler> scheduler;    // its thread uses what is above
+  std::unique_ptr<MemoryMonitor> monitor;  // the last: its thread uses what is above
 
-  Mutex adapter_mutex;
-  std::shared_ptr<const BoundAdapter> adapter ABSL_GUARDED_BY(adapter_mutex);
+  // Puts weights where the budget allows, and watches what other programs leave.
+  absl::Status PlanWeights() {
+    FEDGLM_ASSIGN_OR_RETURN(
+        std::unique_ptr<ModelMemory> made,
+        ModelMemory::Open(file, core.hyperparameters(),
+                          PlanOptionsFor(core.hyperparameters(), options, core.pool.threads()), core.budget));
+    memory = made.get();
+    core.residency = std::move(made);
+    return absl::OkStatus();
+  }
 
-  // What follows belongs to whoever has the turn.
-  TurnQueue turns;
-  std::unique_ptr<KvCache> cache;
-  std::vector<Token> cached;                          // the tokens in the cache
-  std::shared_ptr<const BoundAdapter> cached_adapter;  // which they were computed with
-  bool mixed = false;                                 // the adapter changed while they were
-
-  std::shared_ptr<const BoundAdapter> CurrentAdapter() {
-    MutexLock lock(adapter_mutex);
-    return adapter;
+  void Watch() {
+    monitor = std::make_unique<MemoryMonitor>(MonitorOptions{}, [this](int level, int pressure) {
+      scheduler->SetPressure(level);
+      memory->GiveWay(level, pressure);
+    });
+    monitor->Start();
   }
 
   absl::Status CheckTokens(const std::vector<Token>& tokens) const {
     if (tokens.empty()) return UsageError("the prompt is empty");
-    const int64_t vocabulary = model->hyperparameters().vocabulary;
+    const int64_t vocabulary = core.hyperparameters().vocabulary;
     for (const Token token : tokens) {
       if (token < 0 || token >= vocabulary) {
-        return UsageError("token " + std::to_string(token) + " is not in the vocabulary of " + std::to_string(vocabulary));
+        return UsageError("token " + std::to_string(token) + " is not in the vocabulary of " +
+                          std::to_string(vocabulary));
       }
     }
-    if (static_cast<int64_t>(tokens.size()) > context) {
-      return UsageError(std::to_string(tokens.size()) + " tokens do not fit the context of " + std::to_string(context));
+    if (static_cast<int64_t>(tokens.size()) > core.context) {
+      return UsageError(std::to_string(tokens.size()) + " tokens do not fit the context of " +
+                        std::to_string(core.context));
     }
     return absl::OkStatus();
   }
 
-  // Keeps what the cache shares with `tokens` and forgets the rest; at least the last token is left to compute.
-  int64_t ReusePrefix(const std::vector<Token>& tokens) {
-    std::shared_ptr<const BoundAdapter> now = CurrentAdapter();
-    size_t shared = 0;
-    if (cached_adapter == now && !mixed) {
-      while (shared < cached.size() && shared + 1 < tokens.size() && cached[shared] == tokens[shared]) ++shared;
+  absl::StatusOr<std::shared_ptr<const BoundAdapter>> Bind(const std::shared_ptr<const Adapter>& adapter) const {
+    if (adapter == nullptr) return nullptr;
+    return BoundAdapter::Bind(*adapter, modules);
+  }
+
+  // Puts a request into the queue.
+  absl::StatusOr<std::shared_ptr<Sequence>> Submit(const GenerationRequest& request, SequencePurpose purpose) {
+    FEDGLM_RETURN_IF_ERROR(CheckTokens(request.prompt));
+    if (request.logprobs > kMostLogprobs) return UsageError("at most " + std::to_string(kMostLogprobs) + " logprobs");
+    std::optional<InstalledAdapter> adapter;
+    if (request.adapter == kBaseAdapter) {
+      adapter.emplace();
+    } else if (!request.adapter.empty()) {
+      FEDGLM_ASSIGN_OR_RETURN(adapter, core.adapters.Find(request.adapter));
     }
-    cached_adapter = std::move(now);
-    mixed = false;
-    cached.resize(shared);
-    cache->Truncate(static_cast<int64_t>(shared));
-    return static_cast<int64_t>(shared);
-  }
-
-  void Forget() {
-    cached.clear();
-    cache->Truncate(0);
-    cached_adapter = CurrentAdapter();
-    mixed = false;
-  }
-
-  // Computes `tokens` after what is cached. hidden: [tokens][hidden]. On error the cache is as it was.
-  absl::Status Advance(std::span<const Token> tokens, std::vector<float>& hidden) {
-    const size_t width = static_cast<size_t>(model->hyperparameters().hidden);
-    FEDGLM_RETURN_IF_ERROR(cache->Extend(static_cast<int64_t>(tokens.size())));
-    hidden.resize(tokens.size() * width);
-    const std::shared_ptr<const BoundAdapter> now = CurrentAdapter();
-    // The cache of a sequence that saw two adapters is no prefix for another.
-    if (now != cached_adapter) mixed = true;
-    model->Forward(tokens, *cache, now.get(), hidden.data(), pool);
-    cached.insert(cached.end(), tokens.begin(), tokens.end());
-    return absl::OkStatus();
+    auto sequence = std::make_shared<Sequence>(request, purpose, std::move(adapter), core.pages,
+                                               [this] { scheduler->Wake(); });
+    FEDGLM_RETURN_IF_ERROR(scheduler->Submit(sequence));
+    return sequence;
   }
 };
 
@@ -150,139 +114,139 @@ Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Engine::~Engine() = default;
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const std::filesystem::path& model, const EngineOptions& options) {
-  auto state = std::make_unique<State>(options);
-  FEDGLM_ASSIGN_OR_RETURN(state->file, GgufFile::Open(model));
-  FEDGLM_ASSIGN_OR_RETURN(state->model, Transformer::Make(state->file));
-  FEDGLM_ASSIGN_OR_RETURN(state->tokenizer, OpenTokenizer(*state->file, options.require_tokenizer));
-  state->chat_template = DetectChatTemplate(*state->file, *state->tokenizer);
-  const Hyperparameters& h = state->model->hyperparameters();
-  state->modules = LinearModules(h);
-  state->context = options.context > 0 ? options.context : std::min(h.context_length, kDefaultContext);
-  state->cache = std::make_unique<KvCache>(KvShape{h.layers, h.kv_width(), state->context}, state->budget);
+  FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> file, GgufFile::Open(model));
+  // Norms lie between matrices: decoding them must not bring in what may not stay. The planner says what may.
+  if (options.plan_weights) AdviseRandomAccess(file->bytes());
+  FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Transformer> transformer, Transformer::Make(file));
+  transformer->SetObserver(options.observer);
+  auto state = std::make_unique<State>(options, std::move(transformer));
+  state->file = std::move(file);
+  EngineCore& core = state->core;
+  FEDGLM_ASSIGN_OR_RETURN(core.tokenizer, OpenTokenizer(*state->file, options.require_tokenizer));
+  state->chat_template = DetectChatTemplate(*state->file, *core.tokenizer);
+  state->modules = LinearModules(core.hyperparameters());
+  core.context = ContextOf(core.hyperparameters(), options);
+  core.max_running = std::max<int64_t>(1, options.max_running);
+  if (options.plan_weights) FEDGLM_RETURN_IF_ERROR(state->PlanWeights());
+  SchedulerOptions scheduler;
+  scheduler.max_running = core.max_running;
+  scheduler.max_waiting = std::max<int64_t>(0, options.max_waiting);
+  scheduler.format = options.quantized_cache ? KvFormat::kQ8_0 : KvFormat::kFloat16;
+  state->scheduler = std::make_unique<Scheduler>(core, scheduler);
+  if (options.plan_weights) state->Watch();
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
 }
 
 const GgufFile& Engine::file() const { return *state_->file; }
-const Hyperparameters& Engine::hyperparameters() const { return state_->model->hyperparameters(); }
-const Tokenizer& Engine::tokenizer() const { return *state_->tokenizer; }
+const Hyperparameters& Engine::hyperparameters() const { return state_->core.hyperparameters(); }
+const Tokenizer& Engine::tokenizer() const { return *state_->core.tokenizer; }
 const ChatTemplate& Engine::chat_template() const { return state_->chat_template; }
-int64_t Engine::context() const { return state_->context; }
+int64_t Engine::context() const { return state_->core.context; }
 
 absl::Status Engine::SetAdapter(std::shared_ptr<const Adapter> adapter) {
-  std::shared_ptr<const BoundAdapter> bound;
-  if (adapter != nullptr) {
-    FEDGLM_ASSIGN_OR_RETURN(bound, BoundAdapter::Bind(*adapter, state_->modules));
-  }
-  MutexLock lock(state_->adapter_mutex);
-  state_->adapter = std::move(bound);
+  FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const BoundAdapter> bound, state_->Bind(adapter));
+  state_->core.adapters.SetDefault(std::move(bound));
   return absl::OkStatus();
 }
 
-absl::StatusOr<GenerationResult> Engine::Generate(const GenerationRequest& request, const TokenCallback& on_token) {
-  State& s = *state_;
-  FEDGLM_RETURN_IF_ERROR(s.CheckTokens(request.prompt));
-  const Turn turn(s.turns);
+absl::Status Engine::AddAdapter(std::string name, std::shared_ptr<const Adapter> adapter) {
+  if (name.empty() || name == kBaseAdapter) return UsageError("an adapter cannot be named '" + name + "'");
+  FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const BoundAdapter> bound, state_->Bind(adapter));
+  state_->core.adapters.Add(std::move(name), std::move(bound));
+  return absl::OkStatus();
+}
 
+void Engine::RemoveAdapter(std::string_view name) { state_->core.adapters.Remove(name); }
+std::vector<std::string> Engine::AdapterNames() const { return state_->core.adapters.Names(); }
+
+absl::StatusOr<GenerationResult> Engine::Generate(const GenerationRequest& request, const TokenCallback& on_token) {
+  const Stopwatch clock;
+  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<Sequence> sequence, state_->Submit(request, SequencePurpose::kAnswer));
   GenerationResult result;
   result.prompt_tokens = static_cast<int64_t>(request.prompt.size());
-  const int64_t width = s.model->hyperparameters().hidden, vocabulary = s.model->hyperparameters().vocabulary;
-  std::vector<float> hidden, logits(static_cast<size_t>(vocabulary));
-  Sampler sampler(request.sampling);
-  for (const Token token : request.prompt) sampler.Accept(token);
-
-  const Stopwatch prefill;
-  size_t done = static_cast<size_t>(s.ReusePrefix(request.prompt));
-  const std::span<const Token> prompt(request.prompt);
-  while (done < prompt.size()) {
-    const size_t count = std::min<size_t>(kBatchTokens, prompt.size() - done);
-    FEDGLM_RETURN_IF_ERROR(s.Advance(prompt.subspan(done, count), hidden));
-    done += count;
-    // An empty piece asks whether anybody is still listening.
-    if (done < prompt.size() && on_token && !on_token("", request.prompt[done])) {
-      result.reason = FinishReason::kCancelled;
+  result.reason = FinishReason::kCancelled;
+  const auto out_of_time = [&] { return request.timeout_seconds > 0 && clock.Seconds() >= request.timeout_seconds; };
+  while (true) {
+    AnswerChannel::Item item = sequence->channel().Take(kPoll);
+    if (item.end) {
+      FEDGLM_RETURN_IF_ERROR(item.end->status);
+      result.reason = item.end->reason;
+      result.cached_tokens = item.end->cached_tokens;
+      result.queue_seconds = item.end->queue_seconds;
+      result.prefill_seconds = item.end->prefill_seconds;
+      result.decode_seconds = item.end->decode_seconds;
+      return result;
+    }
+    bool wanted = !out_of_time();
+    if (item.token) {
+      AnswerToken& token = *item.token;
+      result.text += token.text;
+      if (token.of_answer) {
+        result.tokens.push_back(token.token);
+        if (request.logprobs >= 0) {
+          result.logprobs.push_back(token.logprob);
+          result.top.push_back(token.top);
+        }
+      }
+      wanted = wanted && (!on_token || on_token({token.token, token.text, token.logprob, std::move(token.top)}));
+    } else {
+      wanted = wanted && (!request.still_wanted || request.still_wanted());
+    }
+    if (!wanted) {
+      state_->scheduler->Abandon(sequence);
       return result;
     }
   }
-  const auto last_logits = [&] {
-    s.model->Logits(hidden.data() + hidden.size() - static_cast<size_t>(width), 1, logits.data(), s.pool);
-  };
-  last_logits();
-  result.prefill_seconds = prefill.Seconds();
-
-  const Stopwatch decode;
-  TextStream stream(request.stop);
-  result.reason = FinishReason::kLength;
-  const auto show = [&](const std::string& text, Token token) {
-    result.text += text;
-    return text.empty() || !on_token || on_token(text, token);
-  };
-  while (static_cast<int64_t>(result.tokens.size()) < request.max_tokens) {
-    const Token token = sampler.Sample(logits);
-    if (!request.ignore_end && s.tokenizer->EndsGeneration(token)) {
-      result.reason = FinishReason::kStop;
-      break;
-    }
-    sampler.Accept(token);
-    result.tokens.push_back(token);
-    if (!show(stream.Push(s.tokenizer->Piece(token)), token)) {
-      result.reason = FinishReason::kCancelled;
-      break;
-    }
-    if (stream.stopped()) {
-      result.reason = FinishReason::kStop;
-      break;
-    }
-    if (static_cast<int64_t>(result.tokens.size()) == request.max_tokens || s.cache->length() == s.context) break;
-    FEDGLM_RETURN_IF_ERROR(s.Advance({&token, 1}, hidden));
-    last_logits();
-  }
-  if (result.reason != FinishReason::kCancelled && !stream.stopped()) {
-    show(stream.Flush(), result.tokens.empty() ? 0 : result.tokens.back());
-  }
-  result.decode_seconds = decode.Seconds();
-  return result;
 }
+
+absl::StatusOr<std::vector<float>> Engine::Embed(const std::vector<Token>& tokens, const std::string& adapter) {
+  GenerationRequest request;
+  request.prompt = tokens;
+  request.adapter = adapter;
+  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<Sequence> sequence,
+                          state_->Submit(request, SequencePurpose::kEmbedding));
+  while (true) {
+    AnswerChannel::Item item = sequence->channel().Take(kPoll);
+    if (!item.end) continue;
+    FEDGLM_RETURN_IF_ERROR(item.end->status);
+    return std::move(item.end->embedding);
+  }
+}
+
+void Engine::SetMemoryPressure(int level) {
+  state_->scheduler->SetPressure(level);
+  if (state_->memory != nullptr) state_->memory->GiveWay(level, level);
+  if (state_->options.memory_pressure_hook) state_->options.memory_pressure_hook(level);
+}
+
+EngineStatistics Engine::Statistics() const { return state_->scheduler->Statistics(); }
 
 absl::Status Engine::Logits(const std::vector<Token>& tokens,
                             const std::function<absl::Status(const float* rows, int64_t count)>& sink) {
-  State& s = *state_;
-  FEDGLM_RETURN_IF_ERROR(s.CheckTokens(tokens));
-  const Turn turn(s.turns);
-  s.Forget();
-  std::vector<float> hidden, logits;
-  const int64_t width = s.model->hyperparameters().hidden, vocabulary = s.model->hyperparameters().vocabulary;
-  constexpr int64_t kRows = 32;  // of logits at once: a large vocabulary takes 0.6 MB a row
-  for (size_t done = 0; done < tokens.size(); done += kBatchTokens) {
-    if (s.stop_requested && s.stop_requested()) return CancelledError("stopped");
-    const size_t count = std::min<size_t>(kBatchTokens, tokens.size() - done);
-    FEDGLM_RETURN_IF_ERROR(s.Advance(std::span(tokens).subspan(done, count), hidden));
-    for (int64_t row = 0; row < static_cast<int64_t>(count); row += kRows) {
-      const int64_t rows = std::min(kRows, static_cast<int64_t>(count) - row);
-      logits.resize(static_cast<size_t>(rows * vocabulary));
-      s.model->Logits(hidden.data() + row * width, rows, logits.data(), s.pool);
-      FEDGLM_RETURN_IF_ERROR(sink(logits.data(), rows));
-    }
-  }
-  return absl::OkStatus();
+  FEDGLM_RETURN_IF_ERROR(state_->CheckTokens(tokens));
+  return ComputePositionLogits(state_->core, tokens, std::vector<bool>(tokens.size(), true),
+                               state_->options.stop_requested,
+                               [&](const int64_t*, const float* rows, int64_t count) { return sink(rows, count); });
 }
 
 absl::StatusOr<Engine::Loss> Engine::SequenceLoss(const std::vector<Token>& tokens, const std::vector<bool>& counted) {
   if (counted.size() != tokens.size()) return UsageError("a mask of another length than the sequence");
-  const int64_t vocabulary = hyperparameters().vocabulary;
+  FEDGLM_RETURN_IF_ERROR(state_->CheckTokens(tokens));
+  // The logits of a position say how likely the next token was.
+  std::vector<bool> wanted(counted.begin() + 1, counted.end());
+  wanted.push_back(false);
+  const auto vocabulary = static_cast<size_t>(hyperparameters().vocabulary);
   Loss loss;
-  size_t position = 0;
-  FEDGLM_RETURN_IF_ERROR(Logits(tokens, [&](const float* rows, int64_t count) {
-    for (int64_t r = 0; r < count; ++r, ++position) {
-      if (position + 1 >= tokens.size() || !counted[position + 1]) continue;
-      const float* const row = rows + r * vocabulary;
-      const float highest = *std::max_element(row, row + vocabulary);
-      double sum = 0;
-      for (int64_t v = 0; v < vocabulary; ++v) sum += std::exp(static_cast<double>(row[v] - highest));
-      loss.sum += std::log(sum) + highest - row[tokens[position + 1]];
+  const auto add = [&](const int64_t* positions, const float* rows, int64_t count) {
+    for (int64_t r = 0; r < count; ++r) {
+      const std::span<const float> row(rows + static_cast<size_t>(r) * vocabulary, vocabulary);
+      const Token next = tokens[static_cast<size_t>(positions[r] + 1)];
+      loss.sum += LogSumExp(row) - row[static_cast<size_t>(next)];
       ++loss.tokens;
     }
     return absl::OkStatus();
-  }));
+  };
+  FEDGLM_RETURN_IF_ERROR(ComputePositionLogits(state_->core, tokens, wanted, state_->options.stop_requested, add));
   return loss;
 }
 

@@ -1,7 +1,6 @@
 // The inference engine: one mapped base, an adapter that can be swapped between two tokens, generation by callback.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -13,44 +12,35 @@
 #include "adapter/adapter.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
+#include "inference/engine/generation.h"
 #include "inference/gguf/architecture.h"
 #include "inference/gguf/gguf_file.h"
-#include "inference/sampling/sampler.h"
 #include "inference/tokenizer/chat_template.h"
 #include "inference/tokenizer/tokenizer.h"
 
 namespace fedglm {
 
+class ActivationObserver;
+
 struct EngineOptions {
   int threads = 0;                 // 0: physical cores the process may use
-  int64_t context = 0;             // 0: the model's own, at most 8192
+  int64_t context = 0;             // of one sequence, in tokens; 0: the model's own, at most 8192
   uint64_t memory_budget = 0;      // bytes; 0: from the cgroup or the machine
+  // Layers are pinned and streamed as the budget allows, and what the machine lacks is watched (memory/model_memory.h).
+  // False: the kernel keeps of the weights what it likes, and the budget is for pages and activations alone.
+  bool plan_weights = true;
+  bool quantized_cache = false;    // KV pages as Q8_0: half of float16's size, a quarter of float32's
+  int64_t max_running = 8;         // sequences that are computed together
+  int64_t max_waiting = 16;        // requests that wait for a place; one more is refused at once
   bool require_tokenizer = true;   // false: a model without a vocabulary can be opened; it computes logits, not text
+  // Called by SetMemoryPressure with each new level: at 3 and above, layers are to be unpinned.
+  std::function<void(int level)> memory_pressure_hook;
   std::function<bool()> stop_requested;  // asked between batches of Logits and SequenceLoss: true makes them Cancelled
+  ActivationObserver* observer = nullptr;  // sees every matrix's input (model/activation_observer.h); outlives the engine
 };
 
-struct GenerationRequest {
-  std::vector<Token> prompt;
-  int64_t max_tokens = 256;
-  SamplingOptions sampling;
-  std::vector<std::string> stop;   // text that ends the answer and is not part of it
-  bool ignore_end = false;         // go on past end-of-turn tokens (bench)
-};
-
-enum class FinishReason { kStop, kLength, kCancelled };
-
-struct GenerationResult {
-  std::vector<Token> tokens;
-  std::string text;
-  FinishReason reason = FinishReason::kStop;
-  int64_t prompt_tokens = 0;
-  double prefill_seconds = 0, decode_seconds = 0;
-};
-
-// Called with each piece of text as soon as it is complete UTF-8. Return false to cancel.
-using TokenCallback = std::function<bool(std::string_view piece, Token token)>;
-
-// Thread-safe: requests take turns in the order they came (continuous batching is issue 4's).
+// Thread-safe. Requests are computed together: every step takes one token of each running answer and a chunk of the
+// prompts that are being read, so that a long prompt does not stop the others.
 class Engine {
  public:
   static absl::StatusOr<std::unique_ptr<Engine>> Open(const std::filesystem::path& model, const EngineOptions& options);
@@ -65,9 +55,26 @@ class Engine {
   // From the next token on, also of answers that are being written: their KV cache entries of the old adapter are kept.
   // nullptr: the base alone. BadFile if it does not fit the base.
   absl::Status SetAdapter(std::shared_ptr<const Adapter> adapter);
+  // Adapters that requests choose by name, beside the one of SetAdapter. Adding a name again replaces it, for requests that
+  // come after. UsageError for kBaseAdapter or no name.
+  absl::Status AddAdapter(std::string name, std::shared_ptr<const Adapter> adapter);
+  void RemoveAdapter(std::string_view name);
+  std::vector<std::string> AdapterNames() const;  // of AddAdapter, sorted
 
-  // UsageError if the prompt is empty, has ids out of range, or does not fit the context.
+  // UsageError if the prompt is empty, has ids out of range or does not fit the context, or the adapter is unknown.
+  // At once: Unavailable if the queue is full, ResourceExhausted if the memory budget or its pressure allows no more work.
+  // An answer that outgrows the memory although it is the only one ends with kLength. `on_token` may be slow: only its own
+  // answer waits for it.
   absl::StatusOr<GenerationResult> Generate(const GenerationRequest& request, const TokenCallback& on_token);
+
+  // The mean of the last hidden states of `tokens`, scaled to length 1: [hidden]. Errors as Generate.
+  absl::StatusOr<std::vector<float>> Embed(const std::vector<Token>& tokens, const std::string& adapter = "");
+
+  // How hard other programs press on the memory (memory/memory_monitor.h): 0 none … 4. 1: smaller batches; 2: evict and
+  // quantize KV pages; 3: unpin layers; 4: refuse new work.
+  void SetMemoryPressure(int level);
+
+  EngineStatistics Statistics() const;
 
   // Logits of every position: [tokens][vocabulary] float32. `sink` gets the rows in order, in batches.
   absl::Status Logits(const std::vector<Token>& tokens,

@@ -1,5 +1,6 @@
 #include "inference/memory/memory_budget.h"
 
+#include <algorithm>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -38,9 +39,32 @@ MemoryReservation::~MemoryReservation() {
   if (budget_ != nullptr) budget_->Release(account_, bytes_);
 }
 
-MemoryBudget::MemoryBudget(uint64_t total) : total_(total != 0 ? total : TotalMemoryBytes() / 4 * 3) {}
+absl::Status MemoryReservation::Resize(uint64_t bytes) {
+  if (budget_ == nullptr) return FailedError("a memory reservation of no budget");
+  if (bytes > bytes_) {
+    FEDGLM_RETURN_IF_ERROR(budget_->Take(account_, bytes - bytes_));
+  } else {
+    budget_->Release(account_, bytes_ - bytes);
+  }
+  bytes_ = bytes;
+  return absl::OkStatus();
+}
+
+uint64_t DefaultMemoryBudget() {
+  // The part that is left covers what no account knows: page tables, sockets, the kernel's own pages for the group.
+  const uint64_t group = CgroupMemoryLimit(), total = TotalMemoryBytes();
+  const uint64_t share = group != 0 && group <= total ? total / 16 * 15 : total / 4 * 3;
+  return std::min(share, AvailableMemoryBytes());
+}
+
+MemoryBudget::MemoryBudget(uint64_t total) : total_(total != 0 ? total : DefaultMemoryBudget()) {}
 
 absl::StatusOr<MemoryReservation> MemoryBudget::Reserve(MemoryAccount account, uint64_t bytes) {
+  FEDGLM_RETURN_IF_ERROR(Take(account, bytes));
+  return MemoryReservation(this, account, bytes);
+}
+
+absl::Status MemoryBudget::Take(MemoryAccount account, uint64_t bytes) {
   MutexLock lock(mutex_);
   const uint64_t used = std::accumulate(used_.begin(), used_.end(), uint64_t{0});
   if (bytes > total_ || used > total_ - bytes) {
@@ -49,7 +73,7 @@ absl::StatusOr<MemoryReservation> MemoryBudget::Reserve(MemoryAccount account, u
                                         FormatByteSize(total_) + " are in use");
   }
   used_[static_cast<size_t>(account)] += bytes;
-  return MemoryReservation(this, account, bytes);
+  return absl::OkStatus();
 }
 
 void MemoryBudget::Release(MemoryAccount account, uint64_t bytes) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -12,7 +13,12 @@
 namespace fedglm {
 
 enum class MemoryAccount { kPinnedWeights, kStreamedWeights, kKvPages, kActivations, kScratch };
+inline constexpr size_t kMemoryAccounts = 5;
 std::string_view MemoryAccountName(MemoryAccount account);
+
+// What a process takes of the machine if nothing is said: fifteen sixteenths of the lowest limit of its control group and
+// all above it, or three quarters of a machine without such a limit; and never more than is available now.
+uint64_t DefaultMemoryBudget();
 
 class MemoryBudget;
 
@@ -24,6 +30,8 @@ class MemoryReservation {
   MemoryReservation& operator=(MemoryReservation&& other) noexcept;
   ~MemoryReservation();
   uint64_t bytes() const { return bytes_; }
+  // Shrinking cannot fail; growing can as Reserve does, and then changes nothing. Not of a default-constructed one.
+  absl::Status Resize(uint64_t bytes);
 
  private:
   friend class MemoryBudget;
@@ -37,7 +45,7 @@ class MemoryReservation {
 // Thread-safe.
 class MemoryBudget {
  public:
-  // `total` 0: three quarters of what the control group or the machine has.
+  // `total` 0: DefaultMemoryBudget().
   explicit MemoryBudget(uint64_t total);
 
   // ResourceExhausted (exit code 1) naming the account, what it wants and what is left.
@@ -49,10 +57,11 @@ class MemoryBudget {
 
  private:
   friend class MemoryReservation;
+  absl::Status Take(MemoryAccount account, uint64_t bytes);
   void Release(MemoryAccount account, uint64_t bytes);
   const uint64_t total_;
   mutable Mutex mutex_;
-  std::array<uint64_t, 5> used_ ABSL_GUARDED_BY(mutex_) = {};
+  std::array<uint64_t, kMemoryAccounts> used_ ABSL_GUARDED_BY(mutex_) = {};
 };
 
 }  // namespace fedglm

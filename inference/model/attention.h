@@ -1,17 +1,32 @@
-// Causal attention of a batch of new positions over the cache. Private to this folder.
+// Causal attention of a batch's rows over the pages of their sequences. Private to this folder.
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "base/thread_pool.h"
-#include "inference/cache/kv_cache.h"
 #include "inference/gguf/architecture.h"
+#include "inference/model/batch.h"
+#include "inference/model/row_kernels.h"
 
 namespace fedglm {
 
-// out[t] = softmax(q[t] K^T / sqrt(head_size)) V over positions 0..start+t, for every head; keys and values of the new
-// positions are already in the cache. queries, out: [tokens][query_width]. Float32 accumulation.
-void CausalAttention(const Hyperparameters& hyperparameters, int64_t layer, const float* queries, int64_t tokens,
-                     int64_t start, KvCache& cache, float* out, ThreadPool& pool);
+// What one thread does at once: the query heads of one K/V head, for a few tokens of one sequence. All of them share
+// each key and value that is loaded.
+struct AttentionTile {
+  const SequenceRows* sequence;
+  int64_t kv_head;
+  int64_t first_token, tokens;  // of the sequence's rows
+  int64_t first_head, heads;    // query heads
+};
+
+// The same for every layer of a pass: [tiles], enough for `threads` where there is enough to do.
+std::vector<AttentionTile> PlanAttention(const Hyperparameters& hyperparameters, const Batch& batch, int threads);
+
+// queries[row] = softmax(q K^T / sqrt(head_size)) V over the positions up to the row's own, for every head, in place:
+// [rows][query_width]. Keys and values of the new positions are already in the pages. Page by page with a running
+// maximum and sum (Dao et al. 2022, arXiv:2205.14135), all in float32.
+void CausalAttention(const Hyperparameters& hyperparameters, int64_t layer, const std::vector<AttentionTile>& tiles,
+                     const RowKernels& kernels, float* queries, ThreadPool& pool);
 
 }  // namespace fedglm

@@ -1,4 +1,5 @@
-// An adapter made ready for a base: factors in the base's row order, found by the GGUF name of the matrix they belong to.
+// An adapter made ready for a base: factors in the base's row order, found by the GGUF name of the matrix they belong
+// to.
 #pragma once
 
 #include <memory>
@@ -10,6 +11,7 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "inference/gguf/architecture.h"
+#include "inference/model/row_kernels.h"
 
 namespace fedglm {
 
@@ -21,12 +23,14 @@ class BoundAdapter {
                                                                   const std::vector<LinearModule>& modules);
 
   // y[t] += scale * B (A x[t]) if the matrix has factors. x: [tokens][inputs], y: [tokens][outputs].
-  void Apply(const std::string& gguf_name, const float* x, int64_t tokens, float* y, ThreadPool& pool) const;
+  void Apply(const std::string& gguf_name, const float* x, int64_t tokens, float* y, const RowKernels& kernels,
+             ThreadPool& pool) const;
 
  private:
   struct Factors {
     int64_t rank = 0;
-    std::vector<float> a, b;  // [rank][inputs], [outputs][rank], b times the adapter's scale
+    std::vector<float> a;  // [rank][inputs]
+    std::vector<float> b;  // [rank][outputs]: B transposed, times the adapter's scale
     int64_t inputs = 0, outputs = 0;
   };
   std::unordered_map<std::string, Factors> factors_;

@@ -1,11 +1,12 @@
 #include "inference/model/transformer.h"
 
 #include <algorithm>
-#include <cmath>
+#include <utility>
 
 #include "inference/kernels/kernels.h"
 #include "inference/model/attention.h"
 #include "inference/model/rotary.h"
+#include "inference/model/row_kernels.h"
 #include "inference/quantization/codec.h"
 
 namespace fedglm {
@@ -26,37 +27,79 @@ LinearLayer BindLinear(const GgufFile& file, const std::string& prefix) {
   return {prefix + ".weight", tensor->AsMatrix(), DecodeVector(file, prefix + ".bias")};
 }
 
-// out = x / sqrt(mean(x^2) + epsilon) * weight. Sums in double. x and out may be the same.
-void RmsNorm(const float* x, const std::vector<float>& weight, double epsilon, int64_t tokens, float* out) {
-  const int64_t width = static_cast<int64_t>(weight.size());
-  for (int64_t t = 0; t < tokens; ++t, x += width, out += width) {
-    double sum = 0;
-    for (int64_t i = 0; i < width; ++i) sum += static_cast<double>(x[i]) * x[i];
-    const float scale = static_cast<float>(1.0 / std::sqrt(sum / static_cast<double>(width) + epsilon));
-    for (int64_t i = 0; i < width; ++i) out[i] = x[i] * scale * weight[static_cast<size_t>(i)];
+// The weights of one layer, held in memory for a scope.
+class ResidentLayer {
+ public:
+  static absl::StatusOr<ResidentLayer> Acquire(WeightResidency* residency, int64_t layer) {
+    if (residency == nullptr) return ResidentLayer(nullptr, layer, 0);
+    FEDGLM_ASSIGN_OR_RETURN(const ptrdiff_t displacement, residency->Acquire(layer));
+    return ResidentLayer(residency, layer, displacement);
   }
+  ResidentLayer(ResidentLayer&& other) noexcept
+      : residency_(std::exchange(other.residency_, nullptr)),
+        layer_(other.layer_),
+        displacement_(other.displacement_) {}
+  ResidentLayer& operator=(ResidentLayer&&) = delete;
+  ~ResidentLayer() {
+    if (residency_ != nullptr) residency_->Release(layer_);
+  }
+  ptrdiff_t displacement() const { return displacement_; }
+
+ private:
+  ResidentLayer(WeightResidency* residency, int64_t layer, ptrdiff_t displacement)
+      : residency_(residency), layer_(layer), displacement_(displacement) {}
+  WeightResidency* residency_;
+  int64_t layer_;
+  ptrdiff_t displacement_;
+};
+
+WeightMatrix Displaced(WeightMatrix weights, ptrdiff_t displacement) {
+  weights.data += displacement;
+  return weights;
 }
 
-void AddTo(const std::vector<float>& from, std::vector<float>& to) {
-  for (size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+// body(row) for all rows: by the caller alone where waking threads would take longer.
+template <typename Body>
+void ForEachRow(int64_t rows, int64_t width, ThreadPool& pool, const Body& body) {
+  constexpr int64_t kWorthAThread = 16384;  // numbers: some microseconds
+  pool.ParallelFor(rows, std::max<int64_t>(1, kWorthAThread / width), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) body(row);
+  });
 }
 
-float Silu(float x) { return x / (1.0f + std::exp(-x)); }
+// Neighbouring rows with the same adapter: it is applied to them at once.
+struct AdapterRows {
+  const BoundAdapter* adapter;
+  int64_t first_row, count;
+};
+
+std::vector<AdapterRows> RowsByAdapter(const Batch& batch) {
+  std::vector<AdapterRows> runs;
+  for (const SequenceRows& rows : batch.sequences) {
+    if (rows.adapter == nullptr) continue;
+    if (!runs.empty() && runs.back().adapter == rows.adapter &&
+        runs.back().first_row + runs.back().count == rows.first_row) {
+      runs.back().count += rows.count;
+    } else {
+      runs.push_back({rows.adapter, rows.first_row, rows.count});
+    }
+  }
+  return runs;
+}
 
 }  // namespace
 
-struct Transformer::Activations {
-  int64_t tokens;
-  std::vector<float> residual, normed, branch;   // [tokens][hidden]
-  std::vector<float> query, key, value, mixed;   // [tokens][query_width or kv_width]
-  std::vector<float> gate, up;                   // [tokens][feed_forward] (glm4: up is twice as wide)
+// What all layers of one pass share.
+struct Transformer::Pass {
+  const Batch& batch;
+  Workspace& w;
+  ThreadPool& pool;
+  const RowKernels& kernels;
+  std::vector<AttentionTile> tiles;
+  std::vector<AdapterRows> adapters;
+  ptrdiff_t displacement = 0;  // of the layer that is computed now
 
-  Activations(const Hyperparameters& h, int64_t count) : tokens(count) {
-    const auto make = [&](int64_t width) { return std::vector<float>(static_cast<size_t>(count * width)); };
-    residual = make(h.hidden), normed = make(h.hidden), branch = make(h.hidden);
-    query = make(h.query_width()), key = make(h.kv_width()), value = make(h.kv_width()), mixed = make(h.query_width());
-    gate = make(h.feed_forward), up = make(h.kind == ArchitectureKind::kGlm4 ? 2 * h.feed_forward : h.feed_forward);
-  }
+  int64_t rows() const { return batch.rows(); }
 };
 
 absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Make(std::shared_ptr<const GgufFile> file) {
@@ -85,86 +128,152 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Make(std::shared_ptr<c
     model->layers_.push_back(std::move(layer));
   }
   model->file_ = std::move(file);
+  FEDGLM_RETURN_IF_ERROR(model->file_->CheckIntact());
   return model;
 }
 
-void Transformer::Linear(const LinearLayer& layer, const float* x, int64_t tokens, float* y,
-                         const BoundAdapter* adapter, ThreadPool& pool) const {
-  MatMul(layer.weights, x, tokens, y, pool);
+void Transformer::EmbedRows(const Pass& pass) const {
+  const int64_t half = hyperparameters_.rotary_size / 2;
+  ForEachRow(pass.rows(), hyperparameters_.hidden, pass.pool, [&](int64_t row) {
+    DecodeRowFast(embedding_, pass.batch.tokens[static_cast<size_t>(row)],
+                  pass.w.residual_ + row * hyperparameters_.hidden);
+  });
+  for (const SequenceRows& rows : pass.batch.sequences) {
+    ForEachRow(rows.count, 64 * half, pass.pool, [&](int64_t i) {
+      RotaryAngles(frequencies_, rows.cache->length() + i, pass.w.cosines_ + (rows.first_row + i) * half,
+                   pass.w.sines_ + (rows.first_row + i) * half);
+    });
+  }
+}
+
+// x: the rows that pass.w.quantized_ was made of.
+void Transformer::Linear(const LinearLayer& layer, const float* x, float* y, const Pass& pass) const {
+  const int64_t inputs = layer.weights.columns, outputs = layer.weights.rows;
+  if (observer_ != nullptr) observer_->Observe(layer.name, x, pass.rows(), inputs);
+  MatMul(Displaced(layer.weights, pass.displacement), pass.w.quantized_, y, pass.pool);
   if (!layer.bias.empty()) {
-    for (int64_t t = 0; t < tokens; ++t) AddScaled(1.0f, layer.bias.data(), y + t * layer.weights.rows, layer.weights.rows);
+    ForEachRow(pass.rows(), outputs, pass.pool,
+               [&](int64_t row) { pass.kernels.add(layer.bias.data(), y + row * outputs, outputs); });
   }
-  if (adapter != nullptr) adapter->Apply(layer.name, x, tokens, y, pool);
+  for (const AdapterRows& run : pass.adapters) {
+    run.adapter->Apply(layer.name, x + run.first_row * inputs, run.count, y + run.first_row * outputs, pass.kernels,
+                       pass.pool);
+  }
 }
 
-void Transformer::Attention(const Layer& layer, int64_t index, int64_t start, KvCache& cache,
-                            const BoundAdapter* adapter, Activations& a, ThreadPool& pool) const {
+void Transformer::RotateAndStore(int64_t index, const Pass& pass) const {
   const Hyperparameters& h = hyperparameters_;
-  Linear(layer.query, a.normed.data(), a.tokens, a.query.data(), adapter, pool);
-  Linear(layer.key, a.normed.data(), a.tokens, a.key.data(), adapter, pool);
-  Linear(layer.value, a.normed.data(), a.tokens, a.value.data(), adapter, pool);
-  std::vector<float> cosines(frequencies_.size()), sines(frequencies_.size());
-  for (int64_t t = 0; t < a.tokens; ++t) {
-    RotaryAngles(frequencies_, start + t, cosines.data(), sines.data());
-    float* const query = a.query.data() + t * h.query_width();
-    float* const key = a.key.data() + t * h.kv_width();
-    for (int64_t head = 0; head < h.heads; ++head) {
-      Rotate(h.rotary_layout, h.rotary_size, cosines.data(), sines.data(), query + head * h.head_size);
-    }
-    for (int64_t head = 0; head < h.kv_heads; ++head) {
-      Rotate(h.rotary_layout, h.rotary_size, cosines.data(), sines.data(), key + head * h.head_size);
-    }
-    std::copy_n(key, h.kv_width(), cache.Key(index, start + t));
-    std::copy_n(a.value.data() + t * h.kv_width(), h.kv_width(), cache.Value(index, start + t));
+  const int64_t half = h.rotary_size / 2, size = h.head_size;
+  for (const SequenceRows& rows : pass.batch.sequences) {
+    const SequenceCache& cache = *rows.cache;
+    const int64_t row_bytes = cache.layout().RowBytes(cache.format());
+    ForEachRow(rows.count, h.query_width() + 2 * h.kv_width(), pass.pool, [&](int64_t i) {
+      const int64_t row = rows.first_row + i, position = cache.length() + i;
+      const float* const cosines = pass.w.cosines_ + row * half;
+      const float* const sines = pass.w.sines_ + row * half;
+      float* const query = pass.w.query_ + row * h.query_width();
+      float* const key = pass.w.key_ + row * h.kv_width();
+      const float* const value = pass.w.value_ + row * h.kv_width();
+      for (int64_t head = 0; head < h.heads; ++head) {
+        Rotate(h.rotary_layout, h.rotary_size, cosines, sines, query + head * size);
+      }
+      const int64_t page = position / kPageTokens, offset = position % kPageTokens * row_bytes;
+      for (int64_t head = 0; head < h.kv_heads; ++head) {
+        Rotate(h.rotary_layout, h.rotary_size, cosines, sines, key + head * size);
+        pass.kernels.encode_row(cache.format(), key + head * size, size, cache.Keys(index, head, page) + offset);
+        pass.kernels.encode_row(cache.format(), value + head * size, size, cache.Values(index, head, page) + offset);
+      }
+    });
   }
-  CausalAttention(h, index, a.query.data(), a.tokens, start, cache, a.mixed.data(), pool);
-  Linear(layer.output, a.mixed.data(), a.tokens, a.branch.data(), adapter, pool);
 }
 
-void Transformer::FeedForward(const Layer& layer, const BoundAdapter* adapter, Activations& a, ThreadPool& pool) const {
+void Transformer::Attention(const Layer& layer, int64_t index, const Pass& pass) const {
+  const Hyperparameters& h = hyperparameters_;
+  Workspace& w = pass.w;
+  w.quantized_.Assign(w.normed_, pass.rows(), h.hidden, pass.pool);
+  Linear(layer.query, w.normed_, w.query_, pass);
+  Linear(layer.key, w.normed_, w.key_, pass);
+  Linear(layer.value, w.normed_, w.value_, pass);
+  RotateAndStore(index, pass);
+  CausalAttention(h, index, pass.tiles, pass.kernels, w.query_, pass.pool);
+  w.quantized_.Assign(w.query_, pass.rows(), h.query_width(), pass.pool);
+  Linear(layer.output, w.query_, w.normed_, pass);
+}
+
+void Transformer::FeedForward(const Layer& layer, const Pass& pass) const {
   const int64_t width = hyperparameters_.feed_forward;
-  Linear(layer.up, a.normed.data(), a.tokens, a.up.data(), adapter, pool);
-  if (layer.gate.name.empty()) {
-    for (int64_t t = 0; t < a.tokens; ++t) {
-      const float* const gate_and_up = a.up.data() + 2 * t * width;
-      float* const out = a.gate.data() + t * width;
-      for (int64_t i = 0; i < width; ++i) out[i] = Silu(gate_and_up[i]) * gate_and_up[width + i];
-    }
-  } else {
-    Linear(layer.gate, a.normed.data(), a.tokens, a.gate.data(), adapter, pool);
-    for (size_t i = 0; i < a.gate.size(); ++i) a.gate[i] = Silu(a.gate[i]) * a.up[i];
-  }
-  Linear(layer.down, a.gate.data(), a.tokens, a.branch.data(), adapter, pool);
+  Workspace& w = pass.w;
+  w.quantized_.Assign(w.normed_, pass.rows(), hyperparameters_.hidden, pass.pool);
+  Linear(layer.up, w.normed_, w.up_, pass);
+  const bool fused = layer.gate.name.empty();
+  if (!fused) Linear(layer.gate, w.normed_, w.gate_, pass);
+  ForEachRow(pass.rows(), width, pass.pool, [&](int64_t row) {
+    float* const out = w.gate_ + row * width;
+    const float* const gate = fused ? w.up_ + 2 * row * width : out;
+    const float* const up = fused ? gate + width : w.up_ + row * width;
+    pass.kernels.silu_multiply(gate, up, out, width);
+  });
+  w.quantized_.Assign(w.gate_, pass.rows(), width, pass.pool);
+  Linear(layer.down, w.gate_, w.normed_, pass);
 }
 
-void Transformer::Forward(std::span<const Token> tokens, KvCache& cache, const BoundAdapter* adapter, float* hidden,
-                          ThreadPool& pool) const {
+// residual += norm(branch), which lies in `normed`; then normed = the next norm of the residual.
+void Transformer::AddBranchAndNorm(const std::vector<float>& post_norm, const std::vector<float>* next_norm,
+                                   const Pass& pass) const {
+  const int64_t width = hyperparameters_.hidden;
+  const double epsilon = hyperparameters_.rms_epsilon;
+  ForEachRow(pass.rows(), width, pass.pool, [&](int64_t row) {
+    float* const branch = pass.w.normed_ + row * width;
+    float* const residual = pass.w.residual_ + row * width;
+    if (!post_norm.empty()) pass.kernels.rms_norm(branch, post_norm.data(), epsilon, width, branch);
+    pass.kernels.add(branch, residual, width);
+    if (next_norm != nullptr) pass.kernels.rms_norm(residual, next_norm->data(), epsilon, width, branch);
+  });
+}
+
+absl::Status Transformer::Forward(const Batch& batch, Workspace& workspace, ThreadPool& pool,
+                                  WeightResidency* residency) const {
   const Hyperparameters& h = hyperparameters_;
-  const int64_t count = static_cast<int64_t>(tokens.size()), start = cache.length() - count;
-  Activations a(h, count);
-  for (int64_t t = 0; t < count; ++t) {
-    DecodeRowFast(embedding_, tokens[static_cast<size_t>(t)], a.residual.data() + t * h.hidden);
-  }
+  Pass pass{batch, workspace, pool, RowKernelsFor(InstructionSet()), PlanAttention(h, batch, pool.threads()),
+            RowsByAdapter(batch)};
+  EmbedRows(pass);
+  ForEachRow(pass.rows(), h.hidden, pool, [&](int64_t row) {
+    pass.kernels.rms_norm(workspace.residual_ + row * h.hidden, layers_.front().attention_norm.data(), h.rms_epsilon,
+                          h.hidden, workspace.normed_ + row * h.hidden);
+  });
   for (int64_t i = 0; i < h.layers; ++i) {
     const Layer& layer = layers_[static_cast<size_t>(i)];
-    RmsNorm(a.residual.data(), layer.attention_norm, h.rms_epsilon, count, a.normed.data());
-    Attention(layer, i, start, cache, adapter, a, pool);
-    if (!layer.post_attention_norm.empty()) {
-      RmsNorm(a.branch.data(), layer.post_attention_norm, h.rms_epsilon, count, a.branch.data());
-    }
-    AddTo(a.branch, a.residual);
-    RmsNorm(a.residual.data(), layer.ffn_norm, h.rms_epsilon, count, a.normed.data());
-    FeedForward(layer, adapter, a, pool);
-    if (!layer.post_ffn_norm.empty()) {
-      RmsNorm(a.branch.data(), layer.post_ffn_norm, h.rms_epsilon, count, a.branch.data());
-    }
-    AddTo(a.branch, a.residual);
+    FEDGLM_ASSIGN_OR_RETURN(const ResidentLayer resident, ResidentLayer::Acquire(residency, i));
+    pass.displacement = resident.displacement();
+    Attention(layer, i, pass);
+    AddBranchAndNorm(layer.post_attention_norm, &layer.ffn_norm, pass);
+    FeedForward(layer, pass);
+    const bool last = i + 1 == h.layers;
+    AddBranchAndNorm(layer.post_ffn_norm, last ? nullptr : &layers_[static_cast<size_t>(i + 1)].attention_norm, pass);
   }
-  RmsNorm(a.residual.data(), output_norm_, h.rms_epsilon, count, hidden);
+  return file_->CheckIntact();  // of a file that was cut meanwhile zeros were read
 }
 
-void Transformer::Logits(const float* hidden, int64_t tokens, float* logits, ThreadPool& pool) const {
-  MatMul(output_, hidden, tokens, logits, pool);
+void Transformer::Hidden(std::span<const int64_t> rows, Workspace& workspace, float* hidden, ThreadPool& pool) const {
+  const int64_t width = hyperparameters_.hidden;
+  const RowKernels& kernels = RowKernelsFor(InstructionSet());
+  ForEachRow(static_cast<int64_t>(rows.size()), width, pool, [&](int64_t i) {
+    kernels.rms_norm(workspace.residual_ + rows[static_cast<size_t>(i)] * width, output_norm_.data(),
+                     hyperparameters_.rms_epsilon, width, hidden + i * width);
+  });
+}
+
+absl::Status Transformer::Logits(std::span<const int64_t> rows, Workspace& workspace, ThreadPool& pool,
+                                 WeightResidency* residency) const {
+  FEDGLM_ASSIGN_OR_RETURN(const ResidentLayer resident, ResidentLayer::Acquire(residency, hyperparameters_.layers));
+  Hidden(rows, workspace, workspace.normed_, pool);
+  if (observer_ != nullptr) {
+    observer_->Observe(hyperparameters_.tied_embeddings ? "token_embd.weight" : "output.weight", workspace.normed_,
+                       static_cast<int64_t>(rows.size()), hyperparameters_.hidden);
+  }
+  workspace.quantized_.Assign(workspace.normed_, static_cast<int64_t>(rows.size()), hyperparameters_.hidden, pool);
+  MatMul(Displaced(output_, resident.displacement()), workspace.quantized_, workspace.logits_, pool);
+  return file_->CheckIntact();
 }
 
 }  // namespace fedglm

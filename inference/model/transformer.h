@@ -1,21 +1,23 @@
 // The forward pass of `glm4` and `llama` over a mapped GGUF: weights are multiplied as they lie in the file.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "base/thread_pool.h"
-#include "inference/cache/kv_cache.h"
 #include "inference/gguf/architecture.h"
 #include "inference/gguf/gguf_file.h"
+#include "inference/memory/weight_residency.h"
+#include "inference/model/activation_observer.h"
+#include "inference/model/batch.h"
 #include "inference/model/bound_adapter.h"
+#include "inference/model/workspace.h"
 #include "inference/quantization/weight_matrix.h"
-#include "inference/tokenizer/tokenizer.h"
 
 namespace fedglm {
 
@@ -26,7 +28,7 @@ struct LinearLayer {
   std::vector<float> bias;  // empty: none
 };
 
-// Immutable; thread-safe. The sequence's state is in the KvCache.
+// Immutable; thread-safe. A sequence's state is in its SequenceCache, a pass's in the Workspace.
 class Transformer {
  public:
   static absl::StatusOr<std::unique_ptr<Transformer>> Make(std::shared_ptr<const GgufFile> file);
@@ -34,13 +36,19 @@ class Transformer {
   const Hyperparameters& hyperparameters() const { return hyperparameters_; }
   const GgufFile& file() const { return *file_; }
 
-  // Runs `tokens` as the next positions of the sequence in `cache`, which must have been extended for them.
-  // hidden: [tokens][hidden], after the last norm. `adapter` may be nullptr.
-  void Forward(std::span<const Token> tokens, KvCache& cache, const BoundAdapter* adapter, float* hidden,
-               ThreadPool& pool) const;
+  // Before the first pass: `observer` sees the input of every matrix from then on. It must outlive the passes.
+  void SetObserver(ActivationObserver* observer) { observer_ = observer; }
 
-  // logits[t] = output matrix times hidden[t]. hidden: [tokens][hidden], logits: [tokens][vocabulary].
-  void Logits(const float* hidden, int64_t tokens, float* logits, ThreadPool& pool) const;
+  // Runs the batch's rows, at most workspace.rows(), and writes their keys and values into the sequences' pages; the
+  // caller then advances the caches. `residency` may be nullptr: all weights are read in the mapping. Its errors.
+  absl::Status Forward(const Batch& batch, Workspace& workspace, ThreadPool& pool, WeightResidency* residency) const;
+
+  // After Forward, of some of its rows, in this order:
+  // the last hidden states after the last norm: [rows][hidden];
+  void Hidden(std::span<const int64_t> rows, Workspace& workspace, float* hidden, ThreadPool& pool) const;
+  // the output matrix times these, into workspace.logits(): [rows][vocabulary], at most workspace.logit_rows().
+  absl::Status Logits(std::span<const int64_t> rows, Workspace& workspace, ThreadPool& pool,
+                      WeightResidency* residency) const;
 
  private:
   struct Layer {
@@ -49,14 +57,16 @@ class Transformer {
     LinearLayer gate;  // empty name in glm4: up holds both, the gate first
     LinearLayer up, down;
   };
-  struct Activations;
+  struct Pass;
 
   Transformer() = default;
-  void Linear(const LinearLayer& layer, const float* x, int64_t tokens, float* y, const BoundAdapter* adapter,
-              ThreadPool& pool) const;
-  void Attention(const Layer& layer, int64_t index, int64_t start, KvCache& cache, const BoundAdapter* adapter,
-                 Activations& a, ThreadPool& pool) const;
-  void FeedForward(const Layer& layer, const BoundAdapter* adapter, Activations& a, ThreadPool& pool) const;
+  void EmbedRows(const Pass& pass) const;
+  void Linear(const LinearLayer& layer, const float* x, float* y, const Pass& pass) const;
+  void Attention(const Layer& layer, int64_t index, const Pass& pass) const;
+  void RotateAndStore(int64_t index, const Pass& pass) const;
+  void FeedForward(const Layer& layer, const Pass& pass) const;
+  void AddBranchAndNorm(const std::vector<float>& post_norm, const std::vector<float>* next_norm,
+                        const Pass& pass) const;
 
   std::shared_ptr<const GgufFile> file_;
   Hyperparameters hyperparameters_;
@@ -64,6 +74,7 @@ class Transformer {
   std::vector<float> output_norm_;
   std::vector<Layer> layers_;
   std::vector<double> frequencies_;
+  ActivationObserver* observer_ = nullptr;
 };
 
 }  // namespace fedglm

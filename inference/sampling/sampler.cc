@@ -9,6 +9,9 @@ namespace {
 // A double in [0, 1) from 53 bits: std::uniform_real_distribution differs between standard libraries.
 double UniformDouble(std::mt19937_64& random) { return static_cast<double>(random() >> 11) * 0x1p-53; }
 
+constexpr size_t kFirstSorted = 64;
+constexpr double kNegligible = -50;  // of logit differences over the temperature: the vocabulary's sum loses nothing
+
 bool MoreLikely(const std::pair<float, Token>& a, const std::pair<float, Token>& b) {
   return a.first != b.first ? a.first > b.first : a.second < b.second;
 }
@@ -20,9 +23,48 @@ Sampler::Sampler(const SamplingOptions& options) : options_(options) {
 }
 
 void Sampler::Accept(Token token) {
+  if (answering_ && (options_.frequency_penalty != 0 || options_.presence_penalty != 0)) ++answered_[token];
   if (options_.repetition_penalty == 1.0 || options_.repetition_window <= 0) return;
   recent_.push_back(token);
   if (static_cast<int64_t>(recent_.size()) > options_.repetition_window) recent_.erase(recent_.begin());
+}
+
+std::pair<float, Token>* Sampler::Find(Token token) {
+  const auto at = std::lower_bound(candidates_.begin(), candidates_.end(), token,
+                                   [](const std::pair<float, Token>& candidate, Token t) { return candidate.second < t; });
+  return at != candidates_.end() && at->second == token ? &*at : nullptr;
+}
+
+void Sampler::ShiftLogits() {
+  const auto add = [this](Token token, double value) {
+    if (std::pair<float, Token>* const candidate = Find(token)) candidate->first += static_cast<float>(value);
+  };
+  for (const auto& [token, bias] : options_.logit_bias) add(token, bias);
+  for (const auto& [token, times] : answered_) {
+    add(token, -static_cast<double>(times) * options_.frequency_penalty - options_.presence_penalty);
+  }
+  // Keskar et al. 2019 (CTRL): a repeated token's logit is divided if positive, multiplied if negative.
+  std::vector<Token> seen = recent_;
+  std::sort(seen.begin(), seen.end());
+  seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
+  const float penalty = static_cast<float>(options_.repetition_penalty);
+  for (const Token token : seen) {
+    std::pair<float, Token>* const candidate = Find(token);
+    if (candidate == nullptr) continue;
+    float& logit = candidate->first;
+    logit = logit > 0 ? logit / penalty : logit * penalty;
+  }
+}
+
+void Sampler::SortUpTo(size_t count) {
+  if (count <= sorted_) return;
+  // A vocabulary has 150 thousand tokens, of which a few are likely.
+  const size_t next = std::min(candidates_.size(), std::max(count, sorted_ == 0 ? kFirstSorted : 8 * sorted_));
+  const auto begin = candidates_.begin() + static_cast<ptrdiff_t>(sorted_);
+  const auto end = candidates_.begin() + static_cast<ptrdiff_t>(next);
+  if (next < candidates_.size()) std::nth_element(begin, end, candidates_.end(), MoreLikely);
+  std::sort(begin, end, MoreLikely);
+  sorted_ = next;
 }
 
 Token Sampler::Sample(std::span<const float> logits) {
@@ -30,41 +72,38 @@ Token Sampler::Sample(std::span<const float> logits) {
   for (size_t i = 0; i < logits.size(); ++i) {
     if (!std::isnan(logits[i])) candidates_.emplace_back(logits[i], static_cast<Token>(i));
   }
+  answering_ = true;
   if (candidates_.empty()) return 0;
-
-  // Keskar et al. 2019 (CTRL): a repeated token's logit is divided if positive, multiplied if negative.
-  std::vector<Token> seen = recent_;
-  std::sort(seen.begin(), seen.end());
-  seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
-  for (auto& [logit, token] : candidates_) {
-    if (!std::binary_search(seen.begin(), seen.end(), token)) continue;
-    const float penalty = static_cast<float>(options_.repetition_penalty);
-    logit = logit > 0 ? logit / penalty : logit * penalty;
-  }
+  ShiftLogits();
   if (options_.temperature <= 0) return std::min_element(candidates_.begin(), candidates_.end(), MoreLikely)->second;
 
+  sorted_ = 0;
   size_t kept = candidates_.size();
   if (options_.top_k > 0) kept = std::min(kept, static_cast<size_t>(options_.top_k));
-  std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(kept), candidates_.end(), MoreLikely);
-  candidates_.resize(kept);
+  SortUpTo(kept < candidates_.size() ? kept : 1);
 
   // Probabilities at the asked temperature; top-p and min-p look at these.
   const double highest = candidates_.front().first;
-  std::vector<double> weights(kept);
+  const auto weight = [&](size_t i) { return std::exp((candidates_[i].first - highest) / options_.temperature); };
   double total = 0;
   for (size_t i = 0; i < kept; ++i) {
-    weights[i] = std::exp((candidates_[i].first - highest) / options_.temperature);
-    total += weights[i];
+    if (candidates_[i].first - highest > kNegligible * options_.temperature) total += weight(i);
   }
-  size_t allowed = 0;
-  double sum = 0;
-  while (allowed < kept) {
-    if (allowed > 0 && (sum >= options_.top_p * total || weights[allowed] < options_.min_p * weights[0])) break;
-    sum += weights[allowed++];
+  size_t allowed = kept;
+  double sum = total;
+  if (options_.top_p < 1 || options_.min_p > 0) {
+    sum = 0;
+    for (allowed = 0; allowed < kept; ++allowed) {
+      SortUpTo(allowed + 1);
+      const double next = weight(allowed);
+      if (allowed > 0 && (sum >= options_.top_p * total || next < options_.min_p)) break;
+      sum += next;
+    }
   }
   double point = UniformDouble(random_) * sum;
   for (size_t i = 0; i < allowed; ++i) {
-    point -= weights[i];
+    SortUpTo(i + 1);
+    point -= weight(i);
     if (point < 0) return candidates_[i].second;
   }
   return candidates_[allowed - 1].second;

@@ -89,7 +89,10 @@ void WriteGlm4(const Messages& messages, bool prompt, Script& script) {
       script.Text("\n" + messages[i].content);
       continue;
     }
-    script.Text("\n").Text(messages[i].content, true);
+    // A call is told from an answer by its name in the line of <|assistant|> itself.
+    if (messages[i].function.empty()) script.Text("\n");
+    const std::string name = messages[i].function.empty() ? "" : messages[i].function + "\n";
+    script.Text(name + messages[i].content, true);
     const bool last = i + 1 == messages.size();
     if (!last && IsAssistant(messages[i + 1])) continue;
     const bool observation = !last && messages[i + 1].role == "tool";
@@ -250,6 +253,11 @@ absl::StatusOr<std::vector<ChatPart>> RenderChat(const ChatTemplate& chat_templa
     }
   }
   Messages all = messages;
+  if (chat_template.format != ChatFormat::kGlm4) {
+    for (ChatMessage& message : all) {
+      if (!message.function.empty()) message.content = message.function + "\n" + message.content;
+    }
+  }
   const bool system_added = !chat_template.default_system.empty() || !chat_template.system_preamble.empty();
   if (system_added && all.front().role != "system") all.insert(all.begin(), {"system", chat_template.default_system});
   Script script(tokenizer);

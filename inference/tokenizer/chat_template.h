@@ -14,6 +14,9 @@ namespace fedglm {
 struct ChatMessage {
   std::string role;  // system, user, assistant, tool
   std::string content;
+  // Of an assistant that calls a function: its name; `content` is the arguments then. Written as GLM-4 does, the name in
+  // a line before them.
+  std::string function = {};
 };
 
 enum class ChatFormat {

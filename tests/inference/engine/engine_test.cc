@@ -138,6 +138,7 @@ TEST_F(SmallEngine, RefusesWhatDoesNotFit) {
 TEST_F(SmallEngine, AMemoryBudgetThatIsTooSmallIsAnErrorNotACrash) {
   EngineOptions options;
   options.memory_budget = 1000;
+  options.plan_weights = false;
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Open(engine_->file().path(), options);
   ASSERT_TRUE(engine.ok());
   GenerationRequest request;
@@ -151,7 +152,7 @@ TEST_F(SmallEngine, CancelsWhenNobodyListens) {
   request.max_tokens = 100;
   request.ignore_end = true;
   int calls = 0;
-  const auto result = engine_->Generate(request, [&](std::string_view, Token) { return ++calls < 3; });
+  const auto result = engine_->Generate(request, [&](const GeneratedToken&) { return ++calls < 3; });
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->reason, FinishReason::kCancelled);
 }

@@ -47,6 +47,26 @@ TEST(Sampler, ARepeatedTokenIsPenalised) {
   EXPECT_EQ(sampler.Sample(std::vector<float>{-1, -1.5f}), 1);
 }
 
+TEST(Sampler, WhatTheAnswerHasIsPenalisedAndWhatThePromptHasIsNot) {
+  Sampler often({.frequency_penalty = 0.4});
+  often.Accept(0);  // the prompt's
+  for (const Token expected : {0, 0, 0, 1}) {  // 3, 2.6, 2.2, then 1.8 against 2
+    EXPECT_EQ(often.Sample(std::vector<float>{3, 2}), expected);
+    often.Accept(expected);
+  }
+  Sampler once({.presence_penalty = 1.5});
+  EXPECT_EQ(once.Sample(std::vector<float>{3, 2}), 0);
+  once.Accept(0);
+  EXPECT_EQ(once.Sample(std::vector<float>{3, 2}), 1);
+  once.Accept(1);
+  EXPECT_EQ(once.Sample(std::vector<float>{3, 2}), 0);  // once, not once for each time
+}
+
+TEST(Sampler, ABiasIsAddedToItsTokenAlsoIfOthersAreNotNumbers) {
+  Sampler sampler({.logit_bias = {{2, 5.0f}, {1, -100.0f}, {99, 100.0f}}});  // 99 is not in the vocabulary
+  EXPECT_EQ(sampler.Sample(std::vector<float>{std::nanf(""), 50, 3}), 2);
+}
+
 TEST(Sampler, TheSeedDecides) {
   const std::vector<float> logits(100, 0.0f);
   Sampler a({.temperature = 1, .seed = 5}), b({.temperature = 1, .seed = 5}), c({.temperature = 1, .seed = 6});

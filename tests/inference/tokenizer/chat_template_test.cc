@@ -140,6 +140,7 @@ TEST(ChatTemplate, MistralHasOneBosAndItsOwnTokensIfItHasThem) {
 
 TEST(ChatTemplate, TinyLlamaEndsTurnsWithEos) {
   const Model model(kTinyLlama, {"<s>", "</s>"});
+  EXPECT_EQ(model.Answers({{"user", "a"}, {"assistant", "{}", "f"}}), "f\n{}</s>");
   EXPECT_EQ(model.chat_template.format, ChatFormat::kZephyr);
   EXPECT_EQ(model.Render({{"system", "S"}, {"user", "a"}}, true), "<|system|>\nS</s>\n<|user|>\na</s>\n<|assistant|>\n");
   EXPECT_EQ(model.Answers(kTalk), "b</s>");
@@ -157,6 +158,9 @@ TEST(ChatTemplate, Glm4AnswersEndWithTheNextRole) {
             "[gMASK]<sop><|user|>\na<|assistant|>\nf()<|observation|>\n1<|assistant|>\n");
   EXPECT_EQ(model.Answers({{"user", "a"}, {"assistant", "f()"}, {"tool", "1"}, {"assistant", "b"}}),
             "f()<|observation|>b<|user|>");
+  EXPECT_EQ(model.Render({{"user", "a"}, {"assistant", "{}", "f"}, {"assistant", "{}", "g"}, {"tool", "1"}}, true),
+            "[gMASK]<sop><|user|>\na<|assistant|>f\n{}<|assistant|>g\n{}<|observation|>\n1<|assistant|>\n")
+      << "a call stands in the line of its role";
   for (const char* end : {"<|user|>", "<|observation|>", "<|endoftext|>"}) {
     EXPECT_TRUE(model.tokenizer->EndsGeneration(*model.tokenizer->Find(end))) << end;
   }

@@ -1,0 +1,42 @@
+// What the API measures, as Prometheus reads it (GET /metrics, text format 0.0.4).
+//
+//   fedglm_requests_total{route,status}               fedglm_refusals_total{reason}
+//   fedglm_request_seconds{route}                     from the request's last byte to the answer's last, histogram
+//   fedglm_queue_seconds, fedglm_first_token_seconds, fedglm_token_seconds     histograms
+//   fedglm_upstream_requests_total{upstream,outcome}
+//   and from the engine: fedglm_prompt_tokens_total, fedglm_generated_tokens_total, fedglm_cache_hit_tokens_total,
+//   fedglm_cache_evictions_total, fedglm_recomputed_tokens_total, fedglm_cancelled_total, fedglm_running_requests,
+//   fedglm_waiting_requests, fedglm_cache_pages, fedglm_cache_pages_free, fedglm_memory_bytes{account},
+//   process_resident_memory_bytes
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "inference/engine/engine.h"
+
+namespace fedglm {
+
+// Thread-safe. `engine` must outlive it.
+class ApiMetrics {
+ public:
+  explicit ApiMetrics(const Engine& engine);
+  ~ApiMetrics();
+
+  // `route` is one of the server's own, never a client's text: each is a time series of its own.
+  void CountRequest(const std::string& route, int status, double seconds);
+  // queue_full, memory, authentication, requests, tokens, parallel, stopping, invalid.
+  void CountRefusal(const std::string& reason);
+  void CountUpstream(const std::string& upstream, const std::string& outcome);
+  // Of one answer: how long it waited for its turn, and from its arrival to its first token.
+  void ObserveFirstToken(double seconds);
+  void ObserveResult(const GenerationResult& result);
+
+  std::string Text() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fedglm

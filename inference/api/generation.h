@@ -1,0 +1,49 @@
+// From prompts to answers: one engine request for each choice, started so that a refusal is known before anything is sent.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "inference/api/answer_json.h"
+#include "inference/api/answer_options.h"
+#include "inference/api/api_context.h"
+#include "inference/api/parallel_answers.h"
+
+namespace fedglm {
+
+// One request for each prompt and choice: choices of the first prompt first. `grammar` nullptr: none.
+std::vector<GenerationRequest> MakeGenerationRequests(const ApiContext& context, const AnswerOptions& options,
+                                                      const std::string& adapter,
+                                                      const std::vector<std::vector<Token>>& prompts,
+                                                      const std::shared_ptr<const Grammar>& grammar);
+
+// Answers that have begun. Used by one thread.
+class Generation {
+ public:
+  // Starts `requests` and waits for their first token. The engine's own errors; Cancelled if the client has gone or the
+  // server stops; DeadlineExceeded after ApiOptions::request_seconds.
+  static absl::StatusOr<std::unique_ptr<Generation>> Start(ApiContext& context, Exchange& exchange,
+                                                           std::vector<GenerationRequest> requests);
+
+  // The next event, waiting for it; nothing at the end. Errors as Start's, after which there is nothing more.
+  absl::StatusOr<std::optional<AnswerEvent>> Next();
+  // All answers, whole, in the order of their requests.
+  absl::StatusOr<std::vector<GenerationResult>> Collect();
+
+  const TokenUsage& usage() const { return usage_; }  // of the answers that have ended
+
+ private:
+  Generation(ApiContext& context, Exchange& exchange, std::vector<GenerationRequest> requests)
+      : context_(context), exchange_(exchange), answers_(context.engine, std::move(requests)) {}
+  absl::Status Account(const AnswerEvent& event);
+
+  ApiContext& context_;
+  Exchange& exchange_;
+  ParallelAnswers answers_;
+  std::optional<AnswerEvent> first_;
+  TokenUsage usage_;
+  bool token_seen_ = false;
+};
+
+}  // namespace fedglm

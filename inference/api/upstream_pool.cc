@@ -1,0 +1,204 @@
+#include "inference/api/upstream_pool.h"
+
+#include <algorithm>
+#include <random>
+#include <regex>
+#include <thread>
+
+#include "base/file.h"
+#include "base/log.h"
+
+namespace fedglm {
+namespace {
+
+constexpr auto kPoll = std::chrono::milliseconds(50);  // how often the client is looked after meanwhile
+constexpr size_t kMaxAnswerBytes = 64 << 20;
+
+// What waiting may mend: no answer, too many requests, a server's own trouble.
+bool IsWorthARetry(const UpstreamHead& head) { return head.status == 0 || head.status == 429 || head.status >= 500; }
+
+// Its own key or place is wrong, not the client's: never passed on.
+bool IsMisconfigured(const UpstreamHead& head) {
+  return head.status == 401 || head.status == 403 || head.status == 407 || (head.status >= 300 && head.status < 400);
+}
+
+// `seconds`, of which half is left to chance, so that clients that failed together do not come back together.
+void Pause(double seconds, const Exchange& exchange) {
+  thread_local std::minstd_rand random{std::random_device{}()};
+  const double drawn = seconds * (0.5 + 0.5 * std::uniform_real_distribution<double>()(random));
+  const Stopwatch waited;
+  while (waited.Seconds() < drawn && !exchange.Abandoned()) {
+    std::this_thread::sleep_for(std::min<std::chrono::duration<double>>(kPoll, std::chrono::duration<double>(drawn)));
+  }
+}
+
+// Tokens are taken from the answer's own usage, else estimated by counting the stream's events.
+void CountTokens(const std::string& text, Exchange& exchange) {
+  const absl::StatusOr<Json> json = ParseJson(text, "upstream");
+  if (!json.ok() || !json->is_object() || !json->contains("usage") || !(*json)["usage"].is_object()) return;
+  exchange.facts.answer_tokens = OptionalInteger((*json)["usage"], "completion_tokens", 0).value_or(0);
+}
+
+void PassStream(const std::shared_ptr<Exchange>& exchange, std::shared_ptr<UpstreamCall> call,
+                const UpstreamHead& head) {
+  exchange->SendStream(head.status, head.content_type, [exchange, call](const SendBytes& send) {
+    while (!call->ended()) {
+      const std::string bytes = call->Next(kPoll);
+      exchange->facts.broken_off = exchange->Abandoned() || (!bytes.empty() && !send(bytes));
+      if (exchange->facts.broken_off) return false;
+      exchange->facts.answer_tokens += std::count(bytes.begin(), bytes.end(), '\n') / 2;
+    }
+    exchange->facts.broken_off = call->broken();
+    return !call->broken();
+  });
+}
+
+// False if it broke off or is too large: nothing has been sent then.
+bool PassWhole(const std::shared_ptr<Exchange>& exchange, UpstreamCall& call, const UpstreamHead& head) {
+  std::string body;
+  while (!call.ended()) {
+    body += call.Next(kPoll);
+    if (exchange->Abandoned() || body.size() > kMaxAnswerBytes) return false;
+  }
+  if (call.broken()) return false;
+  CountTokens(body, *exchange);
+  exchange->Send(head.status, head.content_type, std::move(body));
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<UpstreamPool>> UpstreamPool::Make(const std::vector<UpstreamOptions>& upstreams,
+                                                                 const std::vector<std::string>& allow,
+                                                                 const Clock& clock, ApiMetrics& metrics) {
+  static const std::regex url(R"((https?)://(\[[0-9a-fA-F:.]+\]|[^/:\[\]@?#]+)(:[0-9]{1,5})?/?)");
+  FEDGLM_ASSIGN_OR_RETURN(SiteHosts hosts, SiteHosts::Parse(allow));
+  std::unique_ptr<UpstreamPool> pool(new UpstreamPool(std::move(hosts), clock, metrics));
+  for (const UpstreamOptions& options : upstreams) {
+    std::smatch parts;
+    if (options.url.size() > 512 || !std::regex_match(options.url, parts, url)) {
+      return ConfigurationError("serve.upstream: '" + options.url + "' is not http://HOST:PORT or https://HOST:PORT");
+    }
+    Upstream upstream{options, parts[2].str(), ""};
+    if (upstream.host.front() == '[') upstream.host = upstream.host.substr(1, upstream.host.size() - 2);
+    if (upstream.options.url.back() == '/') upstream.options.url.pop_back();
+    if (const absl::Status allowed = pool->hosts_.CheckHost(upstream.host); !allowed.ok()) {
+      return ConfigurationError("serve.upstream: " + Message(allowed));
+    }
+    if (!options.api_key_file.empty()) {
+      const absl::StatusOr<std::string> key = ReadFile(options.api_key_file, 4096);
+      if (!key.ok()) return ConfigurationError("serve.upstream: " + Message(key.status()));
+      upstream.api_key = key->substr(0, key->find_first_of("\r\n"));
+    }
+    pool->upstreams_.push_back(std::move(upstream));
+  }
+  return pool;
+}
+
+bool UpstreamPool::HasModel(const std::string& model) const {
+  const std::vector<std::string> models = Models();
+  return std::binary_search(models.begin(), models.end(), model);
+}
+
+bool UpstreamPool::HasFallback() const {
+  return std::any_of(upstreams_.begin(), upstreams_.end(), [](const Upstream& u) { return u.options.fallback; });
+}
+
+std::vector<std::string> UpstreamPool::Models() const {
+  std::vector<std::string> models;
+  for (const Upstream& upstream : upstreams_) {
+    models.insert(models.end(), upstream.options.models.begin(), upstream.options.models.end());
+  }
+  std::sort(models.begin(), models.end());
+  models.erase(std::unique(models.begin(), models.end()), models.end());
+  return models;
+}
+
+bool UpstreamPool::CoolingDown(size_t index) const {
+  MutexLock lock(mutex_);
+  return clock_.Now() < upstreams_[index].cool_until;
+}
+
+void UpstreamPool::Count(size_t index, const std::string& outcome, bool failed) {
+  Upstream& upstream = upstreams_[index];
+  metrics_.CountUpstream(upstream.options.url, outcome);
+  MutexLock lock(mutex_);
+  upstream.failures = failed ? upstream.failures + 1 : 0;
+  if (upstream.failures < std::max(1, upstream.options.cooldown_failures)) return;
+  upstream.failures = 0;
+  const auto cooldown = static_cast<int64_t>(upstream.options.cooldown_seconds * 1000);
+  upstream.cool_until = clock_.Now() + std::chrono::milliseconds(cooldown);
+  LogWarning("upstream " + upstream.options.url + " failed too often: not asked for a while");
+}
+
+bool UpstreamPool::Answer(const std::shared_ptr<Exchange>& exchange, const std::string& path, const Json& body,
+                          const std::string& model) {
+  for (size_t i = 0; i < upstreams_.size(); ++i) {
+    const UpstreamOptions& options = upstreams_[i].options;
+    const bool its_own = std::find(options.models.begin(), options.models.end(), model) != options.models.end();
+    if (!(model.empty() ? options.fallback : its_own) || CoolingDown(i)) continue;
+    if (Try(i, exchange, path, body)) return true;
+    if (exchange->Abandoned()) return false;
+  }
+  return false;
+}
+
+bool UpstreamPool::Try(size_t index, const std::shared_ptr<Exchange>& exchange, const std::string& path,
+                       const Json& body) {
+  const Upstream& upstream = upstreams_[index];
+  Json sent = body;
+  if (!upstream.options.model.empty()) sent["model"] = upstream.options.model;
+  double pause = upstream.options.backoff_seconds;
+  for (int attempt = 0; attempt <= upstream.options.retries; ++attempt, pause *= 2) {
+    if (attempt > 0) Pause(pause, *exchange);
+    if (exchange->Abandoned()) return false;
+    UpstreamHead head;
+    const std::shared_ptr<UpstreamCall> call = Call(upstream, *exchange, path, sent, head);
+    if (call == nullptr || IsWorthARetry(head)) {
+      if (exchange->Abandoned()) return false;
+      Count(index, head.status == 0 ? "unreachable" : "refused", true);
+      if (CoolingDown(index)) return false;
+      continue;
+    }
+    if (IsMisconfigured(head)) {
+      LogWarning("upstream " + upstream.options.url + " answers with status " + std::to_string(head.status));
+      Count(index, "misconfigured", true);
+      return false;
+    }
+    const bool streamed = head.content_type.rfind("text/event-stream", 0) == 0;
+    if (streamed) {
+      PassStream(exchange, call, head);
+    } else if (!PassWhole(exchange, *call, head)) {
+      Count(index, "broken_off", true);
+      continue;
+    }
+    exchange->facts.upstream = upstream.options.url;
+    Count(index, "answered", false);
+    return true;
+  }
+  return false;
+}
+
+std::shared_ptr<UpstreamCall> UpstreamPool::Call(const Upstream& upstream, const Exchange& exchange,
+                                                 const std::string& path, const Json& body,
+                                                 UpstreamHead& head) const {
+  // Each time anew: what the name led to when the server started says nothing about now.
+  const absl::StatusOr<std::string> address = hosts_.Resolve(upstream.host);
+  if (!address.ok()) {
+    LogWarning("upstream " + upstream.options.url + ": " + Message(address.status()));
+    return nullptr;
+  }
+  UpstreamRequest request{upstream.options.url, upstream.host, *address, path, DumpJson(body), upstream.api_key,
+                          exchange.facts.id, upstream.options.ca_file.string(), upstream.options.connect_seconds,
+                          upstream.options.read_seconds};
+  auto call = std::make_shared<UpstreamCall>(std::move(request));
+  while (!exchange.Abandoned()) {
+    if (const std::optional<UpstreamHead> arrived = call->Head(kPoll)) {
+      head = *arrived;
+      return call;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace fedglm

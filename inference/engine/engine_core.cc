@@ -1,0 +1,65 @@
+#include "inference/engine/engine_core.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace fedglm {
+namespace {
+
+// Of what is free, at most this part goes to the workspace: the rest is for pages.
+constexpr uint64_t kLargestShare = 4;
+constexpr int64_t kLogitRows = 32;
+
+KvLayout LayoutOf(const Hyperparameters& h) { return {h.layers, h.kv_heads, h.head_size}; }
+
+}  // namespace
+
+EngineCore::EngineCore(std::unique_ptr<Transformer> transformer, int threads, uint64_t memory_budget)
+    : budget(memory_budget),
+      model(std::move(transformer)),
+      pool(threads),
+      pages(LayoutOf(model->hyperparameters()), budget),
+      prefixes(pages) {}
+
+absl::Status EngineCore::FitWorkspace(int64_t tokens) {
+  if (workspace != nullptr && workspace_asked_for_ == tokens) return absl::OkStatus();
+  workspace = nullptr;
+  const Hyperparameters& h = hyperparameters();
+  const uint64_t free = budget.total() - std::min(budget.total(), budget.used());
+  int64_t rows = tokens;
+  while (rows > 1 && Workspace::Bytes(h, rows, LogitRows(rows)) > free / kLargestShare) rows /= 2;
+  FEDGLM_ASSIGN_OR_RETURN(workspace, Workspace::Make(h, rows, LogitRows(rows), budget));
+  workspace_asked_for_ = tokens;
+  return absl::OkStatus();
+}
+
+bool EngineCore::ShrinkWorkspace() {
+  if (workspace == nullptr || workspace->rows() <= 1) return false;
+  const int64_t rows = workspace->rows() / 2;
+  workspace = nullptr;
+  absl::StatusOr<std::unique_ptr<Workspace>> made =
+      Workspace::Make(hyperparameters(), rows, LogitRows(rows), budget);
+  if (made.ok()) workspace = *std::move(made);
+  return made.ok();
+}
+
+// The running answers' of a step; and enough for texts whose every position is wanted.
+int64_t EngineCore::LogitRows(int64_t rows, int64_t running) { return std::min(rows, std::max(running, kLogitRows)); }
+
+absl::Status EngineCore::Reserve(SequenceCache& cache, int64_t count) {
+  while (true) {
+    absl::Status status = cache.Reserve(count);
+    if (status.ok() || !prefixes.EvictOne()) return status;
+    ++evictions;
+  }
+}
+
+void EngineCore::TrimIdlePages(int64_t most) {
+  while (pages.idle() > most && prefixes.EvictOne()) ++evictions;
+}
+
+void EngineCore::ForgetRetiredAdapters() {
+  for (const uint64_t generation : adapters.TakeRetired()) prefixes.Forget(generation);
+}
+
+}  // namespace fedglm

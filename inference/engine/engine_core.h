@@ -1,0 +1,64 @@
+// What computes: the model with everything that its forward passes share.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/status.h"
+#include "base/thread_pool.h"
+#include "inference/cache/page_pool.h"
+#include "inference/cache/prefix_tree.h"
+#include "inference/cache/sequence_cache.h"
+#include "inference/engine/adapter_table.h"
+#include "inference/engine/turn_queue.h"
+#include "inference/memory/memory_budget.h"
+#include "inference/memory/weight_residency.h"
+#include "inference/model/transformer.h"
+#include "inference/model/workspace.h"
+#include "inference/tokenizer/tokenizer.h"
+
+namespace fedglm {
+
+// The upper part is set before the engine's thread starts and then only read, or thread-safe by itself. The lower part,
+// and `pool`, belong to whoever has the turn.
+struct EngineCore {
+  EngineCore(std::unique_ptr<Transformer> transformer, int threads, uint64_t memory_budget);
+
+  MemoryBudget budget;
+  std::unique_ptr<Transformer> model;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::unique_ptr<WeightResidency> residency;  // nullptr: all weights are read in the mapping
+  AdapterTable adapters;
+  int64_t context = 0;
+  int64_t max_running = 1;
+  TurnQueue turns;
+
+  ThreadPool pool;
+  PagePool pages;
+  PrefixTree prefixes;
+  std::unique_ptr<Workspace> workspace;
+  int64_t evictions = 0;
+
+  const Hyperparameters& hyperparameters() const { return model->hyperparameters(); }
+
+  // Rows of logits that a pass of `rows` gives at most, with so many running answers.
+  static int64_t LogitRows(int64_t rows, int64_t running);
+  // A workspace for so many tokens, or for fewer if the budget has less room. ResourceExhausted if it has none for one.
+  absl::Status FitWorkspace(int64_t tokens);
+  // Half as large, to make room for pages. False if it cannot be smaller.
+  bool ShrinkWorkspace();
+  // Pages for the cache's next `count` positions; idle ones of others are evicted for them. ResourceExhausted if even
+  // that is not enough.
+  absl::Status Reserve(SequenceCache& cache, int64_t count);
+  // Evicts idle pages until at most `most` are left.
+  void TrimIdlePages(int64_t most);
+  // What was computed with adapters that are gone.
+  void ForgetRetiredAdapters();
+
+ private:
+  int64_t LogitRows(int64_t rows) const { return LogitRows(rows, max_running); }
+  int64_t workspace_asked_for_ = 0;
+};
+
+}  // namespace fedglm

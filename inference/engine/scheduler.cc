@@ -1,0 +1,440 @@
+#include "inference/engine/scheduler.h"
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace fedglm {
+namespace {
+
+constexpr const char* kTooLarge = "the memory budget does not hold this prompt";
+constexpr int64_t kPressedChunk = 16;
+// Idle pages are kept up to one context, and at least so many positions: more would take page cache from the weights.
+constexpr int64_t kIdlePositions = 4096;
+// How soon a request that waits for memory is looked at again when nothing has woken the thread.
+constexpr std::chrono::milliseconds kRetry{20};
+
+// The prompt's, and one more for the answer.
+int64_t PagesToBegin(const Sequence& sequence) { return PagesFor(static_cast<int64_t>(sequence.tokens().size()) + 1); }
+
+bool Older(const std::shared_ptr<Sequence>& a, const std::shared_ptr<Sequence>& b) { return a->arrival < b->arrival; }
+
+}  // namespace
+
+Scheduler::Scheduler(EngineCore& core, const SchedulerOptions& options) : core_(core), options_(options) {
+  thread_ = std::thread([this] { Run(); });
+}
+
+Scheduler::~Scheduler() {
+  {
+    MutexLock lock(mutex_);
+    closing_ = true;
+    wake_.notify_all();
+  }
+  thread_.join();
+}
+
+int64_t Scheduler::MostRunning(int level) const {
+  if (level >= 2) return 1;
+  return level == 1 ? std::max<int64_t>(1, options_.max_running / 2) : options_.max_running;
+}
+
+// No more than the workspace has rows for.
+int64_t Scheduler::MostRunning() const {
+  const int64_t most = MostRunning(pressure_.load(std::memory_order_relaxed));
+  return core_.workspace != nullptr ? std::min(most, core_.workspace->logit_rows()) : most;
+}
+
+// With room to compute one token.
+uint64_t Scheduler::BytesToBegin(const Sequence& sequence) const {
+  const auto page_bytes = static_cast<uint64_t>(core_.pages.layout().PageBytes(options_.format));
+  return static_cast<uint64_t>(PagesToBegin(sequence)) * page_bytes +
+         Workspace::Bytes(core_.hyperparameters(), 1, 1);
+}
+
+absl::Status Scheduler::Submit(const std::shared_ptr<Sequence>& sequence) {
+  const int level = pressure_.load(std::memory_order_relaxed);
+  // Accounts that do not make room for this one.
+  const uint64_t weights = core_.budget.used(MemoryAccount::kPinnedWeights) +
+                           core_.budget.used(MemoryAccount::kStreamedWeights) +
+                           core_.budget.used(MemoryAccount::kScratch);
+  const bool fits = BytesToBegin(*sequence) + weights <= core_.budget.total();
+  MutexLock lock(mutex_);
+  if (level >= 4 || !fits) {
+    ++statistics_.refused_memory;
+    return absl::ResourceExhaustedError(level >= 4 ? "the machine is short of memory; try again later"
+                                                   : kTooLarge);
+  }
+  if (closing_) return CancelledError("the engine is closing");
+  if (in_flight_ >= MostRunning(level) + options_.max_waiting) {
+    ++statistics_.refused_queue_full;
+    return UnreachableError("the queue is full: " + std::to_string(options_.max_waiting) + " requests are waiting");
+  }
+  ++in_flight_;
+  sequence->arrival = ++arrivals_;
+  waiting_.push_back(sequence);
+  woken_ = true;
+  wake_.notify_all();
+  return absl::OkStatus();
+}
+
+void Scheduler::Abandon(const std::shared_ptr<Sequence>& sequence) {
+  sequence->abandoned = true;
+  MutexLock lock(mutex_);
+  ++statistics_.cancelled;
+  if (const auto place = std::find(waiting_.begin(), waiting_.end(), sequence); place != waiting_.end()) {
+    waiting_.erase(place);
+    --in_flight_;
+  }
+  woken_ = true;
+  wake_.notify_all();
+}
+
+void Scheduler::SetPressure(int level) {
+  pressure_ = std::clamp(level, 0, 4);
+  Wake();
+}
+
+void Scheduler::Wake() {
+  MutexLock lock(mutex_);
+  woken_ = true;
+  wake_.notify_all();
+}
+
+EngineStatistics Scheduler::Statistics() const {
+  EngineStatistics statistics;
+  {
+    MutexLock lock(mutex_);
+    statistics = statistics_;
+    statistics.waiting = static_cast<int64_t>(waiting_.size());
+    statistics.running = in_flight_ - statistics.waiting;
+  }
+  statistics.cache_pages = core_.pages.allocated();
+  statistics.cache_pages_free = core_.pages.idle();
+  for (size_t i = 0; i < kMemoryAccounts; ++i) {
+    const auto account = static_cast<MemoryAccount>(i);
+    statistics.memory.emplace_back(MemoryAccountName(account), core_.budget.used(account));
+  }
+  return statistics;
+}
+
+void Scheduler::Run() {
+  bool computed = false;
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      while (!computed && !closing_ && !woken_) {
+        if (waiting_.empty() && running_.empty()) {
+          lock.Wait(wake_);
+        } else if (lock.WaitFor(wake_, kRetry) == std::cv_status::timeout) {
+          break;
+        }
+      }
+      if (closing_) break;
+      woken_ = false;
+    }
+    const Turn turn(core_.turns);
+    computed = Step();
+  }
+  const absl::Status closed = CancelledError("the engine is closing");
+  while (!running_.empty()) End(running_.back(), closed, FinishReason::kCancelled);
+  MutexLock lock(mutex_);
+  for (const auto& sequence : waiting_) sequence->Finish(closed, FinishReason::kCancelled);
+  waiting_.clear();
+}
+
+bool Scheduler::Step() {
+  RemoveAbandoned();
+  core_.ForgetRetiredAdapters();
+  ApplyPressure();
+  Admit();
+  std::vector<Share> shares = Plan();
+  ReservePages(shares);
+  if (!shares.empty()) Compute(shares);
+  UpdateGauges();
+  return !shares.empty();
+}
+
+void Scheduler::RemoveAbandoned() {
+  const std::vector<std::shared_ptr<Sequence>> before = running_;
+  for (const auto& sequence : before) {
+    if (sequence->abandoned) End(sequence, absl::OkStatus(), FinishReason::kCancelled);
+  }
+}
+
+void Scheduler::ApplyPressure() {
+  const int level = pressure_.load(std::memory_order_relaxed);
+  core_.TrimIdlePages(level >= 2 ? 0 : PagesFor(std::max(core_.context, kIdlePositions)));
+  if (!HasWork()) {
+    if (level >= 1) core_.workspace = nullptr;
+    return;
+  }
+  const absl::Status status = core_.FitWorkspace((level >= 1 ? kPressedChunk : kLongChunk) + options_.max_running);
+  while (!status.ok() && !running_.empty()) End(running_.back(), status, FinishReason::kCancelled);
+  while (static_cast<int64_t>(running_.size()) > MostRunning()) Preempt(running_.back());
+}
+
+bool Scheduler::HasWork() const {
+  if (!running_.empty()) return true;
+  MutexLock lock(mutex_);
+  return !waiting_.empty();
+}
+
+// With what the sequences that run already may still need for their prompts.
+bool Scheduler::FitsNow(const Sequence& sequence) const {
+  const auto missing = [](const Sequence& s) { return std::max<int64_t>(0, PagesToBegin(s) - s.cache.pages()); };
+  int64_t needed = missing(sequence);
+  for (const auto& other : running_) needed += missing(*other);
+  return needed <= core_.pages.Room(sequence.cache.format()) + core_.pages.idle();
+}
+
+void Scheduler::Admit() {
+  const int level = pressure_.load(std::memory_order_relaxed);
+  while (static_cast<int64_t>(running_.size()) < MostRunning()) {
+    std::shared_ptr<Sequence> next;
+    {
+      MutexLock lock(mutex_);
+      if (waiting_.empty()) return;
+      next = waiting_.front();
+      waiting_.pop_front();
+    }
+    const KvFormat format = level >= 2 ? KvFormat::kQ8_0 : options_.format;
+    next->cache = SequenceCache(core_.pages, format);
+    next->published_pages = 0;
+    next->owner.format = format;
+    next->AdapterNow(core_.adapters.Default());
+    if (next->purpose() == SequencePurpose::kAnswer) core_.prefixes.Lookup(next->owner, next->tokens(), next->cache);
+    while (running_.empty() && !FitsNow(*next) && core_.ShrinkWorkspace()) {
+    }
+    if (core_.workspace == nullptr || !FitsNow(*next)) {
+      const bool possible = core_.workspace != nullptr && PagesToBegin(*next) <= core_.pages.Capacity(format);
+      next->cache.Clear();
+      if (possible) {
+        MutexLock lock(mutex_);
+        waiting_.push_front(std::move(next));  // until others have given pages back
+        return;
+      }
+      Refuse(*next);
+      continue;
+    }
+    const int64_t found = next->cache.length();
+    {
+      MutexLock lock(mutex_);
+      if (next->computed == 0) {
+        next->cached_tokens = found;
+        statistics_.prompt_tokens += static_cast<int64_t>(next->request().prompt.size());
+        statistics_.cache_hit_tokens += found;
+      } else {
+        statistics_.recomputed_tokens += std::max<int64_t>(0, next->computed - found);
+      }
+    }
+    next->published_pages = found / kPageTokens;
+    next->Admitted();
+    running_.insert(std::upper_bound(running_.begin(), running_.end(), next, Older), next);
+  }
+}
+
+void Scheduler::Refuse(Sequence& sequence) {
+  {
+    MutexLock lock(mutex_);
+    --in_flight_;
+    ++statistics_.refused_memory;
+  }
+  sequence.Finish(absl::ResourceExhaustedError(kTooLarge), FinishReason::kCancelled);
+}
+
+// Half of the chunk goes to the oldest prompt, so that it gets there; the rest to the shortest first, so that they need
+// not wait for it.
+std::vector<int64_t> Scheduler::ShareChunk(const std::vector<std::shared_ptr<Sequence>>& reading, int64_t chunk) {
+  std::vector<int64_t> counts(reading.size(), 0);
+  std::vector<size_t> order(reading.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return reading[a]->pending() < reading[b]->pending(); });
+  const auto give = [&](size_t i, int64_t most) {
+    const int64_t count = std::min({most, chunk, reading[i]->pending() - counts[i]});
+    counts[i] += count;
+    chunk -= count;
+  };
+  if (!reading.empty()) give(0, (chunk + 1) / 2);
+  for (const size_t i : order) give(i, chunk);
+  return counts;
+}
+
+// Another request may have computed the same prompt's next pages meanwhile.
+void Scheduler::TakeFromOthers(Sequence& sequence) {
+  if (sequence.purpose() != SequencePurpose::kAnswer || sequence.mixed) return;
+  const int64_t found = core_.prefixes.Lookup(sequence.owner, sequence.tokens(), sequence.cache);
+  if (found == 0 || sequence.answered() > 0) return;
+  sequence.cached_tokens += found;
+  MutexLock lock(mutex_);
+  statistics_.cache_hit_tokens += found;
+}
+
+std::vector<Scheduler::Share> Scheduler::Plan() {
+  std::vector<Share> shares;
+  std::vector<std::shared_ptr<Sequence>> reading;
+  for (const auto& sequence : running_) {
+    if (!sequence->channel().HasRoom()) continue;
+    if (sequence->answered() > 0 && sequence->pending() == 1) {
+      shares.push_back({sequence, 1});
+    } else {
+      TakeFromOthers(*sequence);
+      reading.push_back(sequence);
+    }
+  }
+  if (reading.empty()) return shares;
+  const auto answers = static_cast<int64_t>(shares.size());
+  const bool pressed = pressure_.load(std::memory_order_relaxed) >= 1;
+  const int64_t chunk = pressed ? kPressedChunk : answers > 0 ? kShortChunk : kLongChunk;
+  const std::vector<int64_t> counts = ShareChunk(reading, std::min(chunk, core_.workspace->rows() - answers));
+  for (size_t i = 0; i < reading.size(); ++i) {
+    if (counts[i] > 0) shares.push_back({reading[i], counts[i]});
+  }
+  std::sort(shares.begin(), shares.end(), [](const Share& a, const Share& b) { return Older(a.sequence, b.sequence); });
+  return shares;
+}
+
+// Where pages are short, the youngest gives up its own until the older ones have theirs.
+void Scheduler::ReservePages(std::vector<Share>& shares) {
+  for (size_t i = 0; i < shares.size(); ++i) {
+    const std::shared_ptr<Sequence> sequence = shares[i].sequence;
+    while (true) {
+      const absl::Status status = core_.Reserve(sequence->cache, shares[i].count);
+      if (status.ok()) break;
+      const std::shared_ptr<Sequence> youngest = running_.back();
+      const bool alone = running_.size() == 1 && core_.pages.in_use() == sequence->cache.pages();
+      if (alone) {
+        shares.erase(shares.begin() + static_cast<ptrdiff_t>(i));
+        const bool begun = sequence->answered() > 0;
+        End(sequence, begun ? absl::OkStatus() : status, begun ? FinishReason::kLength : FinishReason::kCancelled);
+        return;
+      }
+      Preempt(youngest);
+      if (!shares.empty() && shares.back().sequence == youngest) shares.pop_back();
+      if (youngest == sequence) return;  // it was the last
+    }
+  }
+}
+
+void Scheduler::Preempt(const std::shared_ptr<Sequence>& sequence) {
+  Publish(*sequence, /*at_the_end=*/true);
+  sequence->cache.Clear();
+  sequence->mixed = false;
+  sequence->ForgetHidden();
+  running_.erase(std::find(running_.begin(), running_.end(), sequence));
+  MutexLock lock(mutex_);
+  ++statistics_.preemptions;
+  waiting_.insert(std::upper_bound(waiting_.begin(), waiting_.end(), sequence, Older), sequence);
+}
+
+void Scheduler::Compute(const std::vector<Share>& shares) {
+  const InstalledAdapter current = core_.adapters.Default();
+  std::vector<InstalledAdapter> adapters;  // kept for the step
+  Batch batch;
+  for (const Share& share : shares) {
+    adapters.push_back(share.sequence->AdapterNow(current));
+    batch.Add(share.sequence->cache, adapters.back().factors.get(), share.sequence->Next(share.count));
+  }
+  absl::Status status = core_.model->Forward(batch, *core_.workspace, core_.pool, core_.residency.get());
+  std::vector<std::shared_ptr<Sequence>> complete;  // whose next token can be chosen now
+  std::vector<int64_t> last_rows;
+  if (status.ok()) {
+    Advance(shares);
+    for (size_t i = 0; i < shares.size(); ++i) {
+      const std::shared_ptr<Sequence>& sequence = shares[i].sequence;
+      const int64_t first_row = batch.sequences[i].first_row;
+      if (sequence->purpose() == SequencePurpose::kEmbedding) SumHidden(shares[i], first_row);
+      if (sequence->pending() > 0) continue;
+      if (sequence->purpose() == SequencePurpose::kEmbedding) {
+        End(sequence, absl::OkStatus(), FinishReason::kStop);
+      } else if (sequence->request().max_tokens <= 0) {
+        End(sequence, absl::OkStatus(), FinishReason::kLength);
+      } else {
+        complete.push_back(sequence);
+        last_rows.push_back(first_row + shares[i].count - 1);
+      }
+    }
+    if (!complete.empty()) status = core_.model->Logits(last_rows, *core_.workspace, core_.pool, core_.residency.get());
+  }
+  if (!status.ok()) {
+    for (const Share& share : shares) {
+      if (std::find(running_.begin(), running_.end(), share.sequence) == running_.end()) continue;
+      End(share.sequence, status, FinishReason::kCancelled);
+    }
+    return;
+  }
+  if (!complete.empty()) ChooseTokens(complete);
+}
+
+void Scheduler::Advance(const std::vector<Share>& shares) {
+  for (const Share& share : shares) {
+    Sequence& sequence = *share.sequence;
+    sequence.cache.Advance(share.count);
+    sequence.computed = std::max(sequence.computed, sequence.cache.length());
+    Publish(sequence, /*at_the_end=*/false);
+  }
+  MutexLock lock(mutex_);
+  ++statistics_.steps;
+}
+
+void Scheduler::SumHidden(const Share& share, int64_t first_row) {
+  std::vector<int64_t> rows;
+  for (int64_t row = 0; row < share.count; ++row) rows.push_back(first_row + row);
+  const auto width = static_cast<size_t>(core_.hyperparameters().hidden);
+  std::vector<float> hidden(rows.size() * width);
+  core_.model->Hidden(rows, *core_.workspace, hidden.data(), core_.pool);
+  share.sequence->AddHidden(hidden, width);
+}
+
+// Sequence i has row i of the workspace's logits.
+void Scheduler::ChooseTokens(const std::vector<std::shared_ptr<Sequence>>& sequences) {
+  const auto vocabulary = static_cast<size_t>(core_.hyperparameters().vocabulary);
+  std::vector<TokenChoice> choices(sequences.size());
+  core_.pool.ParallelFor(static_cast<int64_t>(sequences.size()), 1, [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+      choices[i] = sequences[i]->Choose(std::span(core_.workspace->logits() + i * vocabulary, vocabulary));
+    }
+  });
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const int64_t before = sequences[i]->answered();
+    const std::optional<FinishReason> reason =
+        sequences[i]->Accept(std::move(choices[i]), *core_.tokenizer, core_.context);
+    {
+      MutexLock lock(mutex_);
+      statistics_.generated_tokens += sequences[i]->answered() - before;
+    }
+    if (reason) End(sequences[i], absl::OkStatus(), *reason);
+  }
+}
+
+// Lets others use the pages that are full, and at the end the last one too.
+void Scheduler::Publish(Sequence& sequence, bool at_the_end) {
+  const int64_t full_pages = sequence.cache.length() / kPageTokens;
+  if (sequence.mixed || (!at_the_end && full_pages == sequence.published_pages)) return;
+  core_.prefixes.Insert(sequence.owner, sequence.tokens(), sequence.cache, at_the_end);
+  sequence.published_pages = full_pages;
+}
+
+void Scheduler::End(const std::shared_ptr<Sequence>& ended, const absl::Status& status, FinishReason reason) {
+  const std::shared_ptr<Sequence> sequence = ended;  // `ended` may lie in running_
+  if (status.ok()) Publish(*sequence, /*at_the_end=*/true);
+  sequence->cache.Clear();
+  running_.erase(std::find(running_.begin(), running_.end(), sequence));
+  {
+    MutexLock lock(mutex_);
+    --in_flight_;
+  }
+  UpdateGauges();
+  sequence->Finish(status, reason);
+}
+
+void Scheduler::UpdateGauges() {
+  MutexLock lock(mutex_);
+  statistics_.cache_evictions = core_.evictions;
+}
+
+}  // namespace fedglm

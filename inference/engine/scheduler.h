@@ -1,0 +1,101 @@
+// Continuous batching (Yu et al. 2022, "Orca"): one thread computes all requests together, step by step. Every step
+// takes one token of each answer that is being written and a chunk of the prompts that are being read.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "base/status.h"
+#include "base/thread_annotations.h"
+#include "inference/engine/engine_core.h"
+#include "inference/engine/generation.h"
+#include "inference/engine/sequence.h"
+
+namespace fedglm {
+
+struct SchedulerOptions {
+  int64_t max_running = 8;
+  int64_t max_waiting = 16;
+  KvFormat format = KvFormat::kFloat16;
+};
+
+// Prompt tokens of one step: more while no answer is being written, fewer while others wait for their next token.
+inline constexpr int64_t kLongChunk = 256, kShortChunk = 32;
+
+// Thread-safe.
+class Scheduler {
+ public:
+  // Starts the thread. `core` must outlive the scheduler.
+  Scheduler(EngineCore& core, const SchedulerOptions& options);
+  // Requests that are still there end with Cancelled.
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  // Its answer comes through its channel. Unavailable if the queue is full; ResourceExhausted if the budget could not
+  // hold the prompt with nothing beside it, or under memory pressure 4.
+  absl::Status Submit(const std::shared_ptr<Sequence>& sequence);
+  // Nobody waits for the answer any more: its pages are given back before the next step.
+  void Abandon(const std::shared_ptr<Sequence>& sequence);
+
+  // 0 none … 4. 1: smaller chunks, half as many running; 2: no idle pages, new pages as Q8_0, one running; 4: no new
+  // work.
+  void SetPressure(int level);
+  // Something changed that a request may have waited for.
+  void Wake();
+
+  EngineStatistics Statistics() const;
+
+ private:
+  struct Share {
+    std::shared_ptr<Sequence> sequence;
+    int64_t count = 0;  // tokens of this step
+  };
+
+  void Run();
+  bool Step();  // false: there was nothing to compute
+  void RemoveAbandoned();
+  void ApplyPressure();
+  void Admit();
+  bool FitsNow(const Sequence& sequence) const;
+  void Refuse(Sequence& sequence);
+  bool HasWork() const;
+  std::vector<Share> Plan();
+  static std::vector<int64_t> ShareChunk(const std::vector<std::shared_ptr<Sequence>>& reading, int64_t chunk);
+  void TakeFromOthers(Sequence& sequence);
+  void ReservePages(std::vector<Share>& shares);
+  void Preempt(const std::shared_ptr<Sequence>& sequence);
+  void Compute(const std::vector<Share>& shares);
+  void Advance(const std::vector<Share>& shares);
+  void ChooseTokens(const std::vector<std::shared_ptr<Sequence>>& sequences);
+  void SumHidden(const Share& share, int64_t first_row);
+  void Publish(Sequence& sequence, bool at_the_end);
+  void End(const std::shared_ptr<Sequence>& sequence, const absl::Status& status, FinishReason reason);
+  int64_t MostRunning() const;
+  int64_t MostRunning(int level) const;
+  uint64_t BytesToBegin(const Sequence& sequence) const;
+  void UpdateGauges();
+
+  EngineCore& core_;
+  const SchedulerOptions options_;
+  std::atomic<int> pressure_{0};
+
+  mutable Mutex mutex_;
+  std::condition_variable wake_;
+  bool woken_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t arrivals_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;                       // submitted and not ended
+  std::deque<std::shared_ptr<Sequence>> waiting_ ABSL_GUARDED_BY(mutex_);  // by arrival
+  EngineStatistics statistics_ ABSL_GUARDED_BY(mutex_);
+
+  std::vector<std::shared_ptr<Sequence>> running_;  // by arrival; the thread's own
+  std::thread thread_;
+};
+
+}  // namespace fedglm

@@ -1,0 +1,44 @@
+// Who may use what can be used by one at a time: the model's workspace, the cache and the thread pool.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+
+#include "base/thread_annotations.h"
+
+namespace fedglm {
+
+// Turns in the order of arrival. Thread-safe.
+class TurnQueue {
+ public:
+  void Enter() {
+    MutexLock lock(mutex_);
+    const uint64_t ticket = next_++;
+    while (ticket != serving_) lock.Wait(turn_);
+  }
+  void Leave() {
+    MutexLock lock(mutex_);
+    ++serving_;
+    turn_.notify_all();
+  }
+
+ private:
+  Mutex mutex_;
+  std::condition_variable turn_;
+  uint64_t next_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t serving_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+// A turn for a scope.
+class Turn {
+ public:
+  explicit Turn(TurnQueue& queue) : queue_(queue) { queue_.Enter(); }
+  ~Turn() { queue_.Leave(); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  TurnQueue& queue_;
+};
+
+}  // namespace fedglm

@@ -1,0 +1,92 @@
+#include "inference/memory/model_memory.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/configuration.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/thread_annotations.h"
+
+namespace fedglm {
+namespace {
+
+constexpr int64_t kUnpinParts = 8, kUnpinPartsInNeed = 4;  // of what the plan pins, at pressure 3 and 4
+constexpr int64_t kRepinParts = 8;
+constexpr int kRepinSamples = 5;  // at level 0, before the next part is pinned again
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ModelMemory>> ModelMemory::Open(std::shared_ptr<const GgufFile> file,
+                                                               const Hyperparameters& hyperparameters,
+                                                               PlanOptions options, MemoryBudget& budget) {
+  options.budget = budget.total();
+  if (options.process_bytes == 0) options.process_bytes = CurrentAnonymousBytes();
+  std::unique_ptr<ModelMemory> memory(new ModelMemory);
+  WeightLayout layout = LayOutWeights(*file, hyperparameters.layers);
+  FEDGLM_ASSIGN_OR_RETURN(memory->plan_, PlanMemory(layout, hyperparameters, options));
+  const MemoryPlan& plan = memory->plan_;
+  MutexLock lock(memory->mutex_);
+  const auto reserve = [&](MemoryAccount account) { return budget.Reserve(account, plan.account(account)); };
+  FEDGLM_ASSIGN_OR_RETURN(memory->pinned_, reserve(MemoryAccount::kPinnedWeights));
+  FEDGLM_ASSIGN_OR_RETURN(memory->streamed_, reserve(MemoryAccount::kStreamedWeights));
+  FEDGLM_ASSIGN_OR_RETURN(memory->scratch_, reserve(MemoryAccount::kScratch));
+  memory->costs_ = ResidencyCosts(layout);
+  memory->pinned_count_ = plan.pinned_count();
+  if (plan.streams()) {
+    LogInfo("a budget of " + FormatByteSize(plan.budget) + ": " + std::to_string(plan.pinned_count()) + " of " +
+            std::to_string(plan.layers() + 1) + " layers stay in memory, " + FormatByteSize(plan.streamed_bytes) +
+            " a pass are streamed");
+  }
+  FEDGLM_ASSIGN_OR_RETURN(memory->streamer_,
+                          WeightStreamer::Make(std::move(file), std::move(layout), plan.pinned_count(), {}));
+  return memory;
+}
+
+void ModelMemory::GiveWay(int level, int pressure) {
+  MutexLock lock(mutex_);
+  const int64_t planned = plan_.pinned_count();
+  int64_t count = pinned_count_;
+  calm_samples_ = level == 0 ? calm_samples_ + 1 : 0;
+  if (pressure >= 3) {
+    const int64_t parts = pressure == 3 ? kUnpinParts : kUnpinPartsInNeed;
+    count = std::max<int64_t>(0, count - (planned + parts - 1) / parts);
+    // The first layers that are unpinned only pay for the ring.
+    const auto bytes = [this](int64_t n) { return costs_[static_cast<size_t>(n)].bytes(); };
+    const uint64_t now = bytes(pinned_count_);
+    while (count > 0 && bytes(count) >= now) --count;
+    if (bytes(count) >= now) count = pinned_count_;
+  } else if (calm_samples_ >= kRepinSamples) {
+    calm_samples_ = 0;
+    count = std::min(planned, count + std::max<int64_t>(1, planned / kRepinParts));
+  }
+  if (count == pinned_count_) return;
+  if (const absl::Status status = Repin(count); !status.ok()) {
+    LogWarning("layers stay as they are: " + Message(status));
+    return;
+  }
+  LogInfo(std::to_string(count) + " of " + std::to_string(plan_.layers() + 1) + " layers are pinned now");
+}
+
+absl::Status ModelMemory::Repin(int64_t count) {
+  const ResidencyCost& cost = costs_[static_cast<size_t>(count)];
+  const bool grows = count > pinned_count_;
+  // Memory is asked for before it is taken, and given back after it was.
+  if (grows) {
+    const uint64_t before = pinned_.bytes();
+    FEDGLM_RETURN_IF_ERROR(pinned_.Resize(cost.pinned_bytes));
+    if (absl::Status status = streamer_->SetPinned(count); !status.ok()) {
+      (void)pinned_.Resize(before);  // shrinks
+      return status;
+    }
+    pinned_count_ = count;
+  } else {
+    FEDGLM_RETURN_IF_ERROR(streamer_->SetPinned(count));
+    pinned_count_ = count;
+    FEDGLM_RETURN_IF_ERROR(pinned_.Resize(cost.pinned_bytes));
+  }
+  // Less than what was just given back, unless KV pages were quicker.
+  return streamed_.Resize(cost.ring_bytes());
+}
+
+}  // namespace fedglm

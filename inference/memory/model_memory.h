@@ -1,0 +1,55 @@
+// A model's memory as the engine holds it: the plan, the weights where the plan put them, and what gives way when other
+// programs want memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "base/thread_annotations.h"
+#include "inference/gguf/architecture.h"
+#include "inference/gguf/gguf_file.h"
+#include "inference/memory/memory_budget.h"
+#include "inference/memory/memory_plan.h"
+#include "inference/memory/weight_residency.h"
+#include "inference/memory/weight_streamer.h"
+
+namespace fedglm {
+
+// One pass at a time; the rest is thread-safe.
+class ModelMemory : public WeightResidency {
+ public:
+  // Plans with budget.total(), charges pinned and streamed weights and scratch to `budget`, which must outlive this, and
+  // begins to bring weights in. KV pages and activations are charged by whoever makes them. To be called before the model's
+  // tensors are touched. ResourceExhausted if the budget is too small (PlanMemory); errors of WeightStreamer::Make.
+  static absl::StatusOr<std::unique_ptr<ModelMemory>> Open(std::shared_ptr<const GgufFile> file,
+                                                           const Hyperparameters& hyperparameters, PlanOptions options,
+                                                           MemoryBudget& budget);
+
+  const MemoryPlan& plan() const { return plan_; }
+  StreamerStatistics WeightStatistics() const { return streamer_->Statistics(); }
+
+  // Errors of WeightStreamer::Acquire.
+  absl::StatusOr<ptrdiff_t> Acquire(int64_t layer) override { return streamer_->Acquire(layer); }
+  void Release(int64_t layer) override { streamer_->Release(layer); }
+
+  // What each of the monitor's samples does to the weights (once a second, from the engine). While the sample's own pressure
+  // is 3, an eighth of the planned layers is unpinned each time, at 4 a quarter: not while only the ladder's level is still
+  // up, for what was given up already shows in the next sample. At level 0 they are pinned again, an eighth every 5 samples.
+  void GiveWay(int level, int pressure);
+
+ private:
+  ModelMemory() = default;
+  absl::Status Repin(int64_t count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  MemoryPlan plan_;
+  std::vector<ResidencyCost> costs_;
+  MemoryReservation scratch_;
+  std::unique_ptr<WeightStreamer> streamer_;
+  Mutex mutex_;  // held while layers change
+  MemoryReservation pinned_ ABSL_GUARDED_BY(mutex_), streamed_ ABSL_GUARDED_BY(mutex_);
+  int64_t pinned_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  int calm_samples_ ABSL_GUARDED_BY(mutex_) = 0;  // one after another, at level 0
+};
+
+}  // namespace fedglm
