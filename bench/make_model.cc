@@ -1,0 +1,61 @@
+// make-model: a model file of random weights in the shape of a known model.
+#include <cstdio>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "base/configuration.h"
+#include "base/process.h"
+#include "base/progress.h"
+#include "bench/random_model.h"
+
+namespace fedglm::bench {
+namespace {
+
+struct MakeModelOptions {
+  std::string like, type = "Q4_0", output_type, out;
+  uint64_t seed = 1;
+  int64_t layers = 0;  // 0: as the shape has
+};
+
+absl::Status MakeModel(const MakeModelOptions& options) {
+  RandomModelOptions model;
+  model.seed = options.seed;
+  FEDGLM_ASSIGN_OR_RETURN(model.shape, ShapeOf(options.like));
+  FEDGLM_ASSIGN_OR_RETURN(model.type, BlockTypeFromName(options.type));
+  FEDGLM_ASSIGN_OR_RETURN(model.output_type,
+                          BlockTypeFromName(options.output_type.empty() ? options.type : options.output_type));
+  if (options.layers > 0) model.shape.layers = options.layers;
+  Progress progress("make-model", 0);
+  FEDGLM_ASSIGN_OR_RETURN(const uint64_t bytes,
+                          WriteRandomModel(model, options.out, [&](int64_t done, const std::string& tensor) {
+                            progress.Update(done, tensor);
+                            return StopRequested() ? CancelledError("stopped") : absl::OkStatus();
+                          }));
+  progress.Finish(options.out + ", " + FormatByteSize(bytes));
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace fedglm::bench
+
+int main(int argc, char** argv) {
+  using namespace fedglm;
+  HandleStopSignals();
+  bench::MakeModelOptions options;
+  CLI::App app("A model file of random weights in the shape of a known model", "make-model");
+  app.add_option("--like", options.like, "the model whose shape it has")
+      ->required()->check(CLI::IsMember(bench::KnownShapes()));
+  app.add_option("--type", options.type, "block type of the matrices")->capture_default_str();
+  app.add_option("--output-type", options.output_type, "block type of the output head; as the others by default");
+  app.add_option("--out,-o", options.out, "the GGUF file to write")->required();
+  app.add_option("--seed", options.seed)->capture_default_str();
+  app.add_option("--layers", options.layers, "fewer or more layers than the model has")->check(CLI::Range(1, 1000));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
+  }
+  const absl::Status status = bench::MakeModel(options);
+  if (!status.ok()) std::fprintf(stderr, "make-model: %s\n", Message(status).c_str());
+  return static_cast<int>(ExitCodeOf(status));
+}
