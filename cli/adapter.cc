@@ -139,7 +139,7 @@ void AddAdapter(CommandLine& line) {
   app->add_option("adapter", options->adapter, "adapter folder")->required();
   app->add_option("out", options->out, "GGUF to write")->required();
   app->add_option("-m,--model", options->model, "its base")->required();
-  app->add_option("--type", options->type, "block type of the merged matrices; default: the base's, or Q8_0 if that cannot be written");
+  app->add_option("--type", options->type, "block type of the merged matrices; default: the base's");
 
   app = line.Add("verify", "check digest, base and signature", [options] { return Verify(*options); }, group);
   app->add_option("adapter", options->adapter, "adapter folder")->required();

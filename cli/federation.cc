@@ -45,7 +45,7 @@ absl::Status ShowStatus(const FederationOptions& options, const Client& client) 
 }
 
 absl::Status ShowRounds(const FederationOptions& options, const Client& client) {
-  FEDGLM_ASSIGN_OR_RETURN(const v1::ListRoundsResponse rounds, client->Rounds());
+  FEDGLM_ASSIGN_OR_RETURN(const v1::ListRoundsResponse rounds, client->Rounds(options.after));
   Json list = Json::array();
   if (!options.json) {
     std::printf("%5s %-5s %6s %8s %7s %8s %12s %10s %10s %9s  %s\n", "round", "state", "cohort", "accepted", "refused",
@@ -139,7 +139,8 @@ void AddFederation(CommandLine& line) {
     return app;
   };
   add("status", "what the federation is doing", ShowStatus);
-  add("rounds", "all rounds: who took part, losses, bytes", ShowRounds);
+  CLI::App* rounds = add("rounds", "all rounds: who took part, losses, bytes", ShowRounds);
+  rounds->add_option("--after", options->after, "rounds after this one")->capture_default_str();
   add("nodes", "all sites", ShowNodes);
   CLI::App* token = add("token", "a one-time token with which a site enrols", MakeToken);
   token->add_option("site", options->site, "the site's name")->required();

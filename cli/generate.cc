@@ -8,6 +8,7 @@
 
 #include "base/process.h"
 #include "cli/command.h"
+#include "cli/explain_memory.h"
 #include "cli/model_options.h"
 
 namespace fedglm::cli {
@@ -29,8 +30,8 @@ struct SamplingFlags {
   }
 };
 
-bool Print(std::string_view piece, Token) {
-  std::fwrite(piece.data(), 1, piece.size(), stdout);
+bool Print(const GeneratedToken& token) {
+  std::fwrite(token.text.data(), 1, token.text.size(), stdout);
   return std::fflush(stdout) == 0 && !StopRequested();
 }
 
@@ -49,12 +50,14 @@ struct GenerateOptions {
 };
 
 absl::Status RunGenerate(const GenerateOptions& options) {
+  if (options.model.explain_memory) return ExplainMemory(options.model, options.model.explain_as_json);
   FEDGLM_ASSIGN_OR_RETURN(const std::string text, TextOrFile(options.prompt, options.file));
   FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, OpenEngine(options.model));
   GenerationRequest request;
   request.prompt = engine->tokenizer().Encode(text, {.add_special = true, .parse_special = true});
   request.max_tokens = options.flags.max_tokens;
   request.sampling = options.flags.sampling;
+  request.still_wanted = [] { return !StopRequested(); };
   FEDGLM_ASSIGN_OR_RETURN(const GenerationResult result, engine->Generate(request, Print));
   std::fputc('\n', stdout);
   PrintSpeed(result);
@@ -75,10 +78,12 @@ absl::StatusOr<GenerationResult> Answer(Engine& engine, const std::vector<ChatMe
   request.prompt = JoinParts(parts);
   request.max_tokens = flags.max_tokens;
   request.sampling = flags.sampling;
+  request.still_wanted = [] { return !StopRequested(); };
   return engine.Generate(request, Print);
 }
 
 absl::Status RunChat(const ChatOptions& options) {
+  if (options.model.explain_memory) return ExplainMemory(options.model, options.model.explain_as_json);
   FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, OpenEngine(options.model));
   std::vector<ChatMessage> messages;
   if (!options.system.empty()) messages.push_back({"system", options.system});
@@ -106,6 +111,7 @@ void AddGenerate(CommandLine& line) {
   auto options = std::make_shared<GenerateOptions>();
   CLI::App* app = line.Add("generate", "continue a text", [options] { return RunGenerate(*options); });
   options->model.AddTo(app);
+  options->model.AddExplainTo(app);
   options->flags.AddTo(app);
   app->add_option("-p,--prompt", options->prompt, "the text to go on from");
   app->add_option("-f,--file", options->file, "a file with the text; - reads stdin");
@@ -115,6 +121,7 @@ void AddChat(CommandLine& line) {
   auto options = std::make_shared<ChatOptions>();
   CLI::App* app = line.Add("chat", "talk with the model, a line a turn", [options] { return RunChat(*options); });
   options->model.AddTo(app);
+  options->model.AddExplainTo(app);
   options->flags.AddTo(app);
   app->add_option("-p,--prompt", options->prompt, "one question; without it, questions are read from stdin");
   app->add_option("-s,--system", options->system, "a system message");

@@ -13,12 +13,14 @@ int main(int argc, char** argv) {
   AddGenerate(line);
   AddChat(line);
   AddServe(line);
+  AddApiKeys(line);
   AddTokenize(line);
   AddLogits(line);
   AddPerplexity(line);
   AddBench(line);
   AddInspect(line);
   AddQuantize(line);
+  AddImport(line);
   AddTrain(line);
   AddPretrain(line);
   AddEvaluate(line);

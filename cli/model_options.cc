@@ -31,6 +31,25 @@ void ModelOptions::AddTo(CLI::App* app) {
   app->add_option("--memory-budget", memory_budget, "at most so much memory, as 4GiB");
 }
 
+void ModelOptions::AddExplainTo(CLI::App* app) {
+  app->add_flag("--explain-memory", explain_memory, "print what would be kept in memory and what streamed, and end");
+  if (app->get_option_no_throw("--json") == nullptr) {
+    app->add_flag("--json", explain_as_json, "with --explain-memory: as JSON");
+  }
+}
+
+absl::StatusOr<EngineOptions> ModelOptions::ForEngine() const {
+  EngineOptions engine;
+  engine.threads = threads;
+  engine.context = context;
+  engine.stop_requested = StopRequested;
+  if (max_running > 0) engine.max_running = max_running;
+  if (!memory_budget.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(engine.memory_budget, ParseByteSize(memory_budget));
+  }
+  return engine;
+}
+
 absl::StatusOr<std::string> ModelSha256(const std::filesystem::path& model) {
   std::error_code error;
   if (std::filesystem::exists(model, error) && !std::filesystem::is_regular_file(model, error)) {
@@ -60,14 +79,8 @@ absl::StatusOr<std::shared_ptr<const Adapter>> OpenAdapter(const std::string& pa
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelOptions& options, bool require_tokenizer) {
-  EngineOptions engine_options;
-  engine_options.threads = options.threads;
-  engine_options.context = options.context;
+  FEDGLM_ASSIGN_OR_RETURN(EngineOptions engine_options, options.ForEngine());
   engine_options.require_tokenizer = require_tokenizer;
-  engine_options.stop_requested = StopRequested;
-  if (!options.memory_budget.empty()) {
-    FEDGLM_ASSIGN_OR_RETURN(engine_options.memory_budget, ParseByteSize(options.memory_budget));
-  }
   FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Open(options.model, engine_options));
   if (!options.adapter.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const Adapter> adapter, OpenAdapter(options.adapter, engine->file()));

@@ -17,7 +17,16 @@ struct ModelOptions {
   int64_t context = 0;
   std::string memory_budget;  // "4GiB"; empty: from the cgroup or the machine
 
+  int64_t max_running = 0;    // answers written together; no flag: a command sets it. 0: the engine's default
+
+  bool explain_memory = false, explain_as_json = false;  // only with AddExplainTo
+
   void AddTo(CLI::App* app);
+  // --explain-memory, and --json for it unless the command has that flag already. The command then calls ExplainMemory
+  // (cli/explain_memory.h) and nothing else.
+  void AddExplainTo(CLI::App* app);
+  // UsageError for a budget that is no size.
+  absl::StatusOr<EngineOptions> ForEngine() const;
 };
 
 // The engine with the adapter in place. Ctrl-C stops what it computes.

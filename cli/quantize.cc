@@ -1,42 +1,102 @@
-// fedglm quantize IN OUT TYPE: the same model with its matrices in another block type.
+// fedglm quantize IN OUT TYPE: the same model with its matrices in other block types, measured on a text if one is
+// given.
 #include <cstdio>
+#include <memory>
+#include <optional>
 
+#include "base/clock.h"
 #include "base/configuration.h"
+#include "base/file.h"
+#include "base/json.h"
 #include "base/process.h"
 #include "base/progress.h"
 #include "cli/command.h"
+#include "inference/engine/calibration.h"
 #include "inference/gguf/quantize_file.h"
 
 namespace fedglm::cli {
 namespace {
 
-struct QuantizeOptions {
-  std::string in, out, type;
+struct QuantizeFlags {
+  std::string in, out, type, calibration;
   int threads = 0;
+  bool json = false;
 };
 
-absl::Status RunQuantize(const QuantizeOptions& options) {
-  FEDGLM_ASSIGN_OR_RETURN(const BlockType type, BlockTypeFromName(options.type));
-  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<const GgufFile> in, GgufFile::Open(options.in));
-  Progress progress("quantize", static_cast<int64_t>(in->tensors().size()));
-  FEDGLM_ASSIGN_OR_RETURN(const uint64_t bytes,
-                          QuantizeFile(*in, options.out, type, options.threads, [&](int64_t done, const std::string& name) {
+absl::Status StillWanted() { return StopRequested() ? CancelledError("stopped") : absl::OkStatus(); }
+
+absl::StatusOr<ImportanceByTensor> Calibrate(const QuantizeFlags& flags) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::string text, ReadFile(flags.calibration));
+  std::unique_ptr<Progress> progress;
+  CalibrationOptions options;
+  options.threads = flags.threads;
+  absl::StatusOr<ImportanceByTensor> importance =
+      MeasureImportance(flags.in, text, options, [&](int64_t done, int64_t total) {
+        if (progress == nullptr) progress = std::make_unique<Progress>("calibrate", total, flags.json);
+        progress->Update(done);
+        return StillWanted();
+      });
+  if (importance.ok() && progress != nullptr) progress->Finish();
+  return importance;
+}
+
+double BitsPerWeight(uint64_t bytes, int64_t weights) {
+  return weights == 0 ? 0.0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(weights);
+}
+
+absl::Status RunQuantize(const QuantizeFlags& flags) {
+  QuantizeOptions options;
+  FEDGLM_ASSIGN_OR_RETURN(options.mix, QuantizationMixFromName(flags.type));
+  options.threads = flags.threads;
+  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<const GgufFile> in, GgufFile::Open(flags.in));
+  std::optional<ImportanceByTensor> importance;
+  if (!flags.calibration.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(importance, Calibrate(flags));
+    options.importance = &*importance;
+  }
+  const Stopwatch stopwatch;
+  Progress progress("quantize", static_cast<int64_t>(in->tensors().size()), flags.json);
+  FEDGLM_ASSIGN_OR_RETURN(const QuantizeReport report,
+                          QuantizeFile(*in, flags.out, options, [&](int64_t done, const std::string& name) {
                             progress.Update(done, name);
-                            return StopRequested() ? CancelledError("stopped") : absl::OkStatus();
+                            return StillWanted();
                           }));
-  progress.Finish(FormatByteSize(in->file_bytes()) + " to " + FormatByteSize(bytes));
+  const double bits = BitsPerWeight(report.bytes, report.weights);
+  if (flags.json) {
+    Json tensors = Json::object();
+    for (const auto& [type, count] : report.tensors) tensors[std::string(FactsOf(type).name)] = count;
+    const Json result = {{"version", 1},           {"type", std::string(options.mix.name)},
+                         {"bytes_in", in->file_bytes()}, {"bytes_out", report.bytes},
+                         {"weights", report.weights},    {"bits_per_weight", bits},
+                         {"tensors", tensors},           {"calibrated", importance.has_value()},
+                         {"seconds", stopwatch.Seconds()}};
+    std::printf("%s\n", DumpJson(result).c_str());
+    return absl::OkStatus();
+  }
+  char summary[64];
+  std::snprintf(summary, sizeof(summary), ", %.2f bits per weight", bits);
+  progress.Finish(FormatByteSize(in->file_bytes()) + " to " + FormatByteSize(report.bytes) + summary);
   return absl::OkStatus();
+}
+
+std::string TypeNames() {
+  std::string names;
+  for (const std::string_view name : QuantizationMixNames()) names += (names.empty() ? "" : " ") + std::string(name);
+  return names;
 }
 
 }  // namespace
 
 void AddQuantize(CommandLine& line) {
-  auto options = std::make_shared<QuantizeOptions>();
-  CLI::App* app = line.Add("quantize", "write a model in another block type", [options] { return RunQuantize(*options); });
-  app->add_option("in", options->in, "GGUF file")->required();
-  app->add_option("out", options->out, "the GGUF file to write")->required();
-  app->add_option("type", options->type, "F32, F16, BF16, Q8_0, Q5_0, Q5_1, Q4_0, Q4_1")->required();
-  app->add_option("-t,--threads", options->threads)->check(CLI::Range(0, 1024));
+  auto flags = std::make_shared<QuantizeFlags>();
+  CLI::App* app = line.Add("quantize", "write a model in another block type", [flags] { return RunQuantize(*flags); });
+  app->add_option("in", flags->in, "GGUF file")->required();
+  app->add_option("out", flags->out, "the GGUF file to write")->required();
+  app->add_option("type", flags->type, "one of " + TypeNames())->required();
+  app->add_option("--calibration", flags->calibration,
+                  "a text like what the model will read: weights that it uses much lose less");
+  app->add_option("-t,--threads", flags->threads)->check(CLI::Range(0, 1024));
+  app->add_flag("--json", flags->json);
 }
 
 }  // namespace fedglm::cli

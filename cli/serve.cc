@@ -3,9 +3,12 @@
 #include <cstdio>
 #include <thread>
 
+#include "base/configuration.h"
+#include "base/listen_address.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "cli/command.h"
-#include "base/listen_address.h"
+#include "cli/explain_memory.h"
 #include "cli/model_options.h"
 #include "inference/api/api_server.h"
 
@@ -14,17 +17,66 @@ namespace {
 
 struct ServeOptions {
   ModelOptions model;
-  std::string listen = "127.0.0.1:8080";
+  std::vector<std::string> adapters;  // NAME=PATH
+  std::string config;                 // TOML with a table [serve]
+  // As text: they override the file's, and are checked as the file's are.
+  std::string listen, model_name, api_keys, tls_certificate, tls_key, request_timeout;
+  bool insecure_open = false;
+  std::string log_level = "info";
 };
 
+absl::StatusOr<ApiOptions> ReadOptions(const ServeOptions& options) {
+  if (!options.listen.empty()) FEDGLM_RETURN_IF_ERROR(ParseListenAddress(options.listen).status());
+  absl::StatusOr<Configuration> file = options.config.empty() ? Configuration::Parse("", "serve")
+                                                              : Configuration::Load(options.config);
+  if (!file.ok()) return file.status();
+  const auto override_with = [&](const char* key, const std::string& value) {
+    if (!value.empty()) file->Override(key, value);
+  };
+  // A path in the file is relative to the file, one in a flag to where the user is.
+  const auto absolute = [](const std::string& path) {
+    return path.empty() ? path : std::filesystem::absolute(path).string();
+  };
+  override_with("serve.listen", options.listen);
+  override_with("serve.model_name", options.model_name);
+  override_with("serve.api_keys", absolute(options.api_keys));
+  override_with("serve.tls_certificate", absolute(options.tls_certificate));
+  override_with("serve.tls_key", absolute(options.tls_key));
+  override_with("serve.request_timeout", options.request_timeout);
+  override_with("serve.insecure_open", options.insecure_open ? "true" : "");
+  ApiOptions defaults;
+  defaults.port = 8080;
+  FEDGLM_ASSIGN_OR_RETURN(ApiOptions api, ReadApiOptions(*file, defaults));
+  FEDGLM_RETURN_IF_ERROR(file->Finish());
+  FEDGLM_RETURN_IF_ERROR(CheckExposure(api));  // before the model is loaded
+  return api;
+}
+
+absl::Status AddNamedAdapters(const std::vector<std::string>& adapters, Engine& engine) {
+  for (const std::string& entry : adapters) {
+    const size_t equals = entry.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == entry.size()) {
+      return UsageError("--serve-adapter '" + entry + "' is not NAME=PATH");
+    }
+    FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const Adapter> adapter, OpenAdapter(entry.substr(equals + 1), engine.file()));
+    FEDGLM_RETURN_IF_ERROR(engine.AddAdapter(entry.substr(0, equals), std::move(adapter)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RunServe(const ServeOptions& options) {
-  FEDGLM_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(options.listen));
+  if (options.model.explain_memory) return ExplainMemory(options.model, options.model.explain_as_json);
+  LogOptions log;
+  log.program = "fedglm";
+  FEDGLM_ASSIGN_OR_RETURN(log.level, ParseLogLevel(options.log_level));
+  FEDGLM_RETURN_IF_ERROR(InitializeLogging(log));
+  FEDGLM_ASSIGN_OR_RETURN(const ApiOptions api, ReadOptions(options));
   FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, OpenEngine(options.model));
-  ApiOptions api;
-  api.host = address.host;
-  api.port = address.port;
+  FEDGLM_RETURN_IF_ERROR(AddNamedAdapters(options.adapters, *engine));
   FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<ApiServer> server, ApiServer::Start(*engine, api));
-  std::fprintf(stderr, "serving on http://%s:%d/v1 (Ctrl-C ends)\n", address.host.c_str(), server->port());
+  const bool ipv6 = api.host.find(':') != std::string::npos;
+  std::fprintf(stderr, "serving on %s://%s:%d/v1 (Ctrl-C ends)\n", api.tls_certificate.empty() ? "http" : "https",
+               ipv6 ? ("[" + api.host + "]").c_str() : api.host.c_str(), server->port());
   while (!StopRequested()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   server->Stop();
   return absl::OkStatus();
@@ -36,7 +88,17 @@ void AddServe(CommandLine& line) {
   auto options = std::make_shared<ServeOptions>();
   CLI::App* app = line.Add("serve", "serve OpenAI's HTTP API", [options] { return RunServe(*options); });
   options->model.AddTo(app);
-  app->add_option("--listen", options->listen, "HOST:PORT; port 0 takes a free one")->capture_default_str();
+  options->model.AddExplainTo(app);
+  app->add_option("--serve-adapter", options->adapters, "NAME=PATH: an adapter that requests choose as their model");
+  app->add_option("--config", options->config, "TOML file whose table [serve] has what follows, and upstreams");
+  app->add_option("--listen", options->listen, "HOST:PORT; port 0 takes a free one (default: 127.0.0.1:8080)");
+  app->add_option("--model-name", options->model_name, "what clients call the model (default: its own name)");
+  app->add_option("--api-keys", options->api_keys, "file of keys, made with fedglm api-key new");
+  app->add_option("--tls-certificate", options->tls_certificate, "PEM, with its chain");
+  app->add_option("--tls-key", options->tls_key, "PEM");
+  app->add_option("--request-timeout", options->request_timeout, "seconds for one answer (default: 600; 0: none)");
+  app->add_flag("--insecure-open", options->insecure_open, "listen for other machines without keys or without TLS");
+  app->add_option("--log-level", options->log_level, "debug, info, warning, error or off")->capture_default_str();
 }
 
 }  // namespace fedglm::cli

@@ -56,8 +56,8 @@ absl::Status SaveResult(const TrainingJob& job, const AdaptedBase& weights) {
 }
 
 // One gradient of the mean loss over all records.
-absl::Status ComputeGradient(const TrainingJob& job, const TransformerLoss& model, const AdaptedBase& weights,
-                             const ExampleSet& set, const EventSink& on_event) {
+absl::Status ComputeGradient(const TrainingJob& job, const GgufFile& file, const TransformerLoss& model,
+                             const AdaptedBase& weights, const ExampleSet& set, const EventSink& on_event) {
   TrainingSummary summary;
   const Stopwatch watch;
   const std::vector<Batch> batches = AllBatches(set, job.micro_batch_tokens);
@@ -65,6 +65,7 @@ absl::Status ComputeGradient(const TrainingJob& job, const TransformerLoss& mode
   for (const Batch& batch : batches) summary.tokens += static_cast<int64_t>(batch.tokens.size());
   summary.examples = static_cast<int64_t>(set.examples.size());
   summary.seconds = watch.Seconds();
+  FEDGLM_RETURN_IF_ERROR(file.CheckIntact());
   FEDGLM_ASSIGN_OR_RETURN(const TensorMap gradients, weights.Gradients());
   if (!std::isfinite(summary.loss) || !std::isfinite(NormOf(gradients))) {
     return FailedError("the loss or its gradient is not finite");
@@ -102,11 +103,12 @@ absl::Status RunAdapterJob(const TrainingJob& job, ThreadPool& pool, const Event
   const TransformerLoss model(base.hyperparameters, RotaryFrequencies(base.hyperparameters, *base.file), *weights);
   switch (job.kind) {
     case JobKind::kGradient:
-      return ComputeGradient(job, model, *weights, set, on_event);
+      return ComputeGradient(job, *base.file, model, *weights, set, on_event);
     case JobKind::kEvaluate: {
       const Stopwatch watch;
       TrainingSummary summary;
       summary.loss = ReportEvaluation(job, model, set, 0, on_event).loss;
+      FEDGLM_RETURN_IF_ERROR(base.file->CheckIntact());
       summary.examples = static_cast<int64_t>(set.examples.size());
       summary.seconds = watch.Seconds();
       on_event(DoneEvent(summary));
@@ -116,6 +118,7 @@ absl::Status RunAdapterJob(const TrainingJob& job, ThreadPool& pool, const Event
       break;
   }
   FEDGLM_ASSIGN_OR_RETURN(const TrainingSummary summary, Optimize(job, model, *weights, set, held_out, on_event));
+  FEDGLM_RETURN_IF_ERROR(base.file->CheckIntact());  // nothing is written that was computed from a file cut meanwhile
   FEDGLM_RETURN_IF_ERROR(SaveResult(job, *weights));
   on_event(DoneEvent(summary));
   return absl::OkStatus();

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/process.h"
 #include "tests/support/golden.h"
 #include "tests/support/tiny_model.h"
@@ -98,6 +99,27 @@ TEST_F(Commands, WorkOnAGoodModel) {
   }
 }
 
+TEST_F(Commands, ExplainMemoryPrintsThePlanAndEnds) {
+  for (const char* const command : {"generate", "chat", "serve", "bench"}) {
+    const Outcome table = Run({command, "-m", model_, "--explain-memory"});
+    EXPECT_EQ(table.status, 0) << command << ": " << table.err;
+    EXPECT_THAT(table.out, StartsWith("pinned weights")) << command;
+    const Outcome data = Run({command, "-m", model_, "--explain-memory", "--json", "--memory-budget", "2GiB"});
+    const absl::StatusOr<Json> plan = ParseJson(data.out, command);
+    ASSERT_TRUE(plan.ok()) << data.out << data.err;
+    EXPECT_EQ((*plan)["budget_bytes"], uint64_t{2} << 30);
+    uint64_t sum = 0;
+    for (const Json& bytes : (*plan)["accounts"]) sum += bytes.get<uint64_t>();
+    EXPECT_EQ((*plan)["planned_bytes"], sum);
+    EXPECT_EQ((*plan)["streamed_bytes_per_pass"], 0);
+    EXPECT_GT((*plan)["tokens_per_second"], 0);
+  }
+  const Outcome small = Run({"generate", "-m", model_, "--explain-memory", "--memory-budget", "1MiB"});
+  EXPECT_EQ(small.status, 1);
+  EXPECT_THAT(small.err, HasSubstr("the model needs"));
+  EXPECT_EQ(small.out, "");
+}
+
 TEST_F(Commands, BadModelsAreSix) {
   ASSERT_TRUE(WriteFileAtomically(Path("empty"), "").ok());
   ASSERT_TRUE(WriteFileAtomically(Path("junk"), std::string(5000, 'j')).ok());
@@ -171,8 +193,8 @@ TEST_F(Commands, WrongUsageIsTwo) {
       {"logits", "-m", model_, "--tokens", "1,2,3", "-c", "2", "--out", Path("out")},
       {"perplexity", "-m", model_, "-f", Path("text"), "-c", "1"},
       {"quantize", model_, Path("out"), "Q9"},
-      {"quantize", model_, Path("out"), "IQ4_XS"},
-      {"adapter", "merge", GoldenPath("golden/glm4-tiny-lora").string(), Path("out"), "-m", model_, "--type", "IQ4_XS"}};
+      {"import", model_, Path("out"), "--type", "Q9"},
+      {"adapter", "merge", GoldenPath("golden/glm4-tiny-lora").string(), Path("out"), "-m", model_, "--type", "Q9"}};
   for (const std::vector<std::string>& command : wrong) Refused(command, ExitCode::kUsage);
   EXPECT_FALSE(std::filesystem::exists(Path("out")));
 }
