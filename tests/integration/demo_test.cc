@@ -147,10 +147,16 @@ class PublicModel : public Demo {
 };
 
 TEST_F(PublicModel, TalksSensibly) {
-  const Outcome outcome = RunProgram("fedglm", {"chat", "-m", model_, "-p", "What is the capital of France?", "--temp", "0", "-n", "24"},
-                                     folder_->path());
-  ASSERT_EQ(outcome.status, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, testing::HasSubstr("Paris"));
+  // Asked without "in one sentence", this model's float32 weights put "The" and "L'Étoile" within 0.1 of each other: which
+  // of the two comes first then says nothing about the engine.
+  const std::pair<const char*, const char*> questions[] = {
+      {"What is the capital of France? Answer in one sentence.", "Paris"}, {"What is the capital city of Japan?", "Tokyo"}};
+  for (const auto& [question, answer] : questions) {
+    const Outcome outcome =
+        RunProgram("fedglm", {"chat", "-m", model_, "-p", question, "--temp", "0", "-n", "24"}, folder_->path());
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_THAT(outcome.out, testing::HasSubstr(answer));
+  }
 }
 
 TEST_F(PublicModel, AFederationTeachesItATownThatDoesNotExist) {

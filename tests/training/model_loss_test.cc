@@ -62,7 +62,11 @@ void CompareWithEngine(const std::string& name, OpenBase& open, const Adapter* a
   const double expected = sum / static_cast<double>(tokens), difference = std::fabs(trainer.loss / expected - 1);
   std::printf("  %-22s %s adapter: trainer %.7f, engine %.7f, apart %.1e\n", name.c_str(),
               adapter != nullptr ? "with   " : "without", trainer.loss, expected, difference);
-  EXPECT_LT(difference, 1e-4);  // the promise is 5e-3
+  // The promise is 5e-3. Weights that the engine multiplies in float32 or with 16-bit activations leave rounding only; the
+  // other types meet 8-bit activations in the engine and float32 ones here.
+  const bool exact = name.find("f32") != std::string::npos || name.find("f16") != std::string::npos ||
+                     name.find("q8_0") != std::string::npos;
+  EXPECT_LT(difference, exact ? 1e-4 : 2e-3);
   *loss = trainer.loss;
 }
 

@@ -90,7 +90,6 @@ TEST_F(Pretrainer, AShapeThatCannotBeIsAUsageError) {
   expect([](PretrainShape& s) { s.hidden = int64_t{1} << 39; });
   expect([](PretrainShape& s) { s.hidden = 40; });  // heads of 10: half of them cannot be paired
   expect([](PretrainShape& s) { s.vocabulary = 100; });
-  expect([](PretrainShape& s) { s.type = "Q4_K"; });
   expect([](PretrainShape& s) { s.type = "Q9_9"; });
 }
 
