@@ -152,7 +152,12 @@ TEST_F(Worker, TheBaseIsNeverCopiedWhole) {
   const double file_growth =
       static_cast<double>(std::filesystem::file_size(Path("large.gguf")) - std::filesystem::file_size(Path("small.gguf"))) / 1e6;
   std::printf("  peak %.0f MB and %.0f MB: %.1f MB more for %.1f MB of blocks\n", small, large, large - small, file_growth);
-  EXPECT_LT(large - small, file_growth + 12);
+#if defined(__SANITIZE_ADDRESS__)
+  constexpr double kSlack = 20;  // red zones, shadow and what is kept from reuse count too; a copy would still show
+#else
+  constexpr double kSlack = 12;
+#endif
+  EXPECT_LT(large - small, file_growth + kSlack);
 }
 
 // What the kernel says of a process: the value of "Seccomp:" in its status.
