@@ -19,8 +19,8 @@
 #include "bench/memory_group.h"
 #include "bench/page_cache.h"
 #include "bench/random_model.h"
-#include "bench/read_bandwidth.h"
 #include "bench/statistics.h"
+#include "inference/memory/bandwidth.h"
 
 namespace fedglm::bench {
 namespace {

@@ -15,8 +15,8 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "bench/random_blocks.h"
-#include "bench/read_bandwidth.h"
 #include "inference/kernels/kernels.h"
+#include "inference/memory/bandwidth.h"
 #include "inference/quantization/codec.h"
 
 namespace fedglm::bench {

@@ -21,14 +21,6 @@ constexpr int kTokenGroup = 4;
 constexpr int64_t kTileRows = kLevelTileRows;
 constexpr int64_t kTileColumns = 512;
 
-struct LevelTile {
-  LevelRange range;
-  int64_t columns;
-  const uint8_t* levels;  // [columns / 4][kLanes][4], or [columns / 2][kLanes][2] of int16_t
-  const float* steps;     // [columns / the type's StepColumns][kLanes]
-  const float* offsets;
-};
-
 // Four bytes in every lane.
 __m256i BroadcastWord(const void* from) {
   int32_t word;

@@ -21,14 +21,6 @@ constexpr int kTokenGroup = 6;   // 12 sums, 12 totals, 2 weights, 1 activation 
 constexpr int64_t kTileRows = kLevelTileRows;
 constexpr int64_t kTileColumns = 512;
 
-struct LevelTile {
-  LevelRange range;
-  int64_t columns;
-  const uint8_t* levels;  // [columns / 4][kLanes][4], or [columns / 2][kLanes][2] of int16_t
-  const float* steps;     // [columns / the type's StepColumns][kLanes]
-  const float* offsets;
-};
-
 __m512i BroadcastWord(const void* from) {
   int32_t word;
   std::memcpy(&word, from, sizeof(word));

@@ -44,6 +44,15 @@ int StepColumns(BlockType type) {
   return RangeOf(type) == LevelRange::kThreeBit || RangeOf(type) == LevelRange::kSixBit ? 16 : 32;
 }
 
+// kTileRows rows of one column range, unpacked and turned so that rows lie across the lanes of registers.
+struct LevelTile {
+  LevelRange range;
+  int64_t columns;
+  const uint8_t* levels;  // [columns / 4][kLanes][4], or [columns / 2][kLanes][2] of int16_t for signed levels
+  const float* steps;     // [columns / StepColumns][kLanes]
+  const float* offsets;
+};
+
 // What the compiler does not find by itself. A block's 16 bytes of nibbles are its 32 levels, the low ones first; fifth
 // bits are bit i of four bytes; a table of 16 bytes may be looked up for each nibble. Whole registers are stored: to load 32
 // bytes that were stored as two halves stalls.
@@ -155,7 +164,9 @@ void Unpack(const BlockIQ4_XS& b, uint8_t* __restrict levels, float* __restrict 
   }
 }
 
-void Unpack(const BlockQ4_K& b, uint8_t* __restrict levels, float* __restrict steps, float* __restrict offsets) {
+// The eight steps and offsets of a Q4_K or Q5_K block.
+template <typename Block>
+void UnpackSteps(const Block& b, float* __restrict steps, float* __restrict offsets) {
   const float d = HalfToFloat(b.scale), m = HalfToFloat(b.minimum);
   for (int sub = 0; sub < 8; ++sub) {
     uint8_t scale, minimum;
@@ -163,6 +174,10 @@ void Unpack(const BlockQ4_K& b, uint8_t* __restrict levels, float* __restrict st
     steps[sub] = d * static_cast<float>(scale);
     offsets[sub] = -m * static_cast<float>(minimum);
   }
+}
+
+void Unpack(const BlockQ4_K& b, uint8_t* __restrict levels, float* __restrict steps, float* __restrict offsets) {
+  UnpackSteps(b, steps, offsets);
   for (int pair = 0; pair < 4; ++pair) {
     TakeBits(b.quants + pair * 32, 0, 15, levels + pair * 64);
     TakeBits(b.quants + pair * 32, 4, 15, levels + pair * 64 + 32);
@@ -170,13 +185,7 @@ void Unpack(const BlockQ4_K& b, uint8_t* __restrict levels, float* __restrict st
 }
 
 void Unpack(const BlockQ5_K& b, uint8_t* __restrict levels, float* __restrict steps, float* __restrict offsets) {
-  const float d = HalfToFloat(b.scale), m = HalfToFloat(b.minimum);
-  for (int sub = 0; sub < 8; ++sub) {
-    uint8_t scale, minimum;
-    UnpackScaleAndMinimum(sub, b.scales, scale, minimum);
-    steps[sub] = d * static_cast<float>(scale);
-    offsets[sub] = -m * static_cast<float>(minimum);
-  }
+  UnpackSteps(b, steps, offsets);
 #pragma GCC unroll 8  // so that shifts are constants
   for (int sub = 0; sub < 8; ++sub) {
     TakeBits(b.quants + sub / 2 * 32, sub % 2 * 4, 15, levels + sub * 32);

@@ -8,7 +8,6 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "base/thread_pool.h"
 #include "inference/memory/memory_plan.h"
 #include "inference/memory/stream_ring.h"
 
@@ -24,33 +23,41 @@ constexpr double kStreamSeconds = 0.5;
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
 __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
-uint64_t Sum(const uint64_t* words, int64_t count) {
+uint64_t Sum(const std::byte* bytes, int64_t count) {
   constexpr int64_t kSums = 32;
+  constexpr int64_t kStep = kSums * static_cast<int64_t>(sizeof(uint64_t));
   uint64_t sums[kSums] = {};
-  for (int64_t i = 0; i + kSums <= count; i += kSums) {
-    for (int64_t j = 0; j < kSums; ++j) sums[j] += words[i + j];
+  for (int64_t i = 0; i + kStep <= count; i += kStep) {
+    uint64_t words[kSums];
+    std::memcpy(words, bytes + i, kStep);  // mapped bytes need not be aligned
+    for (int64_t j = 0; j < kSums; ++j) sums[j] += words[j];
   }
   return std::accumulate(sums, sums + kSums, uint64_t{0});
 }
 
 }  // namespace
 
+double ReadBandwidth(std::span<const std::byte> bytes, ThreadPool& pool) {
+  std::atomic<uint64_t> total = 0;  // kept below: no compiler leaves the reading out
+  const int64_t pieces = static_cast<int64_t>(bytes.size()) / kPiece;
+  const Stopwatch stopwatch;
+  pool.ParallelFor(pieces, 1, [&](int64_t begin, int64_t end) {
+    total += Sum(bytes.data() + begin * kPiece, (end - begin) * kPiece);
+  });
+  const double seconds = std::max(stopwatch.Seconds(), 1e-9);
+  volatile uint64_t kept = total;
+  (void)kept;
+  return static_cast<double>(pieces * kPiece) / seconds;
+}
+
 double MeasureMemoryBandwidth(int threads) {
   const int64_t pieces = std::max<int64_t>(
       1, static_cast<int64_t>(std::min(kLargestBuffer, AvailableMemoryBytes() / 8)) / kPiece);
-  constexpr int64_t kWords = kPiece / static_cast<int64_t>(sizeof(uint64_t));
-  const std::vector<uint64_t> buffer(static_cast<size_t>(pieces * kWords), 1);
+  const std::vector<std::byte> buffer(static_cast<size_t>(pieces * kPiece), std::byte{1});
   ThreadPool pool(threads);
-  std::atomic<uint64_t> total = 0;  // used below: no compiler leaves the reading out
   double best = 0;
-  for (int pass = 0; pass < kPasses; ++pass) {
-    const Stopwatch stopwatch;
-    pool.ParallelFor(pieces, 1, [&](int64_t begin, int64_t end) {
-      total += Sum(buffer.data() + begin * kWords, (end - begin) * kWords);
-    });
-    best = std::max(best, static_cast<double>(pieces * kPiece) / std::max(stopwatch.Seconds(), 1e-9));
-  }
-  return total > 0 ? best : 0;
+  for (int pass = 0; pass < kPasses; ++pass) best = std::max(best, ReadBandwidth(buffer, pool));
+  return best;
 }
 
 absl::StatusOr<double> MeasureStreamBandwidth(const std::filesystem::path& model, const WeightLayout& layout) {
