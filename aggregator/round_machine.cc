@@ -322,10 +322,11 @@ absl::StatusOr<Work> RoundMachine::NextWork(const std::string& site_id, int64_t 
 }
 
 absl::StatusOr<UpdateRow> RoundMachine::CheckClaim(const std::string& site_id, const UpdateClaim& claim) {
+  // Under the lock: between the two looks a round could be closed, and the site would not hear that its update is late.
+  MutexLock lock(mutex_);
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> update, store_.FindUpdate(claim.update_id));
   if (!update || update->site_id != site_id) return RefusedError("no such update is expected of this site");
   if (update->state != UpdateState::kExpected) return *update;
-  MutexLock lock(mutex_);
   if (!open_ || update->round != open_->round) return RefusedError("round " + std::to_string(update->round) + " is closed");
   if (claim.round != open_->round) return RefusedError("the update is of another round");
   if (claim.base_sha256 != base_sha256_) return RefusedError("the update is for another base");

@@ -559,11 +559,13 @@ TEST_F(UploadTest, AnUploadThatIsLateIsToldSoAndLeavesNothingInTheSpool) {
   Call call;
   const auto writer = stubs_[0]->UploadUpdate(&call, &late);
   ASSERT_TRUE(writer->Write(Begin(Header(0))));
+  ASSERT_TRUE(writer->Write(Chunk(updates_[0].substr(0, 10))));
+  WaitForBytes(0, 10);  // the server has the beginning: one that comes after the end is refused as of a closed round
   clock_->Advance(std::chrono::seconds(61));
   v1::Task task;
   ASSERT_TRUE(NextTask(*stubs_[1], 0, &task).ok());
   ASSERT_TRUE(task.has_install());  // the round is closed
-  writer->Write(Chunk(updates_[0]));
+  writer->Write(Chunk(updates_[0].substr(10)));
   writer->WritesDone();
   const grpc::Status status = writer->Finish();
   ASSERT_TRUE(status.ok()) << status.error_message();
