@@ -32,14 +32,23 @@ struct LevelTileStorage {
   alignas(64) float row_offsets[kLanes * kTileColumns / 16];
 };
 
+// Asks for the same columns of the next tile: more rows are read side by side than the hardware follows. With few tokens
+// half of the time went into waiting for them.
+void PrefetchBlocks(const std::byte* blocks, int64_t bytes) {
+  constexpr int64_t kCacheLine = 64;
+  for (int64_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(blocks + i, 0, 2);
+}
+
 // Unpacks kLanes rows (fewer at the matrix's end: the last one is repeated) and turns them so that rows lie across lanes.
-void PackGroup(BlockType type, const std::byte* blocks, int64_t row_bytes, int64_t rows, int64_t columns, int group,
-               LevelTileStorage& tile) {
+// `next`: what will be unpacked after these, its rows as far apart.
+void PackGroup(BlockType type, const std::byte* blocks, const std::byte* next, int64_t row_bytes, int64_t rows,
+               int64_t columns, int group, LevelTileStorage& tile) {
   const int64_t steps = columns / StepColumns(type);
   for (int64_t lane = 0; lane < kLanes; ++lane) {
     const std::byte* const row = blocks + std::min(lane, rows - 1) * row_bytes;
     UnpackLevels(type, row, columns, tile.row_levels + lane * kTileColumns, tile.row_steps + lane * steps,
                  tile.row_offsets + lane * steps);
+    PrefetchBlocks(next + lane * row_bytes, RowBytes(type, columns));
   }
   const bool is_signed = RangeOf(type) == LevelRange::kSigned;
   if (is_signed) {  // as int16_t, for the finer activations
@@ -80,9 +89,13 @@ void MultiplyLevels(BlockType type, const std::byte* blocks, int64_t row_bytes, 
   const int groups = static_cast<int>((rows + kLanes - 1) / kLanes);
   for (int64_t from = 0; from < x.columns; from += kTileColumns) {
     const int64_t columns = std::min<int64_t>(kTileColumns, x.columns - from);
+    // The next columns of these rows, or the first ones of the rows below.
+    const std::byte* const next = from + columns < x.columns ? blocks + RowBytes(type, from + columns)
+                                                             : blocks + kTileRows * row_bytes;
     for (int group = 0; group < groups; ++group) {
-      const std::byte* const first = blocks + group * kLanes * row_bytes + RowBytes(type, from);
-      PackGroup(type, first, row_bytes, rows - group * kLanes, columns, group, tile);
+      const int64_t below = group * kLanes * row_bytes;
+      PackGroup(type, blocks + RowBytes(type, from) + below, next + below, row_bytes, rows - group * kLanes, columns, group,
+                tile);
     }
     int64_t t = 0;
     const auto multiply = [&]<int kTokens>() {

@@ -41,8 +41,8 @@ namespace {
 int32_t RoundToInt(float x) { return std::bit_cast<int32_t>(x + 12582912.0f) - 0x4B400000; }
 
 // Internal linkage: included by every kernel file under its own compile flags.
-void QuantizeRow(const float* x, int64_t columns, int8_t* values, int16_t* wide, float* scales, float* block_sums,
-                 float* half_sums) {
+[[maybe_unused]] void QuantizeRow(const float* x, int64_t columns, int8_t* values, int16_t* wide, float* scales,
+                                  float* block_sums, float* half_sums) {
   for (int64_t block = 0; block < columns / kActivationBlock; ++block, x += kActivationBlock) {
     float largest = 0, nothing = 0;  // NaN if a value is not finite: then so is the scale, and the error is not hidden
     for (int i = 0; i < kActivationBlock; ++i) {
