@@ -45,5 +45,8 @@ const KernelTable* ScalarKernels();
 const KernelTable* Avx2Kernels();
 const KernelTable* Avx512Kernels();
 const KernelTable* Avx512VnniKernels();
+const KernelTable* AmxKernels();
+const KernelTable* NeonKernels();
+const KernelTable* NeonI8mmKernels();
 
 }  // namespace fedglm

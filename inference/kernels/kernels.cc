@@ -34,7 +34,8 @@ KernelTable Completed(KernelTable table, const KernelTable& slower) {
 const std::vector<KernelTable>& AvailableTables() {
   static const std::vector<KernelTable> available = [] {
     std::vector<KernelTable> tables = {*ScalarKernels()};
-    for (const KernelTable* table : {Avx2Kernels(), Avx512Kernels(), Avx512VnniKernels()}) {
+    for (const KernelTable* table : {Avx2Kernels(), Avx512Kernels(), Avx512VnniKernels(), AmxKernels(), NeonKernels(),
+                                     NeonI8mmKernels()}) {
       if (table != nullptr && table->supported()) tables.push_back(Completed(*table, tables.back()));
     }
     return tables;

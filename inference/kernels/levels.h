@@ -40,7 +40,7 @@ LevelRange RangeOf(BlockType type) {
 }
 
 // Columns that share a step.
-int StepColumns(BlockType type) {
+[[maybe_unused]] int StepColumns(BlockType type) {
   return RangeOf(type) == LevelRange::kThreeBit || RangeOf(type) == LevelRange::kSixBit ? 16 : 32;
 }
 
@@ -243,8 +243,8 @@ void UnpackBlocks(const std::byte* blocks, int64_t columns, uint8_t* levels, flo
 }
 
 // `columns` weights, a multiple of the type's block: levels [columns], steps and offsets [columns / StepColumns(type)].
-void UnpackLevels(BlockType type, const std::byte* blocks, int64_t columns, uint8_t* levels, float* steps,
-                  float* offsets) {
+[[maybe_unused]] void UnpackLevels(BlockType type, const std::byte* blocks, int64_t columns, uint8_t* levels,
+                                   float* steps, float* offsets) {
   switch (type) {
     case BlockType::kQ4_0: return UnpackBlocks<BlockQ4_0, 32, 32>(blocks, columns, levels, steps, offsets);
     case BlockType::kQ4_1: return UnpackBlocks<BlockQ4_1, 32, 32>(blocks, columns, levels, steps, offsets);

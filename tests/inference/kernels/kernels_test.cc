@@ -6,7 +6,6 @@
 
 #include "gtest/gtest.h"
 #include "inference/quantization/codec.h"
-#include "tests/support/golden.h"
 
 namespace fedglm {
 namespace {
@@ -15,7 +14,7 @@ constexpr BlockType kTypes[] = {BlockType::kF32,  BlockType::kF16,  BlockType::k
                                 BlockType::kQ4_1, BlockType::kQ5_0, BlockType::kQ5_1,  BlockType::kQ2_K, BlockType::kQ3_K,
                                 BlockType::kQ4_K, BlockType::kQ5_K, BlockType::kQ6_K, BlockType::kIQ4_NL, BlockType::kIQ4_XS};
 
-// A matrix of a type with its decoded weights. Types that cannot be encoded take golden blocks.
+// A matrix of a type with its decoded weights.
 struct TestMatrix {
   std::vector<std::byte> blocks;
   std::vector<float> decoded;
@@ -23,17 +22,11 @@ struct TestMatrix {
 
   TestMatrix(BlockType type, int64_t rows, int64_t columns, std::mt19937& random) {
     blocks.resize(static_cast<size_t>(RowBytes(type, columns) * rows));
-    if (CanEncode(type)) {
-      std::normal_distribution<float> normal;
-      std::vector<float> row(static_cast<size_t>(columns));
-      for (int64_t r = 0; r < rows; ++r) {
-        for (float& w : row) w = normal(random);
-        EXPECT_TRUE(EncodeRow(type, row.data(), blocks.data() + r * RowBytes(type, columns), columns).ok());
-      }
-    } else {
-      const auto golden = ReadFile(GoldenPath("quantization/" + std::string(FactsOf(type).name) + ".blocks"));
-      EXPECT_TRUE(golden.ok());
-      for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = static_cast<std::byte>((*golden)[i % golden->size()]);
+    std::normal_distribution<float> normal;
+    std::vector<float> row(static_cast<size_t>(columns));
+    for (int64_t r = 0; r < rows; ++r) {
+      for (float& w : row) w = normal(random);
+      EXPECT_TRUE(EncodeRow(type, row.data(), blocks.data() + r * RowBytes(type, columns), columns).ok());
     }
     decoded.resize(static_cast<size_t>(rows * columns));
     view = {type, blocks.data(), rows, columns};

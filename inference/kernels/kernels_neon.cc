@@ -1,0 +1,65 @@
+// NEON with the dot product of bytes: ARMv8.2 (Neoverse N1, Apple M1) and later.
+#include "inference/kernels/kernel_table.h"
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <arm_neon.h>
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+#include "inference/quantization/decode_blocks.h"
+
+namespace fedglm {
+namespace {
+
+constexpr int kTokenBlock = 4;  // 4 rows x 4 tokens: 16 of the 32 registers hold sums
+
+struct Vector {
+  static constexpr int64_t kWidth = 4;
+  using Register = float32x4_t;
+  static Register Zero() { return vdupq_n_f32(0); }
+  static Register Load(const float* p) { return vld1q_f32(p); }
+  static void Store(float* p, Register x) { vst1q_f32(p, x); }
+  static Register Broadcast(float x) { return vdupq_n_f32(x); }
+  static Register Add(Register a, Register b) { return vaddq_f32(a, b); }
+  static Register MultiplyAdd(Register a, Register b, Register c) { return vfmaq_f32(c, a, b); }
+  static float Sum(Register x) { return vaddvq_f32(x); }
+};
+
+}  // namespace
+}  // namespace fedglm
+
+#include "inference/kernels/decode_dot_neon.h"
+#include "inference/kernels/level_tile_neon.h"
+#include "inference/kernels/level_tile.h"
+#include "inference/kernels/tile_loops.h"
+
+namespace fedglm {
+namespace {
+
+bool Supported() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+
+}  // namespace
+
+const KernelTable* NeonKernels() {
+  static constexpr KernelTable table = {.name = "neon",
+                                        .supported = Supported,
+                                        .decode_row = DecodeBlocksOf,
+                                        .dot = DotProduct,
+                                        .add_scaled = AddScaledRow,
+                                        .multiply_tile = MultiplyTile,
+                                        .accumulate_tile = AccumulateTile,
+                                        .quantize_row = QuantizeRow,
+                                        .dot_rows = DotRows,
+                                        .multiply_levels = MultiplyLevels};
+  return &table;
+}
+
+}  // namespace fedglm
+
+#else
+
+namespace fedglm {
+const KernelTable* NeonKernels() { return nullptr; }
+}  // namespace fedglm
+
+#endif

@@ -1,0 +1,15 @@
+// The kernels of instruction sets that this machine may lack, compiled over emulation/immintrin.h.
+#pragma once
+
+#include "inference/kernels/kernel_table.h"
+
+namespace fedglm {
+
+using MultiplyLevelsFunction = decltype(KernelTable::multiply_levels);
+
+MultiplyLevelsFunction EmulatedAvx512Vnni();
+MultiplyLevelsFunction EmulatedAmx();
+// Do this thread's tile registers hold nothing that the system would have to save?
+bool EmulatedTilesReleased();
+
+}  // namespace fedglm

@@ -1,0 +1,227 @@
+// The AVX, AVX-512, VNNI and AMX intrinsics that the kernels of inference/kernels use, in plain C++: found in place of
+// the compiler's <immintrin.h>, so that kernels compile unchanged and their loops can be tested on a machine that has
+// none of these instructions. Semantics are those of the operation sections in Intel's Software Developer's Manual;
+// where a CPU would raise a fault (a misaligned address, tile registers of other shapes than an instruction needs), the
+// test aborts.
+// An intrinsic that is not here is a compile error: write it down from the manual.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+// Code for these would ask for more intrinsics; without them the kernels' headers take their portable ways.
+#undef __AVX2__
+#undef __F16C__
+
+// KeepOrder orders registers, of which there are none here.
+#define asm(...)
+
+struct __m256 { float lanes[8]; };
+struct __m512 { float lanes[16]; };
+struct __m512i { int32_t lanes[16]; };
+
+namespace emulation {
+
+[[noreturn]] static inline void Fault(const char* what) {
+  std::fprintf(stderr, "emulated CPU: fault: %s\n", what);
+  std::abort();
+}
+
+template <typename Register>
+static inline Register Load(const void* from, uintptr_t alignment) {
+  if (reinterpret_cast<uintptr_t>(from) % alignment != 0) Fault("misaligned load");
+  Register value;
+  std::memcpy(&value, from, sizeof(value));
+  return value;
+}
+
+template <typename Register>
+static inline void Store(void* to, const Register& value, uintptr_t alignment) {
+  if (reinterpret_cast<uintptr_t>(to) % alignment != 0) Fault("misaligned store");
+  std::memcpy(to, &value, sizeof(value));
+}
+
+// What `lane(i)` is, in every lane.
+template <typename Register, typename Lane>
+static inline Register Each(Lane lane) {
+  Register value;
+  int i = 0;
+  for (auto& out : value.lanes) out = lane(i++);
+  return value;
+}
+
+// Number `index` of the Numbers that a register holds.
+template <typename Number, typename Register>
+static inline Number Part(const Register& value, int index) {
+  Number part;
+  std::memcpy(&part, reinterpret_cast<const char*>(&value) + index * static_cast<int>(sizeof(part)), sizeof(part));
+  return part;
+}
+
+}  // namespace emulation
+
+// ---- AVX: eight floats in two halves of four, which most instructions do not cross.
+
+static inline __m256 _mm256_loadu_ps(const float* from) { return emulation::Load<__m256>(from, 1); }
+static inline void _mm256_storeu_ps(float* to, __m256 value) { emulation::Store(to, value, 1); }
+static inline __m256 _mm256_unpacklo_ps(__m256 a, __m256 b) {
+  return emulation::Each<__m256>([&](int i) { return (i % 2 == 0 ? a : b).lanes[i / 4 * 4 + i % 4 / 2]; });
+}
+static inline __m256 _mm256_unpackhi_ps(__m256 a, __m256 b) {
+  return emulation::Each<__m256>([&](int i) { return (i % 2 == 0 ? a : b).lanes[i / 4 * 4 + 2 + i % 4 / 2]; });
+}
+static inline __m256 _mm256_shuffle_ps(__m256 a, __m256 b, int selectors) {
+  return emulation::Each<__m256>(
+      [&](int i) { return (i % 4 < 2 ? a : b).lanes[i / 4 * 4 + ((selectors >> (2 * (i % 4))) & 3)]; });
+}
+static inline __m256 _mm256_permute2f128_ps(__m256 a, __m256 b, int selectors) {
+  return emulation::Each<__m256>([&](int i) {
+    const int selector = (selectors >> (4 * (i / 4))) & 15;
+    if ((selector & 8) != 0) return 0.0f;
+    return ((selector & 2) == 0 ? a : b).lanes[(selector & 1) * 4 + i % 4];
+  });
+}
+
+// ---- AVX-512.
+
+static inline __m512i _mm512_load_si512(const void* from) { return emulation::Load<__m512i>(from, 64); }
+static inline __m512i _mm512_loadu_si512(const void* from) { return emulation::Load<__m512i>(from, 1); }
+static inline void _mm512_store_si512(void* to, __m512i value) { emulation::Store(to, value, 64); }
+static inline __m512 _mm512_load_ps(const float* from) { return emulation::Load<__m512>(from, 64); }
+static inline __m512 _mm512_loadu_ps(const float* from) { return emulation::Load<__m512>(from, 1); }
+static inline void _mm512_storeu_ps(float* to, __m512 value) { emulation::Store(to, value, 1); }
+static inline __m512i _mm512_setzero_si512() { return {}; }
+static inline __m512i _mm512_set1_epi32(int32_t x) {
+  return emulation::Each<__m512i>([&](int) { return x; });
+}
+static inline __m512 _mm512_set1_ps(float x) {
+  return emulation::Each<__m512>([&](int) { return x; });
+}
+static inline __m512 _mm512_cvtepi32_ps(__m512i a) {
+  return emulation::Each<__m512>([&](int i) { return static_cast<float>(a.lanes[i]); });
+}
+static inline __m512 _mm512_mul_ps(__m512 a, __m512 b) {
+  return emulation::Each<__m512>([&](int i) { return a.lanes[i] * b.lanes[i]; });
+}
+static inline __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
+  return emulation::Each<__m512>([&](int i) { return std::fma(a.lanes[i], b.lanes[i], c.lanes[i]); });
+}
+// Signed integers: the sanitizer sees a sum that does not fit, which no kernel may have.
+static inline __m512i _mm512_add_epi32(__m512i a, __m512i b) {
+  return emulation::Each<__m512i>([&](int i) { return a.lanes[i] + b.lanes[i]; });
+}
+static inline __m512i _mm512_slli_epi32(__m512i a, unsigned count) {
+  if (count > 31) return {};
+  return emulation::Each<__m512i>(
+      [&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lanes[i]) << count); });
+}
+
+// VBMI: byte i of the result is byte order[i] of a.
+static inline __m512i _mm512_permutexvar_epi8(__m512i order, __m512i a) {
+  uint8_t bytes[64];
+  for (int i = 0; i < 64; ++i) bytes[i] = emulation::Part<uint8_t>(a, emulation::Part<uint8_t>(order, i) & 63);
+  return emulation::Load<__m512i>(bytes, 1);
+}
+
+// VNNI: to each 32-bit sum, the products of four unsigned bytes of a with four signed ones of b, or of two signed
+// words.
+static inline __m512i _mm512_dpbusd_epi32(__m512i sums, __m512i a, __m512i b) {
+  return emulation::Each<__m512i>([&](int i) {
+    int32_t sum = sums.lanes[i];
+    for (int k = 4 * i; k < 4 * i + 4; ++k) sum += emulation::Part<uint8_t>(a, k) * emulation::Part<int8_t>(b, k);
+    return sum;
+  });
+}
+static inline __m512i _mm512_dpwssd_epi32(__m512i sums, __m512i a, __m512i b) {
+  return emulation::Each<__m512i>([&](int i) {
+    int32_t sum = sums.lanes[i];
+    for (int k = 2 * i; k < 2 * i + 2; ++k) sum += emulation::Part<int16_t>(a, k) * emulation::Part<int16_t>(b, k);
+    return sum;
+  });
+}
+
+// ---- AMX, palette 1: eight tile registers of at most 16 rows of at most 64 bytes.
+
+namespace emulation {
+
+struct TileRegister {
+  int rows = 0, row_bytes = 0;
+  uint8_t data[16][64] = {};
+};
+
+struct TileUnit {
+  bool configured = false;
+  TileRegister registers[8];
+};
+static thread_local TileUnit tile_unit;
+
+static inline TileRegister& Tile(int index) {
+  if (!tile_unit.configured) Fault("tile instruction without a configuration");
+  TileRegister& tile = tile_unit.registers[index];
+  if (tile.rows == 0) Fault("tile register that is not configured");
+  return tile;
+}
+
+template <typename Left, typename Right>
+static inline void TileProduct(int sums_index, int left_index, int right_index) {
+  TileRegister &sums = Tile(sums_index), &left = Tile(left_index), &right = Tile(right_index);
+  if (sums_index == left_index || sums_index == right_index || left_index == right_index) Fault("tile named twice");
+  if (sums.row_bytes % 4 != 0 || left.row_bytes % 4 != 0 || sums.rows != left.rows ||
+      right.rows != left.row_bytes / 4 || sums.row_bytes != right.row_bytes) {
+    Fault("shapes of a tile product do not match");
+  }
+  for (int m = 0; m < sums.rows; ++m) {
+    for (int n = 0; n < sums.row_bytes / 4; ++n) {
+      int32_t sum = Part<int32_t>(sums.data[m], n);
+      for (int k = 0; k < left.row_bytes; ++k) {
+        sum += static_cast<Left>(left.data[m][k]) * static_cast<Right>(right.data[k / 4][4 * n + k % 4]);
+      }
+      std::memcpy(sums.data[m] + 4 * n, &sum, sizeof(sum));
+    }
+  }
+}
+
+}  // namespace emulation
+
+static inline void _tile_loadconfig(const void* configuration) {
+  uint8_t bytes[64];
+  std::memcpy(bytes, configuration, sizeof(bytes));
+  if (bytes[0] != 1) emulation::Fault("unknown palette");
+  if (bytes[1] != 0) emulation::Fault("a start row");
+  const auto zero = [&](int from, int to) {
+    for (int i = from; i < to; ++i) {
+      if (bytes[i] != 0) emulation::Fault("reserved byte of a tile configuration is set");
+    }
+  };
+  zero(2, 16), zero(32, 48), zero(56, 64);
+  emulation::tile_unit = {};
+  for (int tile = 0; tile < 8; ++tile) {
+    const int row_bytes = bytes[16 + 2 * tile] + 256 * bytes[17 + 2 * tile], rows = bytes[48 + tile];
+    if (row_bytes > 64 || rows > 16 || (row_bytes == 0) != (rows == 0)) emulation::Fault("shape of a tile register");
+    emulation::tile_unit.registers[tile].row_bytes = row_bytes;
+    emulation::tile_unit.registers[tile].rows = rows;
+  }
+  emulation::tile_unit.configured = true;
+}
+static inline void _tile_release() { emulation::tile_unit = {}; }
+static inline void _tile_zero(int tile) {
+  std::memset(emulation::Tile(tile).data, 0, sizeof(emulation::TileRegister::data));
+}
+static inline void _tile_loadd(int index, const void* base, int64_t stride) {
+  emulation::TileRegister& tile = emulation::Tile(index);
+  _tile_zero(index);
+  for (int row = 0; row < tile.rows; ++row) {
+    std::memcpy(tile.data[row], static_cast<const char*>(base) + row * stride, static_cast<size_t>(tile.row_bytes));
+  }
+}
+static inline void _tile_stored(int index, void* base, int64_t stride) {
+  const emulation::TileRegister& tile = emulation::Tile(index);
+  for (int row = 0; row < tile.rows; ++row) {
+    std::memcpy(static_cast<char*>(base) + row * stride, tile.data[row], static_cast<size_t>(tile.row_bytes));
+  }
+}
+static inline void _tile_dpbssd(int sums, int a, int b) { emulation::TileProduct<int8_t, int8_t>(sums, a, b); }
+static inline void _tile_dpbusd(int sums, int a, int b) { emulation::TileProduct<uint8_t, int8_t>(sums, a, b); }
