@@ -9,15 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
+#include "bench/measurement_program.h"
 #include "bench/random_blocks.h"
 #include "inference/kernels/kernels.h"
 #include "inference/memory/bandwidth.h"
-#include "inference/quantization/codec.h"
 
 namespace fedglm::bench {
 namespace {
@@ -89,9 +88,8 @@ class KernelBench {
   absl::Status RunType(BlockType type, const std::vector<std::string>& sets) {
     const BlockTypeFacts& facts = FactsOf(type);
     const std::string name(facts.name);
-    if (options_.columns % facts.weights_per_block != 0 || !CanEncode(type)) {
-      std::fprintf(stderr, "%s: skipped (%s)\n", name.c_str(),
-                   CanEncode(type) ? "its blocks do not divide the columns" : "it cannot be written");
+    if (options_.columns % facts.weights_per_block != 0) {
+      std::fprintf(stderr, "%s: skipped (its blocks do not divide the columns)\n", name.c_str());
       return absl::OkStatus();
     }
     const uint64_t bytes = static_cast<uint64_t>(options_.rows * RowBytes(type, options_.columns));
@@ -145,7 +143,7 @@ class KernelBench {
 int main(int argc, char** argv) {
   using namespace fedglm;
   bench::KernelOptions options;
-  CLI::App app("Matrix multiplication by block type and instruction set");
+  CLI::App app("Matrix multiplication by block type and instruction set", "bench-kernels");
   app.add_option("--types", options.types, "block types, comma-separated")->delimiter(',')->capture_default_str();
   app.add_option("--isa", options.instruction_sets, "instruction sets, comma-separated; all by default")
       ->delimiter(',');
@@ -157,12 +155,5 @@ int main(int argc, char** argv) {
   app.add_option("-r,--repetitions", options.repetitions, "the best one counts")
       ->capture_default_str()->check(CLI::Range(1, 1000));
   app.add_flag("--json", options.json);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
-  }
-  const absl::Status status = bench::KernelBench(options).Run();
-  if (!status.ok()) std::fprintf(stderr, "bench-kernels: %s\n", Message(status).c_str());
-  return static_cast<int>(ExitCodeOf(status));
+  return bench::RunProgram(app, argc, argv, [&] { return bench::KernelBench(options).Run(); });
 }

@@ -6,27 +6,24 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "base/configuration.h"
 #include "base/file.h"
 #include "base/process.h"
 #include "base/progress.h"
-#include "bench/claim.h"
 #include "bench/generation_speed.h"
+#include "bench/measurement_program.h"
 #include "bench/statistics.h"
-#include "bench/svg_plot.h"
 #include "inference/engine/engine.h"
 #include "inference/gguf/quantize_file.h"
 
 namespace fedglm::bench {
 namespace {
 
-struct PrecisionOptions {
-  std::string model, text, svg, work_folder;
+struct PrecisionOptions : MeasurementOptions {
+  std::string text, work_folder;
   std::vector<std::string> types = {"F32", "F16", "Q8_0", "Q4_K", "Q2_K"};
-  int64_t prompt_tokens = 128, answer_tokens = 16, context = 512, evaluated_tokens = 2048;
-  int repetitions = 3, threads = 0;
-  bool json = false;
+  int64_t context = 512, evaluated_tokens = 2048;
+  int threads = 0;
 };
 
 // One type of the model.
@@ -150,25 +147,30 @@ std::vector<Claim> Claims(const std::vector<Variant>& variants) {
   return claims;
 }
 
-void PrintTable(const std::vector<Variant>& variants) {
-  std::printf("%-8s %12s %6s %12s %12s %10s %10s %12s %10s\n", "type", "size", "bits", "perplexity", "logit error",
-              "prefill/s", "decode/s", "read/token", "GB/s");
+std::string Table(const std::vector<Variant>& variants) {
+  std::string table;
+  char line[256];
+  std::snprintf(line, sizeof(line), "%-8s %12s %6s %12s %12s %10s %10s %12s %10s\n", "type", "size", "bits", "perplexity",
+                "logit error", "prefill/s", "decode/s", "read/token", "GB/s");
+  table += line;
   for (const Variant& v : variants) {
     const double decode = Median(v.decode);
     char perplexity[32] = "-";
     if (v.perplexity > 0) std::snprintf(perplexity, sizeof(perplexity), "%.3f", v.perplexity);
-    std::printf("%-8s %12s %6.2f %12s %12.2e %10.1f %10.1f %12s %10.2f\n", v.type.c_str(),
-                FormatByteSize(v.bytes).c_str(), v.bits_per_weight, perplexity, v.logit_error, Median(v.prefill), decode,
-                FormatByteSize(static_cast<uint64_t>(v.bytes_per_token)).c_str(), decode * v.bytes_per_token / 1e9);
+    std::snprintf(line, sizeof(line), "%-8s %12s %6.2f %12s %12.2e %10.1f %10.1f %12s %10.2f\n", v.type.c_str(),
+                  FormatByteSize(v.bytes).c_str(), v.bits_per_weight, perplexity, v.logit_error, Median(v.prefill), decode,
+                  FormatByteSize(static_cast<uint64_t>(v.bytes_per_token)).c_str(), decode * v.bytes_per_token / 1e9);
+    table += line;
   }
+  return table;
 }
 
-absl::Status Plot(const std::vector<Variant>& variants, const std::string& path) {
+std::vector<Panel> Plot(const std::vector<Variant>& variants) {
   BarPanel size{"Size", "MB", {}, std::nullopt}, decode{"Decode", "tokens/s", {}, std::nullopt};
   BarPanel prefill{"Prefill", "tokens/s", {}, std::nullopt};
   BarPanel read{"Read for each token", "MB", {}, std::nullopt};
-  BarPanel error{"Logit error", "% of the variance", {}, std::nullopt};
-  BarPanel perplexity{"Perplexity", "", {}, std::nullopt};
+  BarPanel error{"Logit error against " + variants.front().type, "% of the variance", {}, std::nullopt};
+  BarPanel perplexity{"Perplexity", "per token", {}, std::nullopt};
   for (const Variant& v : variants) {
     size.bars.push_back({v.type, static_cast<double>(v.bytes) / 1e6, std::nullopt});
     read.bars.push_back({v.type, v.bytes_per_token / 1e6, std::nullopt});
@@ -179,7 +181,7 @@ absl::Status Plot(const std::vector<Variant>& variants, const std::string& path)
   }
   std::vector<Panel> panels = {size, read, prefill, decode, error};
   if (variants.front().perplexity > 0) panels.emplace_back(perplexity);
-  return WriteFileAtomically(path, SvgDocument(panels));
+  return panels;
 }
 
 absl::Status Run(const PrecisionOptions& options) {
@@ -214,41 +216,24 @@ absl::Status Run(const PrecisionOptions& options) {
       variant.decode.push_back(speed.decode_tps);
     }
   }
-  if (options.json) {
-    std::printf("%s\n", DumpJson(ClaimsAsJson(Claims(variants))).c_str());
-  } else {
-    PrintTable(variants);
-  }
-  return options.svg.empty() ? absl::OkStatus() : Plot(variants, options.svg);
+  return Report(options, Claims(variants), Table(variants), Plot(variants));
 }
 
 }  // namespace
 }  // namespace fedglm::bench
 
 int main(int argc, char** argv) {
-  using namespace fedglm;
-  HandleStopSignals();
-  bench::PrecisionOptions options;
-  CLI::App app("Size, error and speed of one model in several types", "precision");
-  app.add_option("-m,--model", options.model, "GGUF of float weights; errors are against the first type")->required();
+  fedglm::HandleStopSignals();
+  fedglm::bench::PrecisionOptions options;
+  CLI::App app("Size, error and speed of one model in several types", "bench-precision");
+  options.AddTo(app, "GGUF of float weights; errors are against the first type");
   app.add_option("-f,--file", options.text, "a text to measure perplexity on; without it only the logits are compared");
   app.add_option("--types", options.types, "as for fedglm quantize")->delimiter(',')->capture_default_str();
   app.add_option("--work-dir", options.work_folder, "where the quantized files go; a temporary folder by default");
   app.add_option("--evaluated-tokens", options.evaluated_tokens, "of the text")
       ->capture_default_str()->check(CLI::Range(2, 1 << 20));
   app.add_option("-c,--context", options.context)->capture_default_str()->check(CLI::Range(2, 1 << 20));
-  app.add_option("-p,--prompt-tokens", options.prompt_tokens)->capture_default_str()->check(CLI::Range(1, 1 << 20));
-  app.add_option("-n,--answer-tokens", options.answer_tokens)->capture_default_str()->check(CLI::Range(2, 1 << 20));
-  app.add_option("-r,--repetitions", options.repetitions)->capture_default_str()->check(CLI::Range(1, 1000));
-  app.add_option("-t,--threads", options.threads)->check(CLI::Range(0, 1024));
-  app.add_option("--svg", options.svg, "write a plot to this file");
-  app.add_flag("--json", options.json);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
-  }
-  const absl::Status status = bench::Run(options);
-  if (!status.ok()) std::fprintf(stderr, "precision: %s\n", Message(status).c_str());
-  return static_cast<int>(ExitCodeOf(status));
+  app.add_option("-t,--threads", options.threads, "0: the physical cores")
+      ->capture_default_str()->check(CLI::Range(0, 1024));
+  return fedglm::bench::RunProgram(app, argc, argv, [&] { return fedglm::bench::Run(options); });
 }

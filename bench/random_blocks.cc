@@ -1,7 +1,6 @@
 #include "bench/random_blocks.h"
 
 #include <cstring>
-#include <string>
 
 #include "inference/quantization/codec.h"
 
@@ -16,7 +15,6 @@ constexpr size_t kPoolBlocks = size_t{1} << kPoolBits;
 
 absl::StatusOr<RandomBlocks> RandomBlocks::Make(BlockType type, float deviation, uint64_t seed) {
   const BlockTypeFacts& facts = FactsOf(type);
-  if (!CanEncode(type)) return UsageError("blocks of type " + std::string(facts.name) + " cannot be written");
   RandomBlocks blocks(static_cast<size_t>(facts.bytes_per_block), seed);
   std::vector<float> weights(kPoolBlocks * static_cast<size_t>(facts.weights_per_block));
   std::normal_distribution<float> normal(0.0f, deviation);

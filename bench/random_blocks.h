@@ -16,7 +16,7 @@ namespace fedglm::bench {
 // Not thread-safe.
 class RandomBlocks {
  public:
-  // Weights are normal with mean 0 and `deviation`. UsageError for a type that cannot be encoded.
+  // Weights are normal with mean 0 and `deviation`. BadFile if that gives weights that the type cannot hold.
   static absl::StatusOr<RandomBlocks> Make(BlockType type, float deviation, uint64_t seed);
 
   // Fills `out`, whose size is a multiple of the block's bytes, with blocks drawn from the pool.

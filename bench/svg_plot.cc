@@ -20,6 +20,13 @@ std::string Number(double value) {
   return text;
 }
 
+// For people: no exponent where there is room for the digits.
+std::string Figure(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), value >= 1e4 && value < 1e9 ? "%.0f" : "%.4g", value);
+  return text;
+}
+
 std::string Escaped(const std::string& text) {
   std::string escaped;
   for (const char c : text) {
@@ -46,7 +53,7 @@ std::string Line(double x1, double y1, double x2, double y2, const char* stroke,
 }
 
 std::string Title(double y, const std::string& title) {
-  return Text(kWidth / 2, y + 20, "middle", title, " font-size=\"15\" font-weight=\"bold\"");
+  return Text(kLeft + kPlotWidth / 2, y + 24, "middle", title, " font-size=\"15\" font-weight=\"bold\"");
 }
 
 // Round steps: 1, 2 or 5 times a power of ten, about five of them up to `maximum`.
@@ -72,7 +79,7 @@ std::string Draw(const BarPanel& panel, double top) {
   std::string svg = Title(top, panel.title);
   for (const double tick : ticks) {
     svg += Line(x_of(tick), first, x_of(tick), bottom, "#e5e7eb");
-    svg += Text(x_of(tick), bottom + 16, "middle", Number(tick));
+    svg += Text(x_of(tick), bottom + 16, "middle", Figure(tick));
   }
   svg += Text(kLeft + kPlotWidth / 2, bottom + 34, "middle", panel.value_label);
   for (size_t i = 0; i < panel.bars.size(); ++i) {
@@ -87,7 +94,7 @@ std::string Draw(const BarPanel& panel, double top) {
       svg += Line(x_of(*bar.mark), y - 3, x_of(*bar.mark), y + kBarHeight + 3, kColors[1], " stroke-width=\"3\"");
       if (x_of(*bar.mark) >= end && x_of(*bar.mark) < end + 50) text_x = x_of(*bar.mark);
     }
-    svg += Text(text_x + 6, y + 13, "start", Number(bar.value));
+    svg += Text(text_x + 6, y + 13, "start", Figure(bar.value));
   }
   if (panel.reference) {
     svg += Line(x_of(*panel.reference), first, x_of(*panel.reference), bottom, "#111827", " stroke-dasharray=\"4 3\"");
@@ -121,14 +128,17 @@ std::string Draw(const LinePanel& panel, double top) {
   std::string svg = Title(top, panel.title);
   for (const double tick : y_ticks) {
     svg += Line(kLeft, y_of(tick), kLeft + kPlotWidth, y_of(tick), "#e5e7eb");
-    svg += Text(kLeft - 8, y_of(tick) + 4, "end", Number(tick));
+    svg += Text(kLeft - 8, y_of(tick) + 4, "end", Figure(tick));
   }
-  for (const double tick : x_ticks) svg += Text(x_of(tick), bottom + 16, "middle", Number(tick));
+  for (const double tick : x_ticks) svg += Text(x_of(tick), bottom + 16, "middle", Figure(tick));
   svg += Text(kLeft + kPlotWidth / 2, bottom + 34, "middle", panel.x_label);
-  svg += Text(16, first - 8, "start", panel.y_label);
+  svg += Text(kLeft - 8, first - 14, "end", panel.y_label);
   if (panel.mark) {
     svg += Line(x_of(panel.mark->x), first, x_of(panel.mark->x), bottom, "#111827", " stroke-dasharray=\"4 3\"");
-    svg += Text(x_of(panel.mark->x) + 5, first + 12, "start", panel.mark->label);
+    // At the right edge there is no room to the right of the line.
+    const bool at_the_edge = x_of(panel.mark->x) > kLeft + 0.8 * kPlotWidth;
+    svg += Text(x_of(panel.mark->x) + (at_the_edge ? -5 : 5), first + 12, at_the_edge ? "end" : "start",
+                panel.mark->label);
   }
   for (size_t i = 0; i < panel.series.size(); ++i) {
     const Series& series = panel.series[i];
@@ -140,6 +150,14 @@ std::string Draw(const LinePanel& panel, double top) {
              color + "\"/>\n";
     }
     svg += "<polyline points=\"" + path + "\" fill=\"none\" stroke=\"" + color + "\" stroke-width=\"2\"/>\n";
+    if (panel.series.size() == 1) {  // its figures instead of a legend, on white where they cross a line
+      for (const Series::Point& point : series.points) {
+        const double above = y_of(point.y) - 9;
+        svg += Text(x_of(point.x), above, "middle", Figure(point.y), " stroke=\"white\" stroke-width=\"5\"");
+        svg += Text(x_of(point.x), above, "middle", Figure(point.y));
+      }
+      continue;
+    }
     const double y = first + 12 + 18 * static_cast<double>(i);
     svg += Line(16, y - 4, 34, y - 4, color, " stroke-width=\"3\"");
     svg += Text(40, y, "start", series.name);

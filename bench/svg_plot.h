@@ -28,6 +28,7 @@ struct Series {
   std::vector<Point> points;          // by ascending x
 };
 
+// One series has its figures beside its points, several have a legend.
 struct LinePanel {
   std::string title, x_label, y_label;
   std::vector<Series> series;

@@ -4,25 +4,18 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "base/cpu.h"
-#include "base/file.h"
 #include "base/process.h"
-#include "bench/claim.h"
 #include "bench/generation_speed.h"
+#include "bench/measurement_program.h"
 #include "bench/statistics.h"
-#include "bench/svg_plot.h"
 #include "inference/engine/engine.h"
 
 namespace fedglm::bench {
 namespace {
 
-struct ThreadsOptions {
-  std::string model, svg;
+struct ThreadsOptions : MeasurementOptions {
   std::vector<int> threads = {1, 2, 4, 8};
-  int64_t prompt_tokens = 128, answer_tokens = 16;
-  int repetitions = 3;
-  bool json = false;
 };
 
 struct Latencies {
@@ -64,62 +57,48 @@ std::vector<Claim> Claims(const std::vector<Latencies>& all) {
   return claims;
 }
 
-void PrintTable(const std::vector<Latencies>& all, int64_t prompt_tokens) {
-  std::printf("%d physical cores may be used\n%-8s %14s %10s %18s %10s\n", UsablePhysicalCores(), "threads",
-              "ms per token", "speed-up", "ms to first token", "speed-up");
+std::string Table(const std::vector<Latencies>& all, int64_t prompt_tokens) {
+  char line[160];
+  std::snprintf(line, sizeof(line), "%d physical cores may be used\n%-8s %14s %10s %18s %10s\n", UsablePhysicalCores(),
+                "threads", "ms per token", "speed-up", "ms to first token", "speed-up");
+  std::string table = line;
   for (const Latencies& l : all) {
     const double token = Median(l.token_ms), first = Median(l.first_token_ms);
-    std::printf("%-8d %14.2f %10.2f %18.1f %10.2f%s\n", l.threads, token, Median(all.front().token_ms) / token, first,
-                Median(all.front().first_token_ms) / first,
-                l.threads > UsablePhysicalCores() ? "   more than cores" : "");
+    std::snprintf(line, sizeof(line), "%-8d %14.2f %10.2f %18.1f %10.2f%s\n", l.threads, token,
+                  Median(all.front().token_ms) / token, first, Median(all.front().first_token_ms) / first,
+                  l.threads > UsablePhysicalCores() ? "   more than cores" : "");
+    table += line;
   }
-  std::printf("the first token after a prompt of %lld\n", static_cast<long long>(prompt_tokens));
+  return table + "the first token after a prompt of " + std::to_string(prompt_tokens) + "\n";
 }
 
-absl::Status Plot(const std::vector<Latencies>& all, const std::string& path) {
+std::vector<Panel> Plot(const std::vector<Latencies>& all, int64_t prompt_tokens) {
   const int cores = UsablePhysicalCores();
   const LinePanel::Mark mark{static_cast<double>(cores), std::to_string(cores) + (cores == 1 ? " core" : " cores")};
   LinePanel token{"Time for a token", "threads", "ms", {{"decode", {}}}, true, mark};
-  LinePanel first{"Time to the first token", "threads", "ms", {{"prefill", {}}}, true, mark};
+  const std::string prompt = " after a prompt of " + std::to_string(prompt_tokens);
+  LinePanel first{"Time to the first token" + prompt, "threads", "ms", {{"prefill", {}}}, true, mark};
   for (const Latencies& l : all) {
     token.series[0].points.push_back({static_cast<double>(l.threads), Median(l.token_ms)});
     first.series[0].points.push_back({static_cast<double>(l.threads), Median(l.first_token_ms)});
   }
-  return WriteFileAtomically(path, SvgDocument({token, first}));
+  return {token, first};
 }
 
 absl::Status Run(const ThreadsOptions& options) {
   FEDGLM_ASSIGN_OR_RETURN(const std::vector<Latencies> all, Measure(options));
-  if (options.json) {
-    std::printf("%s\n", DumpJson(ClaimsAsJson(Claims(all))).c_str());
-  } else {
-    PrintTable(all, options.prompt_tokens);
-  }
-  return options.svg.empty() ? absl::OkStatus() : Plot(all, options.svg);
+  return Report(options, Claims(all), Table(all, options.prompt_tokens), Plot(all, options.prompt_tokens));
 }
 
 }  // namespace
 }  // namespace fedglm::bench
 
 int main(int argc, char** argv) {
-  using namespace fedglm;
-  HandleStopSignals();
-  bench::ThreadsOptions options;
-  CLI::App app("Latency against the number of threads", "threads");
-  app.add_option("-m,--model", options.model, "GGUF file")->required();
+  fedglm::HandleStopSignals();
+  fedglm::bench::ThreadsOptions options;
+  CLI::App app("Latency against the number of threads", "bench-threads");
+  options.AddTo(app, "GGUF file");
   app.add_option("-t,--threads", options.threads, "ascending")
       ->delimiter(',')->capture_default_str()->check(CLI::Range(1, 1024));
-  app.add_option("-p,--prompt-tokens", options.prompt_tokens)->capture_default_str()->check(CLI::Range(1, 1 << 20));
-  app.add_option("-n,--answer-tokens", options.answer_tokens)->capture_default_str()->check(CLI::Range(2, 1 << 20));
-  app.add_option("-r,--repetitions", options.repetitions)->capture_default_str()->check(CLI::Range(1, 1000));
-  app.add_option("--svg", options.svg, "write a plot to this file");
-  app.add_flag("--json", options.json);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
-  }
-  const absl::Status status = bench::Run(options);
-  if (!status.ok()) std::fprintf(stderr, "threads: %s\n", Message(status).c_str());
-  return static_cast<int>(ExitCodeOf(status));
+  return fedglm::bench::RunProgram(app, argc, argv, [&] { return fedglm::bench::Run(options); });
 }

@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "inference/engine/calibration.h"
 #include "inference/gguf/quantize_file.h"
+#include "training/data/records.h"
 
 namespace fedglm::cli {
 namespace {
@@ -25,19 +26,36 @@ struct QuantizeFlags {
 
 absl::Status StillWanted() { return StopRequested() ? CancelledError("stopped") : absl::OkStatus(); }
 
-absl::StatusOr<ImportanceByTensor> Calibrate(const QuantizeFlags& flags) {
-  FEDGLM_ASSIGN_OR_RETURN(const std::string text, ReadFile(flags.calibration));
+// As the trainer reads them: conversations in the model's chat template.
+CalibrationSequences SequencesOfRecords(const std::filesystem::path& file) {
+  return [file](const Engine& engine, int64_t window) -> absl::StatusOr<std::vector<std::vector<Token>>> {
+    FEDGLM_ASSIGN_OR_RETURN(ExampleSet set,
+                            LoadExamples({file}, engine.tokenizer(), engine.chat_template(), window));
+    std::vector<std::vector<Token>> sequences;
+    for (Example& example : set.examples) sequences.push_back(std::move(example.tokens));
+    return sequences;
+  };
+}
+
+absl::StatusOr<MomentsByTensor> Calibrate(const QuantizeFlags& flags) {
+  CalibrationSequences sequences;
+  if (std::filesystem::path(flags.calibration).extension() == ".jsonl") {
+    sequences = SequencesOfRecords(flags.calibration);
+  } else {
+    FEDGLM_ASSIGN_OR_RETURN(std::string text, ReadFile(flags.calibration));
+    sequences = SequencesOfText(std::move(text));
+  }
   std::unique_ptr<Progress> progress;
   CalibrationOptions options;
   options.threads = flags.threads;
-  absl::StatusOr<ImportanceByTensor> importance =
-      MeasureImportance(flags.in, text, options, [&](int64_t done, int64_t total) {
+  absl::StatusOr<MomentsByTensor> moments =
+      MeasureMoments(flags.in, sequences, options, [&](int64_t done, int64_t total) {
         if (progress == nullptr) progress = std::make_unique<Progress>("calibrate", total, flags.json);
         progress->Update(done);
         return StillWanted();
       });
-  if (importance.ok() && progress != nullptr) progress->Finish();
-  return importance;
+  if (moments.ok() && progress != nullptr) progress->Finish();
+  return moments;
 }
 
 double BitsPerWeight(uint64_t bytes, int64_t weights) {
@@ -49,10 +67,10 @@ absl::Status RunQuantize(const QuantizeFlags& flags) {
   FEDGLM_ASSIGN_OR_RETURN(options.mix, QuantizationMixFromName(flags.type));
   options.threads = flags.threads;
   FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<const GgufFile> in, GgufFile::Open(flags.in));
-  std::optional<ImportanceByTensor> importance;
+  std::optional<MomentsByTensor> moments;
   if (!flags.calibration.empty()) {
-    FEDGLM_ASSIGN_OR_RETURN(importance, Calibrate(flags));
-    options.importance = &*importance;
+    FEDGLM_ASSIGN_OR_RETURN(moments, Calibrate(flags));
+    options.moments = &*moments;
   }
   const Stopwatch stopwatch;
   Progress progress("quantize", static_cast<int64_t>(in->tensors().size()), flags.json);
@@ -68,7 +86,7 @@ absl::Status RunQuantize(const QuantizeFlags& flags) {
     const Json result = {{"version", 1},           {"type", std::string(options.mix.name)},
                          {"bytes_in", in->file_bytes()}, {"bytes_out", report.bytes},
                          {"weights", report.weights},    {"bits_per_weight", bits},
-                         {"tensors", tensors},           {"calibrated", importance.has_value()},
+                         {"tensors", tensors},           {"calibrated", moments.has_value()},
                          {"seconds", stopwatch.Seconds()}};
     std::printf("%s\n", DumpJson(result).c_str());
     return absl::OkStatus();
@@ -94,7 +112,7 @@ void AddQuantize(CommandLine& line) {
   app->add_option("out", flags->out, "the GGUF file to write")->required();
   app->add_option("type", flags->type, "one of " + TypeNames())->required();
   app->add_option("--calibration", flags->calibration,
-                  "a text like what the model will read: weights that it uses much lose less");
+                  "a text, or records (.jsonl), like what the model will read: less is lost on such");
   app->add_option("-t,--threads", flags->threads)->check(CLI::Range(0, 1024));
   app->add_flag("--json", flags->json);
 }

@@ -6,7 +6,6 @@
 #include <filesystem>
 
 #include "inference/gguf/gguf_writer.h"
-#include "inference/quantization/codec.h"
 #include "training/base_model.h"
 #include "training/data/bpe_trainer.h"
 #include "training/model/dense_weights.h"
@@ -130,7 +129,6 @@ absl::StatusOr<BaseModel> OpenUntrained(const std::filesystem::path& output, con
 
 absl::Status Pretrain(const TrainingJob& job, const EventSink& on_event) {
   FEDGLM_ASSIGN_OR_RETURN(const BlockType type, BlockTypeFromName(job.pretrain.type));
-  if (!CanEncode(type)) return UsageError("type " + job.pretrain.type + " cannot be written");
   FEDGLM_ASSIGN_OR_RETURN(const NewVocabulary vocabulary, MakeVocabulary(job));
   FEDGLM_ASSIGN_OR_RETURN(const Hyperparameters h,
                           ShapeOf(job.pretrain, static_cast<int64_t>(vocabulary.tokens.size())));

@@ -1,55 +1,81 @@
 #include "inference/engine/calibration.h"
 
 #include <algorithm>
-
-#include "inference/engine/engine.h"
+#include <string_view>
+#include <utility>
 
 namespace fedglm {
 
-void ColumnEnergy::Observe(const std::string& gguf_name, const float* x, int64_t rows, int64_t columns) {
-  Sums& sums = sums_[gguf_name];
-  sums.squares.resize(static_cast<size_t>(columns));
-  sums.rows += rows;
-  for (int64_t r = 0; r < rows; ++r, x += columns) {
-    for (int64_t c = 0; c < columns; ++c) sums.squares[static_cast<size_t>(c)] += static_cast<double>(x[c]) * x[c];
+namespace {
+
+// Of the matrices that are multiplied with the same vector, the one that the forward pass meets first.
+std::string FirstWithInputOf(const std::string& gguf_name) {
+  static constexpr std::pair<std::string_view, std::string_view> kFollowers[] = {
+      {".attn_k.weight", ".attn_q.weight"},
+      {".attn_v.weight", ".attn_q.weight"},
+      {".ffn_up.weight", ".ffn_gate.weight"}};
+  for (const auto& [follower, first] : kFollowers) {
+    if (!gguf_name.ends_with(follower)) continue;
+    return gguf_name.substr(0, gguf_name.size() - follower.size()) + std::string(first);
   }
+  return gguf_name;
 }
 
-ImportanceByTensor ColumnEnergy::Importance() const {
-  ImportanceByTensor importance;
-  for (const auto& [name, sums] : sums_) {
-    std::vector<float>& means = importance[name];
-    means.reserve(sums.squares.size());
-    const double rows = static_cast<double>(sums.rows);
-    for (const double square : sums.squares) means.push_back(static_cast<float>(square / rows));
+}  // namespace
+
+void MomentCollector::Observe(const std::string& gguf_name, const float* x, int64_t rows, int64_t columns) {
+  std::shared_ptr<InputMoments>& moments = moments_[gguf_name];
+  if (const std::string first = FirstWithInputOf(gguf_name); first != gguf_name) {
+    const auto found = moments_.find(first);  // a fused ffn_up has no ffn_gate before it
+    if (found != moments_.end()) {
+      moments = found->second;
+      return;
+    }
   }
-  return importance;
+  if (moments == nullptr) moments = std::make_shared<InputMoments>(columns);
+  moments->Add(x, rows);
 }
 
-absl::StatusOr<ImportanceByTensor> MeasureImportance(
-    const std::filesystem::path& model, const std::string& text, const CalibrationOptions& options,
+MomentsByTensor MomentCollector::Moments() const { return {moments_.begin(), moments_.end()}; }
+
+CalibrationSequences SequencesOfText(std::string text) {
+  return [text = std::move(text)](const Engine& engine,
+                                  int64_t window) -> absl::StatusOr<std::vector<std::vector<Token>>> {
+    const std::vector<Token> tokens = engine.tokenizer().Encode(text, {.add_special = false, .parse_special = true});
+    const std::vector<Token> start = engine.tokenizer().Encode("", {.add_special = true});
+    if (tokens.size() < 2) return BadFileError("the calibration text is too short");
+    const size_t step = static_cast<size_t>(std::max<int64_t>(2, window - static_cast<int64_t>(start.size())));
+    std::vector<std::vector<Token>> sequences;
+    for (size_t begin = 0; begin < tokens.size(); begin += step) {
+      const size_t end = std::min(tokens.size(), begin + step);
+      std::vector<Token>& sequence = sequences.emplace_back(start);
+      sequence.insert(sequence.end(), tokens.begin() + static_cast<ptrdiff_t>(begin),
+                      tokens.begin() + static_cast<ptrdiff_t>(end));
+    }
+    return sequences;
+  };
+}
+
+absl::StatusOr<MomentsByTensor> MeasureMoments(
+    const std::filesystem::path& model, const CalibrationSequences& sequences, const CalibrationOptions& options,
     const std::function<absl::Status(int64_t done, int64_t total)>& progress) {
-  ColumnEnergy energy;
+  MomentCollector collector;
   EngineOptions engine_options;
   engine_options.threads = options.threads;
   engine_options.context = options.window;
   engine_options.memory_budget = options.memory_budget;
-  engine_options.observer = &energy;
+  engine_options.observer = &collector;
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Open(model, engine_options));
-  const std::vector<Token> tokens = engine->tokenizer().Encode(text, {.add_special = false, .parse_special = true});
-  const std::vector<Token> start = engine->tokenizer().Encode("", {.add_special = true});
-  if (tokens.size() < 2) return BadFileError("the calibration text is too short");
-  const int64_t total = static_cast<int64_t>(tokens.size());
-  const int64_t window = std::max<int64_t>(2, engine->context() - static_cast<int64_t>(start.size()));
-  for (int64_t begin = 0; begin < total; begin += window) {
-    const int64_t end = std::min(total, begin + window);
-    std::vector<Token> sequence = start;
-    sequence.insert(sequence.end(), tokens.begin() + begin, tokens.begin() + end);
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<std::vector<Token>> read, sequences(*engine, engine->context()));
+  int64_t done = 0, total = 0;
+  for (const std::vector<Token>& sequence : read) total += static_cast<int64_t>(sequence.size());
+  for (const std::vector<Token>& sequence : read) {
     const auto discard = [](const float*, int64_t) { return absl::OkStatus(); };
     FEDGLM_RETURN_IF_ERROR(engine->Logits(sequence, discard));
-    FEDGLM_RETURN_IF_ERROR(progress(end, total));
+    done += static_cast<int64_t>(sequence.size());
+    FEDGLM_RETURN_IF_ERROR(progress(done, total));
   }
-  return energy.Importance();
+  return collector.Moments();
 }
 
 }  // namespace fedglm

@@ -1,34 +1,33 @@
-// Which columns of each matrix matter: the mean square of what they are multiplied with, measured while the model
-// reads a text. For a weight w and its input x the output's error is (w - decoded)·x, whose mean square over the text
-// is (w - decoded)² times the mean of x²: what EncodeRow is given as importance. docs/quantization.md
+// Calibration: what each matrix is multiplied with while the model reads a text. The error of an output is the sum of
+// its weights' errors times their inputs; from the inputs' second moments QuantizeFile knows which errors matter and which
+// cancel each other. docs/quantization.md
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "inference/engine/engine.h"
 #include "inference/gguf/quantize_file.h"
 #include "inference/model/activation_observer.h"
+#include "inference/quantization/input_moments.h"
 
 namespace fedglm {
 
-// Adds up squares. Not thread-safe.
-class ColumnEnergy : public ActivationObserver {
+// Not thread-safe.
+class MomentCollector : public ActivationObserver {
  public:
   void Observe(const std::string& gguf_name, const float* x, int64_t rows, int64_t columns) override;
-  // Means over the rows that were seen.
-  ImportanceByTensor Importance() const;
+  // Of what was seen so far, for each matrix that was seen.
+  MomentsByTensor Moments() const;
 
  private:
-  struct Sums {
-    std::vector<double> squares;
-    int64_t rows = 0;
-  };
-  std::map<std::string, Sums> sums_;
+  std::map<std::string, std::shared_ptr<InputMoments>> moments_;  // matrices with the same input share them
 };
 
 struct CalibrationOptions {
@@ -37,10 +36,18 @@ struct CalibrationOptions {
   uint64_t memory_budget = 0;
 };
 
-// Reads `text` with the model in windows. `progress` gets the tokens read and how many there are; its error ends the
-// work. BadFile if the model has no vocabulary or cannot run, or the text has less than 2 tokens.
-absl::StatusOr<ImportanceByTensor> MeasureImportance(
-    const std::filesystem::path& model, const std::string& text, const CalibrationOptions& options,
+// What the model reads: sequences of at most `window` tokens, made with the engine's tokenizer and chat template.
+using CalibrationSequences =
+    std::function<absl::StatusOr<std::vector<std::vector<Token>>>(const Engine& engine, int64_t window)>;
+
+// A text cut into windows, each after the model's start tokens; control tokens that it spells are read as such. BadFile
+// if it has less than 2 tokens.
+CalibrationSequences SequencesOfText(std::string text);
+
+// `progress` gets the tokens read and how many there are; its error ends the work. BadFile if the model has no
+// vocabulary or cannot run; errors of `sequences`.
+absl::StatusOr<MomentsByTensor> MeasureMoments(
+    const std::filesystem::path& model, const CalibrationSequences& sequences, const CalibrationOptions& options,
     const std::function<absl::Status(int64_t done, int64_t total)>& progress);
 
 }  // namespace fedglm

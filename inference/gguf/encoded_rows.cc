@@ -45,7 +45,7 @@ absl::Status AppendEncoded(const EncodedRows& tensor, GgufWriter& writer, Thread
       for (int64_t r = first; r < last; ++r) {
         tensor.read(begin + r, row.data());
         const absl::Status status =
-            EncodeRow(tensor.type, row.data(), encoded.data() + r * row_bytes, tensor.columns, tensor.importance);
+            EncodeRow(tensor.type, row.data(), encoded.data() + r * row_bytes, tensor.columns, tensor.metric);
         if (!status.ok()) return error.Note(r, status);
       }
     });

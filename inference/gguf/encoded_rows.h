@@ -10,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "inference/gguf/gguf_writer.h"
 #include "inference/quantization/block_type.h"
+#include "inference/quantization/error_metric.h"
 
 namespace fedglm {
 
@@ -19,7 +20,7 @@ struct EncodedRows {
   int64_t rows = 0, columns = 0;
   // Fills values[columns] with a row. Called from several threads at once.
   std::function<void(int64_t row, float* values)> read;
-  const float* importance = nullptr;  // [columns], as for EncodeRow
+  const ErrorMetric* metric = nullptr;  // as for EncodeRow
 };
 
 // The next tensor of `writer`, which must have been declared so. `go_on` is asked after every few megabytes; its

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "base/thread_pool.h"
 #include "inference/gguf/encoded_rows.h"
 #include "inference/quantization/codec.h"
+#include "inference/quantization/error_metric.h"
 
 namespace fedglm {
 namespace {
@@ -23,15 +25,18 @@ MixedModel FactsForMix(const GgufFile& file, bool calibrated) {
   return model;
 }
 
-absl::StatusOr<const float*> ImportanceOf(const GgufTensor& tensor, const ImportanceByTensor* importance) {
-  if (importance == nullptr) return nullptr;
-  const auto found = importance->find(tensor.name);
-  if (found == importance->end()) return nullptr;
-  if (static_cast<int64_t>(found->second.size()) != tensor.columns()) {
-    return UsageError("the importance of " + tensor.name + " has " + std::to_string(found->second.size()) +
-                      " columns, the tensor " + std::to_string(tensor.columns()));
+// Empty for a tensor whose inputs were not measured, and for an embedding: its rows are also read as they are, and
+// error feedback would make each of them worse.
+absl::StatusOr<std::optional<ErrorMetric>> MetricOf(const GgufTensor& tensor, const MomentsByTensor* moments) {
+  if (moments == nullptr || tensor.name == "token_embd.weight") return std::nullopt;
+  const auto found = moments->find(tensor.name);
+  if (found == moments->end()) return std::nullopt;
+  if (found->second->columns() != tensor.columns()) {
+    return UsageError("the inputs of " + tensor.name + " had " + std::to_string(found->second->columns()) +
+                      " columns, the tensor has " + std::to_string(tensor.columns()));
   }
-  return found->second.data();
+  FEDGLM_ASSIGN_OR_RETURN(ErrorMetric metric, ErrorMetric::Make(*found->second));
+  return metric;
 }
 
 }  // namespace
@@ -49,11 +54,10 @@ absl::StatusOr<QuantizeReport> QuantizeFile(const GgufFile& in, const std::files
   }
   writer->AddUint32("general.file_type", options.mix.file_type);
   writer->AddUint32("general.quantization_version", 2);
-  const MixedModel model = FactsForMix(in, options.importance != nullptr);
+  const MixedModel model = FactsForMix(in, options.moments != nullptr);
   QuantizeReport report;
   std::vector<BlockType> types;
   for (const GgufTensor& tensor : in.tensors()) {
-    FEDGLM_RETURN_IF_ERROR(ImportanceOf(tensor, options.importance).status());
     const BlockType type = TypeInMix(options.mix, {tensor.name, tensor.dimensions, tensor.columns()}, model);
     writer->DeclareTensor(tensor.name, type, std::span(tensor.extent).first(static_cast<size_t>(tensor.dimensions)));
     types.push_back(type);
@@ -70,13 +74,13 @@ absl::StatusOr<QuantizeReport> QuantizeFile(const GgufFile& in, const std::files
       FEDGLM_RETURN_IF_ERROR(go_on());
       continue;
     }
-    FEDGLM_ASSIGN_OR_RETURN(const float* const importance, ImportanceOf(tensor, options.importance));
+    FEDGLM_ASSIGN_OR_RETURN(const std::optional<ErrorMetric> metric, MetricOf(tensor, options.moments));
     const WeightMatrix matrix = tensor.AsMatrix();
     const auto read = [&](int64_t row, float* values) {
       DecodeRow(matrix.type, matrix.Row(row), values, matrix.columns);
     };
-    FEDGLM_RETURN_IF_ERROR(
-        AppendEncoded({tensor.name, types[i], matrix.rows, matrix.columns, read, importance}, *writer, pool, go_on));
+    const EncodedRows rows = {tensor.name, types[i], matrix.rows, matrix.columns, read, metric ? &*metric : nullptr};
+    FEDGLM_RETURN_IF_ERROR(AppendEncoded(rows, *writer, pool, go_on));
   }
   FEDGLM_RETURN_IF_ERROR(in.CheckIntact());
   FEDGLM_RETURN_IF_ERROR(writer->Finish());

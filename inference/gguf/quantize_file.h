@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,16 +11,17 @@
 #include "inference/gguf/gguf_file.h"
 #include "inference/gguf/gguf_writer.h"
 #include "inference/gguf/quantization_mix.h"
+#include "inference/quantization/input_moments.h"
 
 namespace fedglm {
 
-// For matrices, by GGUF's name: the mean square of the activation that each column is multiplied with, [columns].
-using ImportanceByTensor = std::map<std::string, std::vector<float>>;
+// By GGUF's name of a matrix, of its inputs. Matrices with the same input share them.
+using MomentsByTensor = std::map<std::string, std::shared_ptr<const InputMoments>>;
 
 struct QuantizeOptions {
   QuantizationMix mix;
-  const ImportanceByTensor* importance = nullptr;  // nullptr: all columns alike
-  int threads = 0;                                 // 0: UsablePhysicalCores()
+  const MomentsByTensor* moments = nullptr;  // nullptr: all columns alike
+  int threads = 0;                           // 0: UsablePhysicalCores()
 };
 
 struct QuantizeReport {
@@ -30,8 +32,8 @@ struct QuantizeReport {
 
 // Tensors get the types of the mix; those that have theirs already are copied as they are. Metadata is kept, but for
 // general.file_type and general.quantization_version, which are set. `progress` is called after every few megabytes,
-// with the tensors that are done. UsageError if IN and OUT are one file, or an importance has another length than its
-// tensor's rows; BadFile for weights that are not finite; Failed if it cannot be written. After an error nothing is
+// with the tensors that are done. UsageError if IN and OUT are one file, or moments have other columns than their
+// tensor; BadFile for weights that are not finite; Failed if it cannot be written. After an error nothing is
 // left at `out` but what was there before.
 absl::StatusOr<QuantizeReport> QuantizeFile(const GgufFile& in, const std::filesystem::path& out,
                                             const QuantizeOptions& options, const TensorProgress& progress);

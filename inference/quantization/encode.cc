@@ -5,6 +5,7 @@
 
 #include "inference/quantization/codec.h"
 #include "inference/quantization/encode_blocks.h"
+#include "inference/quantization/encode_feedback.h"
 #include "inference/quantization/half.h"
 
 namespace fedglm {
@@ -12,14 +13,14 @@ namespace {
 
 constexpr float kLargestHalf = 65504.0f;
 
-// Importance is measured on a text of limited length. A column that this text hardly used must not be given up: as GPTQ
-// does with its Hessian, 1 % of the mean is added to all.
-constexpr float kDamping = 0.01f;
-
-absl::Status Check(BlockType type, const float* weights, int64_t columns, const float* importance) {
+absl::Status Check(BlockType type, const float* weights, int64_t columns, const ErrorMetric* metric) {
   const BlockTypeFacts& facts = FactsOf(type);
   if (columns % facts.weights_per_block != 0) {
     return UsageError(std::to_string(columns) + " columns are no whole blocks of " + std::string(facts.name));
+  }
+  if (metric != nullptr && metric->columns() != columns) {
+    return UsageError("a metric of " + std::to_string(metric->columns()) + " columns for a row of " +
+                      std::to_string(columns));
   }
   // The scales of all others are float16, and so is F16 itself.
   const bool any_size = type == BlockType::kF32 || type == BlockType::kBF16;
@@ -28,51 +29,44 @@ absl::Status Check(BlockType type, const float* weights, int64_t columns, const 
     if (!any_size && std::fabs(weights[i]) > kLargestHalf) {
       return BadFileError("a weight is too large for " + std::string(facts.name));
     }
-    if (importance != nullptr && !(importance[i] >= 0.0f && std::isfinite(importance[i]))) {
-      return UsageError("importance must be finite and not negative");
-    }
   }
   return absl::OkStatus();
 }
 
-// With a mean of about 1, so that the sums of the search stay within float32 whatever the activations' size was.
-std::vector<float> Damped(const float* importance, int64_t columns) {
-  std::vector<float> damped(static_cast<size_t>(columns), 1.0f);
-  if (importance == nullptr) return damped;
-  double mean = 0;
-  for (int64_t i = 0; i < columns; ++i) mean += importance[i];
-  mean /= static_cast<double>(columns);
-  if (!(mean > 0)) return damped;
-  for (int64_t i = 0; i < columns; ++i) {
-    damped[static_cast<size_t>(i)] = static_cast<float>(importance[i] / mean) + kDamping;
-  }
-  return damped;
-}
-
-// encode(offset of the block's first weight, block)
+// change(offset of the block's first weight, block). Blocks in a file are not aligned.
 template <typename Block, int kWeights, typename Body>
-void ForEachBlock(int64_t columns, std::byte* blocks, const Body& encode) {
+void ForEachBlock(int64_t columns, std::byte* blocks, const Body& change) {
   for (int64_t i = 0; i < columns / kWeights; ++i) {
+    std::byte* const at = blocks + i * static_cast<int64_t>(sizeof(Block));
     Block block;
-    encode(i * kWeights, block);
-    std::memcpy(blocks + i * static_cast<int64_t>(sizeof(Block)), &block, sizeof(Block));
+    std::memcpy(&block, at, sizeof(Block));
+    change(i * kWeights, block);
+    std::memcpy(at, &block, sizeof(Block));
   }
 }
 
 template <typename Block, int kWeights>
-void EncodeBlocks(const float* weights, const float* importance, int64_t columns, std::byte* blocks) {
-  const std::vector<float> w = Damped(importance, columns);
-  ForEachBlock<Block, kWeights>(columns, blocks,
-                                [&](int64_t at, Block& block) { EncodeBlock(weights + at, w.data() + at, block); });
+void EncodeBlocks(const float* weights, const ErrorMetric* metric, int64_t columns, std::byte* blocks) {
+  using Grid = GridOf<Block>;
+  const size_t count = static_cast<size_t>(columns), groups = count / Grid::kGroup;
+  const std::vector<float> alike(metric == nullptr ? count : 0, 1.0f);
+  const float* const importance = metric == nullptr ? alike.data() : metric->importance();
+  std::vector<float> levels(count), steps(groups), offsets(groups);
+  ForEachBlock<Block, kWeights>(columns, blocks, [&](int64_t at, Block& block) {
+    const int64_t group = at / Grid::kGroup;
+    FitBlock(weights + at, importance + at, block, {&levels[at], &steps[group], &offsets[group]});
+  });
+  if (metric != nullptr) {
+    RoundTogether(Grid::kLevels, weights, *metric, {levels.data(), steps.data(), offsets.data(), Grid::kGroup});
+  }
+  ForEachBlock<Block, kWeights>(columns, blocks, [&](int64_t at, Block& block) { PackLevels(&levels[at], block); });
 }
 
 }  // namespace
 
-bool CanEncode(BlockType) { return true; }
-
 absl::Status EncodeRow(BlockType type, const float* weights, std::byte* blocks, int64_t columns,
-                       const float* importance) {
-  FEDGLM_RETURN_IF_ERROR(Check(type, weights, columns, importance));
+                       const ErrorMetric* metric) {
+  FEDGLM_RETURN_IF_ERROR(Check(type, weights, columns, metric));
   switch (type) {
     case BlockType::kF32:
       std::memcpy(blocks, weights, static_cast<size_t>(columns) * sizeof(float));
@@ -85,24 +79,24 @@ absl::Status EncodeRow(BlockType type, const float* weights, std::byte* blocks, 
                                 [&](int64_t at, uint16_t& half) { half = FloatToBfloat16(weights[at]); });
       break;
     case BlockType::kQ8_0:
-      if (importance == nullptr) {
+      if (metric == nullptr) {
         ForEachBlock<BlockQ8_0, 32>(columns, blocks,
                                     [&](int64_t at, BlockQ8_0& block) { EncodeBlockPlainly(weights + at, block); });
       } else {
-        EncodeBlocks<BlockQ8_0, 32>(weights, importance, columns, blocks);
+        EncodeBlocks<BlockQ8_0, 32>(weights, metric, columns, blocks);
       }
       break;
-    case BlockType::kQ4_0: EncodeBlocks<BlockQ4_0, 32>(weights, importance, columns, blocks); break;
-    case BlockType::kQ4_1: EncodeBlocks<BlockQ4_1, 32>(weights, importance, columns, blocks); break;
-    case BlockType::kQ5_0: EncodeBlocks<BlockQ5_0, 32>(weights, importance, columns, blocks); break;
-    case BlockType::kQ5_1: EncodeBlocks<BlockQ5_1, 32>(weights, importance, columns, blocks); break;
-    case BlockType::kQ2_K: EncodeBlocks<BlockQ2_K, 256>(weights, importance, columns, blocks); break;
-    case BlockType::kQ3_K: EncodeBlocks<BlockQ3_K, 256>(weights, importance, columns, blocks); break;
-    case BlockType::kQ4_K: EncodeBlocks<BlockQ4_K, 256>(weights, importance, columns, blocks); break;
-    case BlockType::kQ5_K: EncodeBlocks<BlockQ5_K, 256>(weights, importance, columns, blocks); break;
-    case BlockType::kQ6_K: EncodeBlocks<BlockQ6_K, 256>(weights, importance, columns, blocks); break;
-    case BlockType::kIQ4_NL: EncodeBlocks<BlockIQ4_NL, 32>(weights, importance, columns, blocks); break;
-    case BlockType::kIQ4_XS: EncodeBlocks<BlockIQ4_XS, 256>(weights, importance, columns, blocks); break;
+    case BlockType::kQ4_0: EncodeBlocks<BlockQ4_0, 32>(weights, metric, columns, blocks); break;
+    case BlockType::kQ4_1: EncodeBlocks<BlockQ4_1, 32>(weights, metric, columns, blocks); break;
+    case BlockType::kQ5_0: EncodeBlocks<BlockQ5_0, 32>(weights, metric, columns, blocks); break;
+    case BlockType::kQ5_1: EncodeBlocks<BlockQ5_1, 32>(weights, metric, columns, blocks); break;
+    case BlockType::kQ2_K: EncodeBlocks<BlockQ2_K, 256>(weights, metric, columns, blocks); break;
+    case BlockType::kQ3_K: EncodeBlocks<BlockQ3_K, 256>(weights, metric, columns, blocks); break;
+    case BlockType::kQ4_K: EncodeBlocks<BlockQ4_K, 256>(weights, metric, columns, blocks); break;
+    case BlockType::kQ5_K: EncodeBlocks<BlockQ5_K, 256>(weights, metric, columns, blocks); break;
+    case BlockType::kQ6_K: EncodeBlocks<BlockQ6_K, 256>(weights, metric, columns, blocks); break;
+    case BlockType::kIQ4_NL: EncodeBlocks<BlockIQ4_NL, 32>(weights, metric, columns, blocks); break;
+    case BlockType::kIQ4_XS: EncodeBlocks<BlockIQ4_XS, 256>(weights, metric, columns, blocks); break;
   }
   return absl::OkStatus();
 }

@@ -1,5 +1,5 @@
 // The K types: super-blocks of 256 weights. Q2_K, Q4_K and Q5_K have a scale and a minimum for each sub-block, Q3_K and
-// Q6_K a scale. Each function is the inverse of its Decode in decode_blocks.h.
+// Q6_K a scale. Each pair of functions is the inverse of its Decode in decode_blocks.h.
 #include "inference/quantization/encode_blocks.h"
 #include "inference/quantization/encode_super_block.h"
 
@@ -43,61 +43,75 @@ void PackPairs(const float* levels, uint8_t* quants) {
   }
 }
 
+// Q4_K and Q5_K differ in the levels alone.
+template <typename Block>
+void FitInPairs(const float* x, const float* w, Block& block, BlockFit fit) {
+  const AffineSuperBlock found = FitAffineSuperBlock(8, 63, GridOf<Block>::kLevels.highest, x, w);
+  block = {};
+  block.scale = found.scale;
+  block.minimum = found.minimum;
+  PackScalesAndMinimums(found, block.scales);
+  found.CopyTo(8, fit);
+}
+
 }  // namespace
 
-void EncodeBlock(const float* x, const float* w, BlockQ2_K& block) {
-  const AffineSuperBlock fit = FitAffineSuperBlock(16, 15, 3, x, w);
+void FitBlock(const float* x, const float* w, BlockQ2_K& block, BlockFit fit) {
+  const AffineSuperBlock found = FitAffineSuperBlock(16, 15, 3, x, w);
   block = {};
-  block.scale = fit.scale;
-  block.minimum = fit.minimum;
+  block.scale = found.scale;
+  block.minimum = found.minimum;
+  for (int k = 0; k < 16; ++k) block.scales[k] = static_cast<uint8_t>(found.scales[k] | (found.minimums[k] << 4));
+  found.CopyTo(16, fit);
+}
+
+void PackLevels(const float* levels, BlockQ2_K& block) {
   for (int k = 0; k < 16; ++k) {
     const Plane at(k);
-    block.scales[k] = static_cast<uint8_t>(fit.scales[k] | (fit.minimums[k] << 4));
-    for (int i = 0; i < 16; ++i) OrInto(block.quants[at.Byte(i)], Code(fit.levels, k * 16 + i) << (2 * at.plane));
+    for (int i = 0; i < 16; ++i) OrInto(block.quants[at.Byte(i)], Code(levels, k * 16 + i) << (2 * at.plane));
   }
 }
 
-void EncodeBlock(const float* x, const float* w, BlockQ3_K& block) {
-  const ScaledSuperBlock fit = FitScaledSuperBlock(EvenLevels{-4, 3}, 16, -32, 31, x, w);
+void FitBlock(const float* x, const float* w, BlockQ3_K& block, BlockFit fit) {
+  const ScaledSuperBlock found = FitScaledSuperBlock(GridOf<BlockQ3_K>::kLevels, 16, -32, 31, x, w);
   block = {};
-  block.scale = fit.scale;
-  PackQ3Scales(fit.scales, block.scales);
+  block.scale = found.scale;
+  PackQ3Scales(found.scales, block.scales);
+  found.CopyTo(16, fit);
+}
+
+void PackLevels(const float* levels, BlockQ3_K& block) {
   for (int k = 0; k < 16; ++k) {
     const Plane at(k);
     for (int i = 0; i < 16; ++i) {
-      const int code = Code(fit.levels, k * 16 + i, 4);
+      const int code = Code(levels, k * 16 + i, 4);
       OrInto(block.quants[at.Byte(i)], (code & 3) << (2 * at.plane));
       OrInto(block.high_mask[at.part * 16 + i], (code >> 2) << (at.half * 4 + at.plane));
     }
   }
 }
 
-void EncodeBlock(const float* x, const float* w, BlockQ4_K& block) {
-  const AffineSuperBlock fit = FitAffineSuperBlock(8, 63, 15, x, w);
-  block = {};
-  block.scale = fit.scale;
-  block.minimum = fit.minimum;
-  PackScalesAndMinimums(fit, block.scales);
-  PackPairs(fit.levels, block.quants);
+void FitBlock(const float* x, const float* w, BlockQ4_K& block, BlockFit fit) { FitInPairs(x, w, block, fit); }
+void FitBlock(const float* x, const float* w, BlockQ5_K& block, BlockFit fit) { FitInPairs(x, w, block, fit); }
+
+void PackLevels(const float* levels, BlockQ4_K& block) { PackPairs(levels, block.quants); }
+
+void PackLevels(const float* levels, BlockQ5_K& block) {
+  PackPairs(levels, block.quants);
+  for (int i = 0; i < kSuperBlock; ++i) OrInto(block.high_bits[i % 32], (Code(levels, i) >> 4) << (i / 32));
 }
 
-void EncodeBlock(const float* x, const float* w, BlockQ5_K& block) {
-  const AffineSuperBlock fit = FitAffineSuperBlock(8, 63, 31, x, w);
+void FitBlock(const float* x, const float* w, BlockQ6_K& block, BlockFit fit) {
+  const ScaledSuperBlock found = FitScaledSuperBlock(GridOf<BlockQ6_K>::kLevels, 16, -128, 127, x, w);
   block = {};
-  block.scale = fit.scale;
-  block.minimum = fit.minimum;
-  PackScalesAndMinimums(fit, block.scales);
-  PackPairs(fit.levels, block.quants);
-  for (int i = 0; i < kSuperBlock; ++i) OrInto(block.high_bits[i % 32], (Code(fit.levels, i) >> 4) << (i / 32));
+  block.scale = found.scale;
+  for (int k = 0; k < 16; ++k) block.scales[k] = static_cast<int8_t>(found.scales[k]);
+  found.CopyTo(16, fit);
 }
 
-void EncodeBlock(const float* x, const float* w, BlockQ6_K& block) {
-  const ScaledSuperBlock fit = FitScaledSuperBlock(EvenLevels{-32, 31}, 16, -128, 127, x, w);
-  block = {};
-  block.scale = fit.scale;
-  for (int k = 0; k < 16; ++k) block.scales[k] = static_cast<int8_t>(fit.scales[k]);
+void PackLevels(const float* levels, BlockQ6_K& block) {
   for (int i = 0; i < kSuperBlock; ++i) {
-    const int code = Code(fit.levels, i, 32), half = i / 128, run = i % 128 / 32;
+    const int code = Code(levels, i, 32), half = i / 128, run = i % 128 / 32;
     OrInto(block.low_bits[half * 64 + run % 2 * 32 + i % 32], (code & 15) << (run < 2 ? 0 : 4));
     OrInto(block.high_bits[half * 32 + i % 32], (code >> 4) << (2 * run));
   }

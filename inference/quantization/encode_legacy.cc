@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "inference/quantization/encode_blocks.h"
-#include "inference/quantization/encode_search.h"
 
 namespace fedglm {
 namespace {
@@ -24,51 +23,51 @@ void PackHighBits(const float* levels, int zero, Block& block) {
   std::memcpy(block.high_bits, &high, sizeof(high));
 }
 
-// Both leave in `chosen` the levels for the scale (and minimum) as float16, which is what a reader multiplies with.
-void EncodeScaled(const EvenLevels& levels, const float* x, const float* w, uint16_t& scale, float* chosen) {
-  scale = ScaleToHalf(FitScale(levels, x, w, kBlock));
-  ScaleError(levels, HalfToFloat(scale), x, w, kBlock, chosen);
+// Both choose the levels for the scale (and minimum) as float16, which is what a reader multiplies with.
+template <typename Block>
+void FitScaled(const float* x, const float* w, Block& block, BlockFit fit) {
+  const EvenLevels levels = GridOf<Block>::kLevels;
+  block = {};
+  block.scale = ScaleToHalf(FitScale(levels, x, w, kBlock));
+  fit.steps[0] = HalfToFloat(block.scale);
+  fit.offsets[0] = 0.0f;
+  ScaleError(levels, fit.steps[0], x, w, kBlock, fit.levels);
 }
 
 template <typename Block>
-void EncodeAffine(float highest, const float* x, const float* w, Block& block, float* chosen) {
-  const AffineFit fit = FitAffine(highest, false, x, w, kBlock);
-  block.scale = ScaleToHalf(fit.scale);
-  block.minimum = ScaleToHalf(fit.minimum);
-  AffineError({HalfToFloat(block.scale), HalfToFloat(block.minimum)}, highest, x, w, kBlock, chosen);
+void FitWithMinimum(const float* x, const float* w, Block& block, BlockFit fit) {
+  const float highest = GridOf<Block>::kLevels.highest;
+  const AffineFit found = FitAffine(highest, false, x, w, kBlock);
+  block = {};
+  block.scale = ScaleToHalf(found.scale);
+  block.minimum = ScaleToHalf(found.minimum);
+  fit.steps[0] = HalfToFloat(block.scale);
+  fit.offsets[0] = HalfToFloat(block.minimum);
+  AffineError({fit.steps[0], fit.offsets[0]}, highest, x, w, kBlock, fit.levels);
 }
 
 }  // namespace
 
-void EncodeBlock(const float* x, const float* w, BlockQ4_0& block) {
-  float levels[kBlock];
-  EncodeScaled(EvenLevels{-8, 7}, x, w, block.scale, levels);
-  PackNibbles(levels, 8, block);
-}
+void FitBlock(const float* x, const float* w, BlockQ4_0& block, BlockFit fit) { FitScaled(x, w, block, fit); }
+void FitBlock(const float* x, const float* w, BlockQ5_0& block, BlockFit fit) { FitScaled(x, w, block, fit); }
+void FitBlock(const float* x, const float* w, BlockQ8_0& block, BlockFit fit) { FitScaled(x, w, block, fit); }
+void FitBlock(const float* x, const float* w, BlockQ4_1& block, BlockFit fit) { FitWithMinimum(x, w, block, fit); }
+void FitBlock(const float* x, const float* w, BlockQ5_1& block, BlockFit fit) { FitWithMinimum(x, w, block, fit); }
 
-void EncodeBlock(const float* x, const float* w, BlockQ5_0& block) {
-  float levels[kBlock];
-  EncodeScaled(EvenLevels{-16, 15}, x, w, block.scale, levels);
+void PackLevels(const float* levels, BlockQ4_0& block) { PackNibbles(levels, 8, block); }
+void PackLevels(const float* levels, BlockQ4_1& block) { PackNibbles(levels, 0, block); }
+
+void PackLevels(const float* levels, BlockQ5_0& block) {
   PackNibbles(levels, 16, block);
   PackHighBits(levels, 16, block);
 }
 
-void EncodeBlock(const float* x, const float* w, BlockQ4_1& block) {
-  float levels[kBlock];
-  EncodeAffine(15, x, w, block, levels);
-  PackNibbles(levels, 0, block);
-}
-
-void EncodeBlock(const float* x, const float* w, BlockQ5_1& block) {
-  float levels[kBlock];
-  EncodeAffine(31, x, w, block, levels);
+void PackLevels(const float* levels, BlockQ5_1& block) {
   PackNibbles(levels, 0, block);
   PackHighBits(levels, 0, block);
 }
 
-void EncodeBlock(const float* x, const float* w, BlockQ8_0& block) {
-  float levels[kBlock];
-  EncodeScaled(EvenLevels{-127, 127}, x, w, block.scale, levels);
+void PackLevels(const float* levels, BlockQ8_0& block) {
   for (int i = 0; i < kBlock; ++i) block.values[i] = static_cast<int8_t>(levels[i]);
 }
 

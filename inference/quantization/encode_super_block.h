@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "inference/quantization/encode_blocks.h"
 #include "inference/quantization/encode_search.h"
 
 namespace fedglm {
@@ -20,6 +21,14 @@ struct ScaledSuperBlock {
   uint16_t scale = 0;  // float16
   int scales[16] = {};
   float levels[kSuperBlock] = {};
+
+  void CopyTo(int sub_blocks, BlockFit fit) const {
+    std::copy_n(levels, kSuperBlock, fit.levels);
+    for (int k = 0; k < sub_blocks; ++k) {
+      fit.steps[k] = HalfToFloat(scale) * static_cast<float>(scales[k]);
+      fit.offsets[k] = 0.0f;
+    }
+  }
 };
 
 // `lowest`, `highest`: which integers a sub-block's scale can be.
@@ -75,6 +84,14 @@ struct AffineSuperBlock {
   uint16_t scale = 0, minimum = 0;  // float16
   int scales[16] = {}, minimums[16] = {};
   float levels[kSuperBlock] = {};
+
+  void CopyTo(int sub_blocks, BlockFit fit) const {
+    std::copy_n(levels, kSuperBlock, fit.levels);
+    for (int k = 0; k < sub_blocks; ++k) {
+      fit.steps[k] = HalfToFloat(scale) * static_cast<float>(scales[k]);
+      fit.offsets[k] = -HalfToFloat(minimum) * static_cast<float>(minimums[k]);
+    }
+  }
 };
 
 // Chooses the integers of sub-block k near what was wanted, and its levels: first the scale, then the minimum. Returns

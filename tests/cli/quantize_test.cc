@@ -86,7 +86,18 @@ TEST_F(QuantizeCommand, CalibratesOnAText) {
   EXPECT_EQ((*ParseJson(outcome.out, "stdout"))["calibrated"], true);
   EXPECT_NE(*ReadFile(Path("plain.gguf")), *ReadFile(Path("out.gguf")));
   EXPECT_EQ(std::filesystem::file_size(Path("plain.gguf")), std::filesystem::file_size(Path("out.gguf")));
+  const std::string record = R"({"messages":[{"role":"user","content":"The lungs are clear."},{"role":"assistant",)"
+                             R"("content":"Normal."}]})";
+  ASSERT_TRUE(WriteFileAtomically(Path("records.jsonl"), record + "\n").ok());
+  ASSERT_EQ(Run({"quantize", model, Path("by-records.gguf"), "Q4_1", "--calibration", Path("records.jsonl"), "-t", "1"})
+                .status, 0);
+  // The same bytes under a name that does not say that they are records are read as text, braces and all.
+  ASSERT_TRUE(WriteFileAtomically(Path("text"), record + "\n").ok());
+  ASSERT_EQ(Run({"quantize", model, Path("by-text.gguf"), "Q4_1", "--calibration", Path("text"), "-t", "1"}).status, 0);
+  EXPECT_NE(*ReadFile(Path("by-records.gguf")), *ReadFile(Path("by-text.gguf")));
   EXPECT_EQ(Run({"quantize", model, Path("none.gguf"), "Q4_1", "--calibration", Path("nothing")}).status, 6);
+  ASSERT_TRUE(WriteFileAtomically(Path("records.jsonl"), "no record\n").ok());
+  EXPECT_EQ(Run({"quantize", model, Path("none.gguf"), "Q4_1", "--calibration", Path("records.jsonl")}).status, 6);
   EXPECT_EQ(Left("none.gguf"), 0);
 }
 

@@ -28,7 +28,7 @@ double RelativeError(const at::Tensor& x, const at::Tensor& truth) {
 
 double DotOf(const at::Tensor& x, const at::Tensor& y) { return (x.to(at::kDouble) * y.to(at::kDouble)).sum().item<double>(); }
 
-// A matrix in blocks, and the same in double. Types that cannot be encoded take golden blocks.
+// A matrix in blocks, and the same in double.
 struct TestWeight {
   std::vector<std::byte> blocks;
   at::Tensor dense;  // [rows][columns] double
@@ -37,15 +37,9 @@ struct TestWeight {
   TestWeight(BlockType type, int64_t rows, int64_t columns, ThreadPool& pool) {
     const int64_t row_bytes = RowBytes(type, columns);
     blocks.resize(static_cast<size_t>(row_bytes * rows));
-    if (CanEncode(type)) {
-      const at::Tensor values = at::randn({rows, columns});
-      for (int64_t r = 0; r < rows; ++r) {
-        EXPECT_TRUE(EncodeRow(type, values.data_ptr<float>() + r * columns, blocks.data() + r * row_bytes, columns).ok());
-      }
-    } else {
-      const auto golden = ReadFile(GoldenPath("quantization/" + std::string(FactsOf(type).name) + ".blocks"));
-      EXPECT_TRUE(golden.ok());
-      for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = static_cast<std::byte>((*golden)[i % golden->size()]);
+    const at::Tensor values = at::randn({rows, columns});
+    for (int64_t r = 0; r < rows; ++r) {
+      EXPECT_TRUE(EncodeRow(type, values.data_ptr<float>() + r * columns, blocks.data() + r * row_bytes, columns).ok());
     }
     at::Tensor decoded = at::empty({rows, columns}, at::kFloat);
     for (int64_t r = 0; r < rows; ++r) {

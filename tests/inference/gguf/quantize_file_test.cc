@@ -164,24 +164,26 @@ TEST_F(QuantizeTinyFile, StoppedHalfwayItLeavesNothing) {
   ExpectNothingLeft();
 }
 
-TEST_F(QuantizeTinyFile, ImportanceChangesItsTensorAlone) {
+TEST_F(QuantizeTinyFile, MomentsChangeTheirTensorAlone) {
   const auto in = Open(TinyModel("llama"));
   ASSERT_TRUE(QuantizeFile(*in, out_, With("Q4_K_M"), GoOn).ok());
-  const std::string plain = *ReadFile(out_);
-  ImportanceByTensor importance;
-  std::vector<float>& columns = importance["blk.0.attn_q.weight"];
-  for (int i = 0; i < TinyModel::kHidden; ++i) columns.push_back(static_cast<float>(i * i));
+  std::vector<float> x(TinyModel::kHidden);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i);
+  const auto inputs = std::make_shared<InputMoments>(TinyModel::kHidden);
+  inputs->Add(x.data(), 1);
+  const MomentsByTensor moments = {{"blk.0.attn_q.weight", inputs}, {"token_embd.weight", inputs}};
   QuantizeOptions options = With("Q4_K_M");
-  options.importance = &importance;
+  options.moments = &moments;
   const std::filesystem::path calibrated = folder_->path() / "calibrated.gguf";
   ASSERT_TRUE(QuantizeFile(*in, calibrated, options, GoOn).ok());
   const auto a = *GgufFile::Open(out_), b = *GgufFile::Open(calibrated);
   for (const GgufTensor& tensor : a->tensors()) {
     const GgufTensor* const other = b->FindTensor(tensor.name);
     const bool same = std::equal(tensor.bytes.begin(), tensor.bytes.end(), other->bytes.begin(), other->bytes.end());
-    EXPECT_EQ(same, tensor.name != "blk.0.attn_q.weight") << tensor.name;
+    EXPECT_EQ(same, tensor.name != "blk.0.attn_q.weight") << tensor.name << ": an embedding's rows are read as they are";
   }
-  columns.pop_back();
+  const MomentsByTensor wrong = {{"blk.0.attn_q.weight", std::make_shared<InputMoments>(TinyModel::kHidden - 1)}};
+  options.moments = &wrong;
   EXPECT_EQ(ExitCodeOf(QuantizeFile(*in, calibrated, options, GoOn).status()), ExitCode::kUsage);
 }
 
