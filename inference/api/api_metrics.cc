@@ -5,59 +5,18 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
-#include "base/memory.h"
+#include "inference/api/engine_metrics.h"
 
 namespace fedglm {
 namespace {
 
 using prometheus::BuildCounter;
 using prometheus::BuildHistogram;
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
-using prometheus::MetricType;
 
 const prometheus::Histogram::BucketBoundaries kRequestSeconds = {0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1,  2.5,
                                                                  5,     10,   20,   40,  80,   160, 320};
 const prometheus::Histogram::BucketBoundaries kTokenSeconds = {0.002, 0.005, 0.01, 0.02, 0.04, 0.08,
                                                                0.15,  0.25,  0.5,  1,    2,    5};
-
-MetricFamily Single(const char* name, const char* help, MetricType type, double value) {
-  ClientMetric metric;
-  (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
-  return {name, help, type, {metric}};
-}
-
-std::vector<MetricFamily> EngineFamilies(const EngineStatistics& s) {
-  const auto counter = [](const char* name, const char* help, int64_t value) {
-    return Single(name, help, MetricType::Counter, static_cast<double>(value));
-  };
-  const auto gauge = [](const char* name, const char* help, double value) {
-    return Single(name, help, MetricType::Gauge, value);
-  };
-  std::vector<MetricFamily> families = {
-      counter("fedglm_prompt_tokens_total", "Tokens of prompts", s.prompt_tokens),
-      counter("fedglm_generated_tokens_total", "Tokens of answers", s.generated_tokens),
-      counter("fedglm_cache_hit_tokens_total", "Prompt tokens that were not computed again", s.cache_hit_tokens),
-      counter("fedglm_cache_evictions_total", "KV pages taken back", s.cache_evictions),
-      counter("fedglm_recomputed_tokens_total", "Tokens computed again because their pages were taken back",
-              s.recomputed_tokens),
-      counter("fedglm_cancelled_total", "Answers broken off", s.cancelled),
-      gauge("fedglm_running_requests", "Answers being computed", static_cast<double>(s.running)),
-      gauge("fedglm_waiting_requests", "Requests waiting for a place", static_cast<double>(s.waiting)),
-      gauge("fedglm_cache_pages", "Pages of the KV cache", static_cast<double>(s.cache_pages)),
-      gauge("fedglm_cache_pages_free", "Pages of the KV cache that are free", static_cast<double>(s.cache_pages_free)),
-      gauge("process_resident_memory_bytes", "Resident memory of this process", static_cast<double>(CurrentRssBytes())),
-  };
-  MetricFamily memory = {"fedglm_memory_bytes", "Bytes of the memory budget by account", MetricType::Gauge, {}};
-  for (const auto& [account, bytes] : s.memory) {
-    ClientMetric metric;
-    metric.label = {{"account", account}};
-    metric.gauge.value = static_cast<double>(bytes);
-    memory.metric.push_back(std::move(metric));
-  }
-  families.push_back(std::move(memory));
-  return families;
-}
 
 }  // namespace
 
@@ -119,9 +78,8 @@ void ApiMetrics::ObserveResult(const GenerationResult& result) {
 }
 
 std::string ApiMetrics::Text() const {
-  std::vector<MetricFamily> families = state_->registry.Collect();
-  for (MetricFamily& family : EngineFamilies(state_->engine.Statistics())) families.push_back(std::move(family));
-  return prometheus::TextSerializer().Serialize(families);
+  return prometheus::TextSerializer().Serialize(state_->registry.Collect()) +
+         EngineMetricsText(state_->engine.Statistics());
 }
 
 }  // namespace fedglm

@@ -116,7 +116,7 @@ absl::StatusOr<std::vector<GenerationRequest>> Prepare(const ApiContext& context
   FEDGLM_ASSIGN_OR_RETURN(const std::vector<Token> prompt,
                           RenderPrompt(request, context.engine.chat_template(), context.engine.tokenizer()));
   FEDGLM_RETURN_IF_ERROR(CheckPromptFits(context, static_cast<int64_t>(prompt.size()), "messages"));
-  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<const Grammar> grammar,
+  FEDGLM_ASSIGN_OR_RETURN(const AnswerGrammar grammar,
                           OutputGrammar(request.options, request.tools, request.tool_choice));
   exchange.facts.prompt_tokens = static_cast<int64_t>(prompt.size());
   return MakeGenerationRequests(context, request.options, adapter, {prompt}, grammar);

@@ -77,7 +77,7 @@ void AnswerCompletion(ApiContext& context, const std::shared_ptr<Exchange>& exch
     if (!fits.ok()) return exchange->SendStatus(fits);
     prompt_tokens += static_cast<int64_t>(prompt.size());
   }
-  const absl::StatusOr<std::shared_ptr<const Grammar>> grammar = OutputGrammar(request->options, {}, {});
+  const absl::StatusOr<AnswerGrammar> grammar = OutputGrammar(request->options, {}, {});
   if (!grammar.ok()) return exchange->SendStatus(grammar.status());
   if (!TakePromptTokens(context, *exchange, prompt_tokens)) return;
 

@@ -12,7 +12,7 @@ constexpr auto kPoll = std::chrono::milliseconds(50);  // how often the client i
 std::vector<GenerationRequest> MakeGenerationRequests(const ApiContext& context, const AnswerOptions& options,
                                                       const std::string& adapter,
                                                       const std::vector<std::vector<Token>>& prompts,
-                                                      const std::shared_ptr<const Grammar>& grammar) {
+                                                      const AnswerGrammar& grammar) {
   std::vector<GenerationRequest> requests;
   for (const std::vector<Token>& prompt : prompts) {
     const int64_t room = context.engine.context() - static_cast<int64_t>(prompt.size());
@@ -24,7 +24,7 @@ std::vector<GenerationRequest> MakeGenerationRequests(const ApiContext& context,
       if (request.sampling.seed != 0) request.sampling.seed += static_cast<uint64_t>(choice);  // choices differ
       request.stop = options.stop;
       request.adapter = adapter;
-      if (grammar != nullptr) request.constraint = MakeConstraint(grammar, context.token_trie);
+      request.constraint = grammar.Constrain(context.token_trie);
       request.logprobs = options.logprobs;
       request.timeout_seconds = context.options.request_seconds;
       requests.push_back(std::move(request));

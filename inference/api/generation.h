@@ -8,15 +8,16 @@
 #include "inference/api/answer_json.h"
 #include "inference/api/answer_options.h"
 #include "inference/api/api_context.h"
+#include "inference/api/output_grammar.h"
 #include "inference/api/parallel_answers.h"
 
 namespace fedglm {
 
-// One request for each prompt and choice: choices of the first prompt first. `grammar` nullptr: none.
+// One request for each prompt and choice: choices of the first prompt first.
 std::vector<GenerationRequest> MakeGenerationRequests(const ApiContext& context, const AnswerOptions& options,
                                                       const std::string& adapter,
                                                       const std::vector<std::vector<Token>>& prompts,
-                                                      const std::shared_ptr<const Grammar>& grammar);
+                                                      const AnswerGrammar& grammar);
 
 // Answers that have begun. Used by one thread.
 class Generation {

@@ -35,23 +35,46 @@ void AddAlternative(const std::string& lead, const std::string& prefix, std::str
   rules += PrefixRules(gbnf, prefix) + "\n";
 }
 
+// A call's first line: the tool's name. What ToolCallSplitter looks for.
+std::string CallLine(const Tool& tool) { return tool.name + "\n"; }
+
+// The arguments of tools[index], as GBNF.
+absl::StatusOr<std::string> ArgumentsGrammar(const std::vector<Tool>& tools, size_t index, ToolUse use) {
+  const absl::StatusOr<std::string> arguments = JsonSchemaToGrammar(tools[index].parameters);
+  if (arguments.ok()) return arguments;
+  if (use == ToolUse::kAuto && !tools[index].strict) return JsonObjectGrammar();
+  return ParameterError("tools[" + std::to_string(index) + "].function.parameters", Message(arguments.status()),
+                        "unsupported_schema");
+}
+
 absl::StatusOr<std::string> ToolGrammarText(const AnswerOptions& options, const std::vector<Tool>& tools,
                                             const ToolChoice& choice) {
   std::string root, rules;
   for (size_t i = 0; i < tools.size(); ++i) {
     if (!choice.name.empty() && tools[i].name != choice.name) continue;
-    const absl::StatusOr<std::string> arguments = JsonSchemaToGrammar(tools[i].parameters);
-    if (!arguments.ok()) {
-      return ParameterError("tools[" + std::to_string(i) + "].function.parameters", Message(arguments.status()),
-                            "unsupported_schema");
-    }
-    AddAlternative("\"" + tools[i].name + "\\n\"", "tool" + std::to_string(i) + "-", *arguments, root, rules);
+    FEDGLM_ASSIGN_OR_RETURN(const std::string arguments, ArgumentsGrammar(tools, i, choice.use));
+    AddAlternative("\"" + tools[i].name + "\\n\"", "tool" + std::to_string(i) + "-", arguments, root, rules);
   }
   if (choice.use == ToolUse::kAuto) {
     FEDGLM_ASSIGN_OR_RETURN(const std::string text, FormatText(options));
     AddAlternative("\"\\n\"?", "answer-", text, root, rules);
   }
   return "root ::= " + root + "\n" + rules;
+}
+
+// Text is free, a call that has begun is not.
+absl::StatusOr<AnswerGrammar> LazyCalls(const std::vector<Tool>& tools) {
+  AnswerGrammar answer;
+  for (size_t i = 0; i < tools.size(); ++i) {
+    FEDGLM_ASSIGN_OR_RETURN(const std::string arguments, ArgumentsGrammar(tools, i, ToolUse::kAuto));
+    auto grammar = ParseGrammar(arguments);
+    if (!grammar.ok()) {
+      return ParameterError("tools[" + std::to_string(i) + "].function.parameters", Message(grammar.status()),
+                            "unsupported_schema");
+    }
+    answer.calls.push_back({CallLine(tools[i]), *std::move(grammar)});
+  }
+  return answer;
 }
 
 }  // namespace
@@ -73,16 +96,21 @@ std::string PrefixRules(std::string_view gbnf, std::string_view prefix) {
   return renamed;
 }
 
-absl::StatusOr<std::shared_ptr<const Grammar>> OutputGrammar(const AnswerOptions& options,
-                                                             const std::vector<Tool>& tools, const ToolChoice& choice) {
+std::shared_ptr<TokenConstraint> AnswerGrammar::Constrain(const std::shared_ptr<const TokenTrie>& trie) const {
+  if (whole != nullptr) return MakeConstraint(whole, trie);
+  return calls.empty() ? nullptr : MakeTriggeredConstraint(calls, trie);
+}
+
+absl::StatusOr<AnswerGrammar> OutputGrammar(const AnswerOptions& options, const std::vector<Tool>& tools,
+                                            const ToolChoice& choice) {
   if (options.format == AnswerFormat::kGrammar) {
     const bool is_name = options.grammar.find("::=") == std::string::npos;
     auto grammar = is_name ? FindBuiltinGrammar(options.grammar) : ParseGrammar(options.grammar);
     if (!grammar.ok()) return ParameterError("grammar", Message(grammar.status()));
-    return grammar;
+    return AnswerGrammar{*std::move(grammar)};
   }
   const bool call_must_come = !tools.empty() && choice.use == ToolUse::kRequired;
-  if (options.format == AnswerFormat::kText && !call_must_come) return std::shared_ptr<const Grammar>();
+  if (options.format == AnswerFormat::kText && !call_must_come) return LazyCalls(tools);
   std::string text;
   if (tools.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(text, FormatText(options));
@@ -93,7 +121,7 @@ absl::StatusOr<std::shared_ptr<const Grammar>> OutputGrammar(const AnswerOptions
   if (!grammar.ok()) {
     return ParameterError(tools.empty() ? "response_format" : "tools", Message(grammar.status()), "unsupported_schema");
   }
-  return grammar;
+  return AnswerGrammar{*std::move(grammar)};
 }
 
 }  // namespace fedglm

@@ -35,6 +35,7 @@ absl::StatusOr<Tool> ReadTool(const Json& item, const std::string& place) {
   if (description != nullptr && !description->is_string()) return MustBe(place + ".function.description", "a string");
   const Json* const parameters = FindField(*function, "parameters");
   if (parameters != nullptr && !parameters->is_object()) return MustBe(place + ".function.parameters", "a JSON schema");
+  FEDGLM_ASSIGN_OR_RETURN(tool.strict, ReadFlag(*function, "strict"));
   tool.parameters = parameters != nullptr ? *parameters : Json{{"type", "object"}, {"properties", Json::object()}};
   return tool;
 }

@@ -18,6 +18,7 @@ struct Tool {
   std::string name;
   Json definition;  // OpenAI's "function": name, description, parameters
   Json parameters;  // a JSON schema; an object without properties if none was given
+  bool strict = false;  // arguments of another schema must never come, so one that is not supported is refused
 };
 
 enum class ToolUse { kNone, kAuto, kRequired };

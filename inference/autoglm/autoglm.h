@@ -1,13 +1,19 @@
 // Open-AutoGLM's dialogue about a phone's screen, its text part: https://github.com/zai-org/Open-AutoGLM
 //
-//   system     how to answer
-//   user       the task, and {"current_app": "…"}
-//   assistant  <think>…</think><answer>do(action="Tap", element=[500,120])</answer>
-//   user       ** Screen Info ** and {"current_app": "…"}
+//   system     the date, how to answer, the actions
+//   user       the task, an empty line, {"current_app": "…"}
+//   assistant  <think>…</think>
+//              <answer>do(action="Tap", element=[500,120])</answer>
+//   user       ** Screen Info **, an empty line, {"current_app": "…"}
 //   …
-//   assistant  <think>…</think><answer>finish(message="…")</answer>
+//   assistant  <think>…</think>
+//              <answer>finish(message="…")</answer>
+//
+// </answer> is a token that ends the model's turn: an API's answer comes without it, and with it in its text the client
+// reads no action at all. What was checked against the client: docs/grammar.md.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,22 +41,30 @@ struct AutoglmReply {
   bool operator==(const AutoglmReply&) const = default;
 };
 
-// Reads as Open-AutoGLM's client does: tags may be missing, quotes within the text of Type and finish need no escape.
-// BadFile saying what is wrong with the action: unknown, a field missing, unknown or twice, a point off the screen.
+// Reads a reply from wherever it stands: an API's answer, the client's history (AutoglmHistoryMessage), a record with
+// </answer>. As in the client the action begins at the first "finish(message=", else at the first "do(action=", else after
+// <answer>; the texts of Type and finish are taken as they are, others with Python's escapes. BadFile saying what is wrong
+// with the action: unknown, a field missing that the client cannot do without, a text that does not end; and, where the
+// client would go on, a field that is unknown or there twice, or a point off the screen.
 absl::StatusOr<AutoglmReply> ParseAutoglmReply(std::string_view text);
 
-// The reply as text, as it is kept in the dialogue. It reads back as the same reply if it came from a text.
+// The reply as the model is to write it, </answer> included. It reads back as the same reply if it came from a text.
 std::string WriteAutoglmReply(const AutoglmReply& reply);
 
-// GBNF of replies that always parse, here and in Open-AutoGLM's client. Thoughts have no '<' and no '=' in it, texts no
-// '"' and no '\'.
+// GBNF of answers that always parse, here and in Open-AutoGLM's client: they end with the action. Thoughts have no '<' and
+// no '=' in them, texts no '<', no '"' and not "finish(message=", at which the client would cut.
 std::string AutoglmGrammar();
 
-// The messages of a dialogue. The client sends its own system message; this one is for records and trials without it.
-// `date`: of today, as the model shall read it.
-ChatMessage AutoglmSystemMessage(std::string_view date);
+enum class AutoglmLanguage { kChinese, kEnglish };
+
+// The messages of a dialogue. The client sends its own system message, much longer; this one is for records and trials
+// without it. `today` is a valid date.
+ChatMessage AutoglmSystemMessage(AutoglmLanguage language, std::chrono::year_month_day today);
 ChatMessage AutoglmTaskMessage(std::string_view task, std::string_view current_app);
 ChatMessage AutoglmScreenMessage(std::string_view current_app);
 ChatMessage AutoglmReplyMessage(const AutoglmReply& reply);
+// What the client's next request says of `answer`, an API's: cut at the action and wrapped in tags once more,
+// <think><think>…</think>\n<answer></think><answer>do(…)</answer>.
+ChatMessage AutoglmHistoryMessage(std::string_view answer);
 
 }  // namespace fedglm

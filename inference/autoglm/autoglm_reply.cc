@@ -1,6 +1,8 @@
 // Reading and writing replies.
 #include <algorithm>
+#include <charconv>
 
+#include "base/utf8.h"
 #include "inference/autoglm/autoglm_actions.h"
 
 namespace fedglm {
@@ -17,6 +19,47 @@ std::string_view Trimmed(std::string_view text) {
 std::string Without(std::string text, std::string_view tag) {
   for (size_t at = text.find(tag); at != std::string::npos; at = text.find(tag, at)) text.erase(at, tag.size());
   return text;
+}
+
+// An answer, cut where the client cuts it.
+struct Parts {
+  std::string_view before;  // with its tags
+  std::string_view action;
+};
+
+std::optional<Parts> Cut(std::string_view answer) {
+  for (const std::string_view call : {kFinishCall, kDoCall}) {
+    const size_t at = answer.find(call);
+    if (at != std::string_view::npos) return Parts{Trimmed(answer.substr(0, at)), answer.substr(at)};
+  }
+  const size_t tag = answer.find(kAnswerTag);
+  if (tag == std::string_view::npos) return std::nullopt;
+  return Parts{Trimmed(answer.substr(0, tag)), answer.substr(tag + kAnswerTag.size())};
+}
+
+// The character of a Python escape (\n, \", \x41, \u4f60…). `rest` begins behind the backslash and loses what was read; an
+// escape that Python does not know stands for itself. False if there are too few digits, or no such character.
+bool TakeEscape(std::string_view& rest, std::string& text) {
+  const char kind = rest[0];
+  rest.remove_prefix(1);
+  constexpr std::string_view kNames = "ntr\\\"'", kMeanings = "\n\t\r\\\"'";
+  if (const size_t known = kNames.find(kind); known != std::string_view::npos) {
+    text += kMeanings[known];
+    return true;
+  }
+  const size_t digits = kind == 'x' ? 2 : kind == 'u' ? 4 : kind == 'U' ? 8 : 0;
+  if (digits == 0) {
+    text += {'\\', kind};
+    return true;
+  }
+  if (rest.size() < digits) return false;
+  CodePoint character = 0;
+  const auto [end, error] = std::from_chars(rest.data(), rest.data() + digits, character, 16);
+  if (error != std::errc() || end != rest.data() + digits) return false;
+  if (character > kMaxCodePoint || (character >= 0xD800 && character <= 0xDFFF)) return false;
+  AppendUtf8(text, character);
+  rest.remove_prefix(digits);
+  return true;
 }
 
 // do(action="Tap", element=[1,2]), without what is around it.
@@ -48,7 +91,8 @@ class ActionParser {
     }
     if (!Trimmed(rest_).empty()) return Error("text follows the action");
     for (const AutoglmField& field : action_->fields) {
-      if (field.required && !(field.point != nullptr ? (reply.*field.point).has_value() : (reply.*field.text).has_value())) {
+      const bool needed = field.use == AutoglmField::Use::kNeeded;
+      if (needed && !(field.point != nullptr ? (reply.*field.point).has_value() : (reply.*field.text).has_value())) {
         return Error(std::string(action_->name) + " needs " + std::string(field.name));
       }
     }
@@ -97,17 +141,14 @@ class ActionParser {
       rest_.remove_prefix(end + 1);
       return text;
     }
-    for (size_t i = 0; i < rest_.size(); ++i) {
-      if (rest_[i] == quote) {
-        rest_.remove_prefix(i + 1);
-        return text;
-      }
-      if (rest_[i] == '\\' && i + 1 < rest_.size()) {
-        const char escaped = rest_[++i];  // Python's, those that a model writes
-        if (escaped != 'n' && escaped != 't' && escaped != '\\' && escaped != '"' && escaped != '\'') text += '\\';
-        text += escaped == 'n' ? '\n' : escaped == 't' ? '\t' : escaped;
-      } else {
-        text += rest_[i];
+    while (!rest_.empty()) {
+      const char c = rest_[0];
+      rest_.remove_prefix(1);
+      if (c == quote) return text;
+      if (c != '\\' || rest_.empty()) {
+        text += c;
+      } else if (!TakeEscape(rest_, text)) {
+        return Error("a text has an escape that is no character");
       }
     }
     return Error("a text does not end");
@@ -140,8 +181,9 @@ void AppendText(std::string& text, const std::string& value, bool raw) {
   text += '"';
   for (const char c : value) {
     if (!raw && (c == '"' || c == '\\')) text += '\\';
-    if (!raw && c == '\n') {
-      text += "\\n";
+    const size_t escaped = raw ? std::string_view::npos : std::string_view("\n\t\r").find(c);
+    if (escaped != std::string_view::npos) {
+      text += {'\\', "ntr"[escaped]};
     } else {
       text += c;
     }
@@ -152,27 +194,32 @@ void AppendText(std::string& text, const std::string& value, bool raw) {
 }  // namespace
 
 absl::StatusOr<AutoglmReply> ParseAutoglmReply(std::string_view text) {
-  constexpr std::string_view kAnswer = "<answer>", kAnswerEnd = "</answer>";
-  size_t begin = text.find(kAnswer);
-  size_t action = begin + kAnswer.size();
-  if (begin == std::string_view::npos) begin = action = std::min(text.find("do(action="), text.find("finish(message="));
-  if (begin == std::string_view::npos) return BadFileError("the reply has no <answer> and no action");
-  std::string_view call = Trimmed(text.substr(action));
-  if (call.ends_with(kAnswerEnd)) call.remove_suffix(kAnswerEnd.size());
+  const std::optional<Parts> parts = Cut(text);
+  if (!parts) return BadFileError("the reply has no <answer> and no action");
+  std::string_view call = Trimmed(parts->action);
+  if (call.ends_with(kAnswerEndTag)) call.remove_suffix(kAnswerEndTag.size());
   FEDGLM_ASSIGN_OR_RETURN(AutoglmReply reply, ActionParser(Trimmed(call)).Parse());
-  const std::string thinking = Without(Without(std::string(text.substr(0, begin)), "<think>"), "</think>");
+  std::string thinking(parts->before);
+  for (const std::string_view tag : {std::string_view("<think>"), std::string_view("</think>"), kAnswerTag}) {
+    thinking = Without(std::move(thinking), tag);
+  }
   reply.thinking = std::string(Trimmed(thinking));
   return reply;
 }
 
+ChatMessage AutoglmHistoryMessage(std::string_view answer) {
+  const Parts parts = Cut(answer).value_or(Parts{"", answer});
+  return {"assistant", "<think>" + std::string(parts.before) + "</think><answer>" + std::string(parts.action) + "</answer>"};
+}
+
 std::string WriteAutoglmReply(const AutoglmReply& reply) {
-  std::string text = "<think>" + reply.thinking + "</think><answer>";
+  std::string text = "<think>" + reply.thinking + "</think>\n<answer>";
   const AutoglmAction* action = &kAutoglmFinish;
   for (const AutoglmAction& known : kAutoglmActions) {
     if (known.name == reply.action) action = &known;
   }
   const bool finish = action == &kAutoglmFinish;
-  text += finish ? "finish(" : "do(action=\"" + std::string(action->name) + "\"";
+  text += finish ? "finish(" : std::string(kDoCall) + "\"" + std::string(action->name) + "\"";
   bool first = finish;
   for (const AutoglmField& field : action->fields) {
     if (field.point != nullptr ? !(reply.*field.point).has_value() : !(reply.*field.text).has_value()) continue;

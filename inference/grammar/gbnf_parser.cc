@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 
+#include "base/utf8.h"
 #include "inference/grammar/automaton.h"
 
 namespace fedglm {
@@ -319,7 +320,7 @@ class GbnfParser {
   absl::Status ParseCharacter(CodePoint& character) {
     if (rest_.empty() || Peek() == '\n' || Peek() == '\r') return Error("the line ends within a text or a class");
     if (!Take("\\")) {
-      return TakeCharacter(rest_, character) ? absl::OkStatus() : Error("the grammar is not valid UTF-8");
+      return TakeUtf8(rest_, character) ? absl::OkStatus() : Error("the grammar is not valid UTF-8");
     }
     const char escape = Peek();
     if (!rest_.empty()) rest_.remove_prefix(1);

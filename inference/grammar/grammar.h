@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "base/status.h"
@@ -42,10 +43,22 @@ bool Matches(const Grammar& grammar, std::string_view text);
 class TokenTrie;
 std::shared_ptr<const TokenTrie> BuildTokenTrie(const Tokenizer& tokenizer);
 
-// The constraint for one answer, from its first token. Control tokens never come; end-of-generation tokens come exactly
-// where the text is complete, and also where no token of the vocabulary can go on. Work per token is bounded whatever
-// the grammar: one that is too ambiguous gets fewer choices, never wrong ones.
+// The constraint for one answer, from its first token, or after `begun`, a beginning that the grammar allows. Control
+// tokens never come; end-of-generation tokens come exactly where the text is complete, and also where no token of the
+// vocabulary can go on. Work per token is bounded whatever the grammar: one that is too ambiguous gets fewer choices, never
+// wrong ones.
 std::shared_ptr<TokenConstraint> MakeConstraint(std::shared_ptr<const Grammar> grammar,
-                                                std::shared_ptr<const TokenTrie> trie);
+                                                std::shared_ptr<const TokenTrie> trie, std::string_view begun = {});
+
+// A grammar for the rest of a text that begins with `text`.
+struct GrammarTrigger {
+  std::string text;  // not empty
+  std::shared_ptr<const Grammar> grammar;
+};
+
+// A lazy constraint: an answer is free, also of control tokens, unless it begins with the text of a trigger; from there on
+// its grammar holds. No trigger's text begins another's.
+std::shared_ptr<TokenConstraint> MakeTriggeredConstraint(std::vector<GrammarTrigger> triggers,
+                                                         std::shared_ptr<const TokenTrie> trie);
 
 }  // namespace fedglm

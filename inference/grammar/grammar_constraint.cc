@@ -13,8 +13,10 @@ constexpr size_t kMaxMasks = 64;  // kept, of some 20 KB each
 
 class GrammarConstraint : public TokenConstraint {
  public:
-  GrammarConstraint(std::shared_ptr<const Grammar> grammar, std::shared_ptr<const TokenTrie> trie)
-      : recognizer_(std::move(grammar)), trie_(std::move(trie)), sets_at_depth_(trie_->max_depth() + 1) {}
+  GrammarConstraint(std::shared_ptr<const Grammar> grammar, std::shared_ptr<const TokenTrie> trie, std::string_view begun)
+      : recognizer_(std::move(grammar)), trie_(std::move(trie)), sets_at_depth_(trie_->max_depth() + 1) {
+    Read(begun);
+  }
 
   void Mask(std::span<float> logits) override {
     const TokenMask& allowed = FindMask();
@@ -32,13 +34,17 @@ class GrammarConstraint : public TokenConstraint {
 
   void Accept(Token token) override {
     if (token < 0 || static_cast<size_t>(token) >= trie_->vocabulary()) return;
-    Recognizer::SetId set = recognizer_.current();
-    for (const char byte : trie_->piece(token)) set = recognizer_.StepUnlimited(set, static_cast<uint8_t>(byte));
-    if (recognizer_.Commit(set)) masks_.clear();
+    Read(trie_->piece(token));
   }
 
  private:
   using TokenMask = std::vector<uint64_t>;  // one bit for each token; empty if none can be taken
+
+  void Read(std::string_view bytes) {
+    Recognizer::SetId set = recognizer_.current();
+    for (const char byte : bytes) set = recognizer_.StepUnlimited(set, static_cast<uint8_t>(byte));
+    if (recognizer_.Commit(set)) masks_.clear();
+  }
 
   const TokenMask& FindMask() {
     const auto found = masks_.find(recognizer_.current());
@@ -85,8 +91,8 @@ class GrammarConstraint : public TokenConstraint {
 }  // namespace
 
 std::shared_ptr<TokenConstraint> MakeConstraint(std::shared_ptr<const Grammar> grammar,
-                                                std::shared_ptr<const TokenTrie> trie) {
-  return std::make_shared<GrammarConstraint>(std::move(grammar), std::move(trie));
+                                                std::shared_ptr<const TokenTrie> trie, std::string_view begun) {
+  return std::make_shared<GrammarConstraint>(std::move(grammar), std::move(trie), begun);
 }
 
 bool Matches(const Grammar& grammar, std::string_view text) {

@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "base/utf8.h"
 #include "inference/grammar/gbnf_text.h"
 #include "inference/grammar/grammar.h"
 #include "inference/grammar/number_range.h"
@@ -599,7 +600,7 @@ class SchemaConverter {
     for (const std::string& name : names) {
       size_t node = 0;
       CodePoint character = 0;
-      for (std::string_view rest = name; TakeCharacter(rest, character);) {
+      for (std::string_view rest = name; TakeUtf8(rest, character);) {
         const auto [found, is_new] = nodes[node].children.try_emplace(character, nodes.size());
         node = found->second;
         if (is_new) nodes.emplace_back();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/utf8.h"
 #include "inference/grammar/gbnf_text.h"
 
 namespace fedglm {
@@ -114,7 +115,7 @@ class PatternParser {
       return OneCharacter(set);
     }
     CodePoint character = 0;
-    if (!TakeCharacter(rest_, character)) return Error("bytes that are not UTF-8");
+    if (!TakeUtf8(rest_, character)) return Error("bytes that are not UTF-8");
     return OneCharacter({{character, character}});
   }
 
@@ -180,13 +181,13 @@ class PatternParser {
     if (Take("\\")) return ParseEscape(/*in_class=*/true);
     CodePoint character = 0;
     if (rest_.empty()) return Error("a class that does not end");
-    if (!TakeCharacter(rest_, character)) return Error("bytes that are not UTF-8");
+    if (!TakeUtf8(rest_, character)) return Error("bytes that are not UTF-8");
     return CharacterSet{{character, character}};
   }
 
   absl::StatusOr<CharacterSet> ParseEscape(bool in_class) {
     CodePoint character = 0;
-    if (!TakeCharacter(rest_, character)) return Error("a '\\' at its end");
+    if (!TakeUtf8(rest_, character)) return Error("a '\\' at its end");
     switch (character) {
       case 'd':
         return Digits();

@@ -51,6 +51,15 @@ TokenTrie::TokenTrie(const Tokenizer& tokenizer) : pieces_(static_cast<size_t>(t
   nodes_.push_back({static_cast<uint32_t>(nodes_.size() + 1), static_cast<uint32_t>(tokens_.size()), 0, 0});
 }
 
+std::pair<uint32_t, uint32_t> TokenTrie::Below(std::string_view bytes) const {
+  // By their order: first those before `bytes`, then those that begin with it.
+  const auto first = std::partition_point(tokens_.begin(), tokens_.end(),
+                                          [&](Token token) { return std::string_view(piece(token)) < bytes; });
+  const auto last = std::partition_point(first, tokens_.end(),
+                                         [&](Token token) { return std::string_view(piece(token)).starts_with(bytes); });
+  return {static_cast<uint32_t>(first - tokens_.begin()), static_cast<uint32_t>(last - tokens_.begin())};
+}
+
 std::shared_ptr<const TokenTrie> BuildTokenTrie(const Tokenizer& tokenizer) {
   return std::make_shared<const TokenTrie>(tokenizer);
 }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "inference/grammar/grammar.h"
@@ -22,6 +24,8 @@ class TokenTrie {
   };
   const std::vector<Node>& nodes() const { return nodes_; }  // and one more, which ends the last one's tokens
   const std::vector<Token>& tokens() const { return tokens_; }
+  // The tokens that begin with `bytes`, as their places in tokens(): first, and behind the last.
+  std::pair<uint32_t, uint32_t> Below(std::string_view bytes) const;
   const std::vector<Token>& end_tokens() const { return end_tokens_; }  // of generation
   size_t vocabulary() const { return pieces_.size(); }
   size_t max_depth() const { return max_depth_; }

@@ -1,15 +1,12 @@
-// Characters as GBNF and regular expressions name them, and as bytes. Private to this folder.
+// Sets of characters, as GBNF and regular expressions name them, and as bytes. Private to this folder.
 #pragma once
 
 #include <cstdint>
-#include <string>
-#include <string_view>
 #include <vector>
 
-namespace fedglm {
+#include "base/utf8.h"
 
-using CodePoint = uint32_t;
-inline constexpr CodePoint kMaxCodePoint = 0x10FFFF;
+namespace fedglm {
 
 // Both ends belong to it.
 struct CodePointRange {
@@ -24,10 +21,6 @@ CharacterSet Normalized(std::vector<CodePointRange> ranges);
 CharacterSet Complement(const CharacterSet& set);
 CharacterSet Intersection(const CharacterSet& a, const CharacterSet& b);
 bool Contains(const CharacterSet& set, CodePoint character);
-
-// Takes one character from the front of `text`. False, and `text` as it was, if it is empty or not valid UTF-8.
-bool TakeCharacter(std::string_view& text, CodePoint& character);
-void AppendUtf8(std::string& text, CodePoint character);
 
 // One byte for one place of a character.
 struct ByteRange {

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "inference/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace fedglm {
 namespace {

@@ -4,8 +4,8 @@
 #include <cstdio>
 #include <queue>
 
+#include "base/utf8.h"
 #include "inference/tokenizer/families.h"
-#include "inference/tokenizer/utf8.h"
 
 namespace fedglm {
 namespace {

@@ -5,7 +5,8 @@
 #include <map>
 #include <set>
 
-#include "inference/tokenizer/utf8.h"
+#include "base/utf8.h"
+
 
 namespace fedglm {
 namespace {
@@ -18,6 +19,10 @@ constexpr const char* kEndNames[] = {
     "<|tool_response>",           "<end_of_utterance>",             "<｜end▁of▁sentence｜>"};
 // GLM-4 ends a turn by naming who speaks next; these are left as the file types them.
 constexpr const char* kNextSpeaker[] = {"<|user|>", "<|observation|>"};
+// GLM-4.1V and what was made of it (Open-AutoGLM's model) end there too: Hugging Face's generation_config.json lists it with
+// the ends above, for which a GGUF has no key. Whoever reads the answer gets it without this tag.
+constexpr const char* kAnswerTag = "<answer>";
+constexpr const char* kAnswerEnd = "</answer>";
 // Fill-in-the-middle markers: control tokens as well, unless the file names its own by the key.
 struct InfillNames {
   const char* key;
@@ -135,6 +140,10 @@ absl::Status Vocabulary::MarkTurnTokens(const GgufFile& file) {
   }
   for (const char* name : kNextSpeaker) {
     if (const std::optional<Token> token = Find(name); token && kind(*token) != TokenKind::kNormal) ends.insert(*token);
+  }
+  const std::optional<Token> answer_end = Find(kAnswerEnd);
+  if (answer_end && Find(kAnswerTag) && Find(kNextSpeaker[1]) && kind(*answer_end) != TokenKind::kNormal) {
+    ends.insert(*answer_end);
   }
   for (const char* name : kAlwaysShown) {
     if (const std::optional<Token> token = Find(name)) SetKind(*token, TokenKind::kUserDefined);

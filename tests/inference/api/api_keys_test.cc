@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "inference/api/rate_limiter.h"
+#include "tests/support/wait_until.h"
 
 namespace fedglm {
 namespace {
@@ -58,11 +59,7 @@ TEST_F(ApiKeysTest, ANameIsTakenOnceAndRevokedByIt) {
   ASSERT_NE(store->Find(key), nullptr);
   EXPECT_FALSE(RemoveApiKey(file_, "ward-9").ok());
   ASSERT_TRUE(RemoveApiKey(file_, "ward-7").ok());
-  std::shared_ptr<const ApiKey> found;
-  for (int i = 0; i < 50 && (found = store->Find(key)) != nullptr; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  }
-  EXPECT_EQ(found, nullptr) << "a running server must see that a key is revoked";
+  EXPECT_TRUE(WaitUntil([&] { return store->Find(key) == nullptr; })) << "a running server must see that a key is revoked";
 }
 
 TEST_F(ApiKeysTest, ALineThatIsWrongIsNamed) {

@@ -55,6 +55,34 @@ TEST(ChatRequest, ReadsEveryField) {
   EXPECT_NE(ParseChatRequest(Body(R"({"seed":0})"))->options.sampling.seed, 0u);  // 0 is a seed, not "a random one"
 }
 
+// Shaped as Open-AutoGLM's client sends it with its default settings: content in parts, and of the turns before the text
+// part alone, with the model's tags inside the client's.
+TEST(ChatRequest, ReadsOpenAutoglmsDialogue) {
+  Json body = *ParseJson(R"~({"model":"autoglm-phone-9b","max_tokens":3000,"temperature":0.0,"top_p":0.85,
+    "frequency_penalty":0.2,"stream":true,"messages":[
+    {"role":"system","content":"今天的日期是: 2025年12月11日 星期四\n…"},
+    {"role":"user","content":[{"type":"text","text":"去京东和淘宝上比价\n\n{\"current_app\": \"小红书\"}"}]},
+    {"role":"assistant","content":
+      "<think><think>why</think>\n<answer></think><answer>do(action=\"Launch\", app=\"京东\")</answer>"},
+    {"role":"user","content":[{"type":"text","text":"** Screen Info **\n\n{\"current_app\": \"京东\"}"}]}]})~",
+                         "body");
+  const absl::StatusOr<ChatRequest> request = ParseChatRequest(body);
+  ASSERT_TRUE(request.ok()) << Message(request.status());
+  EXPECT_EQ(request->options.sampling.temperature, 0.0);
+  EXPECT_EQ(request->options.sampling.frequency_penalty, 0.2);
+  ASSERT_EQ(request->messages.size(), 4u);
+  EXPECT_EQ(request->messages[1].content, "去京东和淘宝上比价\n\n{\"current_app\": \"小红书\"}");
+  EXPECT_EQ(request->messages[2].role, "assistant");
+  EXPECT_EQ(request->messages[3].content, "** Screen Info **\n\n{\"current_app\": \"京东\"}");
+  // The turn that is asked for comes with a screenshot, before the text.
+  const Json screenshot = {{"type", "image_url"}, {"image_url", {{"url", "data:image/png;base64,AAAA"}}}};
+  Json& parts = body["messages"][3]["content"];
+  parts.insert(parts.begin(), screenshot);
+  const ApiError error = ErrorOf(body);
+  EXPECT_EQ(error.param, "messages[3].content[0]");
+  EXPECT_EQ(error.code, "vision_not_supported");
+}
+
 TEST(ChatRequest, SaysWhichFieldIsWrong) {
   const std::pair<const char*, const char*> wrong[] = {
       {R"({"messages":[]})", "messages"},

@@ -91,20 +91,44 @@ TEST(OutputGrammar, RulesAreRenamedAndNothingElse) {
 TEST(OutputGrammar, AnyToolOrOneOfThemOrAnAnswer) {
   AnswerOptions options;
   const std::vector<Tool> tools = Tools();
-  EXPECT_EQ(*OutputGrammar(options, tools, {ToolUse::kAuto, ""}), nullptr);
-  const auto any = *OutputGrammar(options, tools, {ToolUse::kRequired, ""});
+  const auto any = OutputGrammar(options, tools, {ToolUse::kRequired, ""})->whole;
   EXPECT_TRUE(Matches(*any, "get\n{\"id\": 7}"));
   EXPECT_TRUE(Matches(*any, "get_all\n{}"));
   EXPECT_FALSE(Matches(*any, "get\n{}"));
   EXPECT_FALSE(Matches(*any, "hello"));
-  const auto one = *OutputGrammar(options, tools, {ToolUse::kRequired, "get_all"});
+  const auto one = OutputGrammar(options, tools, {ToolUse::kRequired, "get_all"})->whole;
   EXPECT_FALSE(Matches(*one, "get\n{\"id\": 7}"));
   options.format = AnswerFormat::kJsonObject;
-  const auto either = *OutputGrammar(options, tools, {ToolUse::kAuto, ""});
+  const auto either = OutputGrammar(options, tools, {ToolUse::kAuto, ""})->whole;
   EXPECT_TRUE(Matches(*either, "get_all\n{}"));
   EXPECT_TRUE(Matches(*either, "\n{\"a\": 1}"));
   EXPECT_TRUE(Matches(*either, "{\"a\": 1}"));
   EXPECT_FALSE(Matches(*either, "7"));
+}
+
+TEST(OutputGrammar, WhereTheModelMayChooseOnlyACallThatHasBegunIsHeldToItsSchema) {
+  const AnswerGrammar answer = *OutputGrammar({}, Tools(), {ToolUse::kAuto, ""});
+  EXPECT_EQ(answer.whole, nullptr);
+  ASSERT_EQ(answer.calls.size(), 2u);
+  EXPECT_EQ(answer.calls[0].text, "get\n");
+  EXPECT_TRUE(Matches(*answer.calls[0].grammar, "{\"id\": 7}"));
+  EXPECT_FALSE(Matches(*answer.calls[0].grammar, "{\"id\": \"7\"}"));
+  EXPECT_EQ(answer.calls[1].text, "get_all\n");
+  EXPECT_TRUE(Matches(*answer.calls[1].grammar, "{}"));
+}
+
+TEST(OutputGrammar, ASchemaThatIsNotSupportedMeansAnyObjectUnlessTheToolIsStrict) {
+  const auto read = [](const char* strict) {
+    return *ReadTools(*ParseJson(std::string(R"({"tools":[{"type":"function","function":{"name":"f")") + strict +
+                                     R"(,"parameters":{"type":"object","not":{"required":["a"]}}}}]})",
+                                 "body"));
+  };
+  const AnswerGrammar answer = *OutputGrammar({}, read(""), {ToolUse::kAuto, ""});
+  ASSERT_EQ(answer.calls.size(), 1u);
+  EXPECT_TRUE(Matches(*answer.calls[0].grammar, "{\"any\": [1]}"));
+  EXPECT_FALSE(Matches(*answer.calls[0].grammar, "[1]"));
+  EXPECT_FALSE(OutputGrammar({}, read(R"(,"strict":true)"), {ToolUse::kAuto, ""}).ok());
+  EXPECT_FALSE(OutputGrammar({}, read(""), {ToolUse::kRequired, ""}).ok());
 }
 
 TEST(OutputGrammar, ASchemaThatCannotBeIsTheRequestsFault) {

@@ -140,6 +140,17 @@ TEST(Tokenizer, UserDefinedTokensAreAlwaysCutOutLongestFirst) {
   EXPECT_EQ(PiecesOf(*tokenizer, "a    ö", content), (Pieces{"a", "    ", "ö"}));
 }
 
+// GLM-4.1V's vocabulary, and Open-AutoGLM's: the end of an answer ends the turn, as its generation_config.json says.
+TEST(Tokenizer, Glm4sAnswersEndWithTheirTag) {
+  const std::vector<std::string> tags = {"<think>", "</think>", "<answer>", "</answer>"};
+  const auto glm = *ByteVocabulary{.controls = {"<|observation|>"}, .user_defined = tags}.Builder().Build();
+  EXPECT_TRUE(glm->EndsGeneration(*glm->Find("</answer>")));
+  for (const char* tag : {"<think>", "</think>", "<answer>"}) EXPECT_FALSE(glm->EndsGeneration(*glm->Find(tag))) << tag;
+  // Elsewhere it is a tag like any other.
+  const auto other = *ByteVocabulary{.controls = {"<|im_end|>"}, .user_defined = tags}.Builder().Build();
+  EXPECT_FALSE(other->EndsGeneration(*other->Find("</answer>")));
+}
+
 TEST(Tokenizer, MarkersThatEndATurnAreControlTokensWhateverTheirType) {
   const auto tokenizer = *ByteVocabulary{.user_defined = {"<|im_end|>", "<fim_prefix>", "<|channel|>"}}.Builder().Build();
   EXPECT_TRUE(tokenizer->IsControl(256));

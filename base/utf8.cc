@@ -1,4 +1,4 @@
-#include "inference/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace fedglm {
 
@@ -27,6 +27,27 @@ size_t ValidUtf8Prefix(std::string_view text) {
     valid += size;
   }
   return valid;
+}
+
+bool TakeUtf8(std::string_view& text, CodePoint& character) {
+  const size_t size = Utf8CharacterSize(text);
+  if (size == 0) return false;
+  const auto first = static_cast<unsigned char>(text[0]);
+  character = size == 1 ? first : first & (0xFFu >> (size + 1));
+  for (size_t i = 1; i < size; ++i) character = character << 6 | (static_cast<unsigned char>(text[i]) & 0x3Fu);
+  text.remove_prefix(size);
+  return true;
+}
+
+void AppendUtf8(std::string& text, CodePoint character) {
+  if (character <= 0x7F) {
+    text += static_cast<char>(character);
+    return;
+  }
+  const int following = character <= 0x7FF ? 1 : character <= 0xFFFF ? 2 : 3;
+  const unsigned mark = 0xFFu << (7 - following) & 0xFFu;  // 110….., 1110…., 11110…
+  text += static_cast<char>(mark | character >> (6 * following));
+  for (int i = following - 1; i >= 0; --i) text += static_cast<char>(0x80u | (character >> (6 * i) & 0x3Fu));
 }
 
 }  // namespace fedglm
