@@ -1,0 +1,274 @@
+// soak: mixed load on a real server at its memory limit, for an hour or for two minutes. Nothing may crash, leak, be
+// answered wrongly, or be refused late.
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <thread>
+
+#include "CLI/CLI.hpp"
+#include "base/configuration.h"
+#include "base/file.h"
+#include "base/process.h"
+#include "bench/machine_load.h"
+#include "bench/page_cache.h"
+#include "tests/soak/adapter_swapper.h"
+#include "tests/soak/http_client.h"
+#include "tests/soak/load.h"
+#include "tests/soak/memory_hog.h"
+#include "tests/soak/server_process.h"
+#include "tests/soak/soak_report.h"
+
+namespace fedglm::soak {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+constexpr int64_t kContext = 1024;
+constexpr double kWarmUpPart = 0.25, kMostWarmUpMinutes = 10;
+constexpr double kCheckpointPart = 1.0 / 6, kLeastCheckpointMinutes = 2;
+constexpr double kHogMinutes = 5;          // from one to the next
+constexpr double kLastHogMinutes = 0.5;    // before the end, where the last checkpoint waits until all is calm
+constexpr double kSwapSeconds = 2;
+constexpr milliseconds kTick{250}, kHogTime{6000}, kSettle{2000};
+constexpr double kCalmSeconds = 150;       // the longest until all layers are back after memory was taken
+constexpr double kPinnedPart = 0.75, kHogLeft = 0.02;
+
+struct SoakOptions {
+  fs::path model, svg, server_log;
+  std::string memory_budget;
+  double minutes = 60;
+  int streams = 32;
+  uint64_t seed = 1;
+  bool json = false;
+};
+
+// FEDGLM_MODEL_SMOLLM2 if it is set, else the demo's base, which lies beside the programs.
+fs::path DefaultModel() {
+  const char* const real = std::getenv("FEDGLM_MODEL_SMOLLM2");
+  return real != nullptr && *real != '\0' ? fs::path(real) : ExecutableDirectory() / "glm4-hospital.gguf";
+}
+
+// So little that a quarter of the weights is streamed, and that all requests together have pages for one context.
+absl::StatusOr<uint64_t> TightBudget(const fs::path& program, const fs::path& model) {
+  SpawnOptions spawn;
+  spawn.arguments = {program, "serve", "-m", model, "--context", std::to_string(kContext), "--memory-budget", "1TiB",
+                     "--explain-memory", "--json"};
+  spawn.pipe_stdout = true;
+  FEDGLM_ASSIGN_OR_RETURN(Process process, Process::Spawn(spawn));
+  FEDGLM_ASSIGN_OR_RETURN(const std::optional<std::string> line, process.ReadLine());
+  if (process.Wait() != 0 || !line) return FailedError(program.string() + " does not explain its memory");
+  FEDGLM_ASSIGN_OR_RETURN(const Json plan, ParseJson(*line, "plan"));
+  const Json accounts = plan.value("accounts", Json::object());
+  const auto bytes = [&](const char* account) { return static_cast<double>(accounts.value(account, int64_t{0})); };
+  const double positions = static_cast<double>(std::max(plan.value("kv_positions", int64_t{0}), kContext));
+  return static_cast<uint64_t>(kPinnedPart * bytes("pinned_weights_bytes") + bytes("activations_bytes") +
+                               bytes("scratch_bytes") + bytes("kv_pages_bytes") * kContext / positions);
+}
+
+// The load has to know how long words are in tokens.
+absl::StatusOr<double> TokensPerWord(int port) {
+  constexpr int64_t kWords = 200;
+  std::mt19937_64 random(1);
+  FEDGLM_ASSIGN_OR_RETURN(HttpConnection connection, HttpConnection::Open(port));
+  const std::string body = DumpJson({{"content", FillerText(kWords, random)}});
+  FEDGLM_RETURN_IF_ERROR(connection.Send("POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Length: " +
+                                         std::to_string(body.size()) + "\r\n\r\n" + body));
+  FEDGLM_ASSIGN_OR_RETURN(const HttpAnswer answer, connection.Receive(milliseconds(10'000)));
+  FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(answer.body, "/tokenize"));
+  FEDGLM_ASSIGN_OR_RETURN(const int64_t count, RequireInteger(json, "count"));
+  return static_cast<double>(count) / kWords;
+}
+
+class Soak {
+ public:
+  Soak(const SoakOptions& options, ServerProcess server, AdapterSwapper swapper)
+      : options_(options), server_(std::move(server)), swapper_(std::move(swapper)) {
+    report_.minutes = options.minutes;
+    report_.streams = options.streams;
+    report_.seed = options.seed;
+    report_.group_limit = server_.group_limit();
+    report_.why_no_group = server_.why_no_group();
+  }
+
+  absl::StatusOr<SoakReport> Run() {
+    ServedModel served = {kContext, 1, AdapterSwapper::Names()};
+    served.models.insert(served.models.end(), {"", "base"});  // "": the server's own, with its adapter
+    FEDGLM_ASSIGN_OR_RETURN(served.tokens_per_word, TokensPerWord(server_.port()));
+    FEDGLM_ASSIGN_OR_RETURN(pinned_, server_.Metric(kPinnedMetric));
+    const bench::MachineLoad machine;
+    const absl::Status status = UnderLoad(std::move(served));
+    report_.server_alive = server_.Running();
+    if (!report_.server_alive) {
+      std::fprintf(stderr, "the server has ended:\n%s\n", server_.EndOfLog().c_str());
+      return report_;
+    }
+    FEDGLM_RETURN_IF_ERROR(status);
+    FEDGLM_ASSIGN_OR_RETURN(report_.generated_tokens, server_.Metric("fedglm_generated_tokens_total"));
+    FEDGLM_ASSIGN_OR_RETURN(report_.cancelled, server_.Metric("fedglm_cancelled_total"));
+    report_.adapter_swaps = swapper_.swaps();
+    report_.exit_status = server_.Stop();
+    report_.others_share = machine.OthersShare();  // now that the server counts as a child
+    return std::move(report_);
+  }
+
+ private:
+  static constexpr const char* kPinnedMetric = "fedglm_memory_bytes{account=\"pinned weights\"}";
+
+  double Minutes() const { return clock_.Seconds() / 60; }
+
+  absl::Status UnderLoad(ServedModel served) {
+    Load load({server_.port(), options_.streams, options_.seed, std::move(served)});
+    const double warm_up = std::min(options_.minutes * kWarmUpPart, kMostWarmUpMinutes);
+    const double apart = std::max(options_.minutes * kCheckpointPart, kLeastCheckpointMinutes);
+    double next_checkpoint = warm_up, next_hog = warm_up + 0.1;
+    const double last_hog = report_.group_limit > 0 ? options_.minutes - kLastHogMinutes : 0;
+    absl::Status status;
+    while (status.ok() && Minutes() < options_.minutes) {
+      status = Tick();
+      if (status.ok() && Minutes() >= next_checkpoint) {
+        status = TakeCheckpoint(load);
+        next_checkpoint += apart;
+      }
+      if (status.ok() && Minutes() >= next_hog && Minutes() < last_hog) {
+        status = TakeMemoryMeanwhile();
+        next_hog += kHogMinutes;
+      }
+    }
+    if (status.ok()) status = TakeCheckpoint(load);
+    report_.load = load.Results();
+    return status;
+  }
+
+  // A quarter of a second: samples, and swaps adapters when it is time.
+  absl::Status Tick() {
+    std::this_thread::sleep_for(kTick);
+    if (StopRequested()) return CancelledError("stopped");
+    FEDGLM_ASSIGN_OR_RETURN(LogNews news, server_.ReadLog());
+    auto& seconds = report_.server_refusal_seconds;
+    seconds.insert(seconds.end(), news.refusal_seconds.begin(), news.refusal_seconds.end());
+    for (const auto& [reason, count] : news.refusals) report_.refusals[reason] += count;
+    std::ranges::move(news.errors, std::back_inserter(report_.server_errors));
+    FEDGLM_ASSIGN_OR_RETURN(const ProcessState state, server_.State());
+    report_.samples.push_back({Minutes(), state, news.highest_pressure});
+    if (clock_.Seconds() < kSwapSeconds * static_cast<double>(swapper_.swaps() + 1)) return absl::OkStatus();
+    FEDGLM_RETURN_IF_ERROR(swapper_.Swap());
+    server_.Signal(SIGUSR1);
+    return absl::OkStatus();
+  }
+
+  absl::Status TickFor(milliseconds time) {
+    const Stopwatch clock;
+    while (clock.Seconds() < std::chrono::duration<double>(time).count()) FEDGLM_RETURN_IF_ERROR(Tick());
+    return absl::OkStatus();
+  }
+
+  // Memory under load is what the requests of that moment need. A leak is what is left when there are none, and when
+  // the layers that gave way to another program are back.
+  absl::Status TakeCheckpoint(Load& load) {
+    load.Pause();
+    const Stopwatch clock;
+    bool calm = false;
+    while (!calm && clock.Seconds() < kCalmSeconds) {
+      FEDGLM_RETURN_IF_ERROR(TickFor(kSettle));
+      FEDGLM_ASSIGN_OR_RETURN(const double pinned, server_.Metric(kPinnedMetric));
+      calm = report_.samples.back().pressure == 0 && pinned == pinned_;
+    }
+    FEDGLM_ASSIGN_OR_RETURN(const ProcessState state, server_.State());
+    report_.checkpoints.push_back({Minutes(), state});
+    load.Resume();
+    return calm ? absl::OkStatus() : FailedError("the weights are not all back in memory");
+  }
+
+  absl::Status TakeMemoryMeanwhile() {
+    absl::StatusOr<HogOutcome> outcome = FailedError("not begun");
+    std::atomic<bool> done{false};
+    std::thread hog([&] {
+      outcome = TakeMemory(server_.group(), report_.group_limit, kHogLeft, kHogTime);
+      done = true;
+    });
+    absl::Status status;
+    while (!done) {
+      if (absl::Status tick = Tick(); status.ok()) status = tick;
+    }
+    hog.join();
+    FEDGLM_RETURN_IF_ERROR(status);
+    FEDGLM_RETURN_IF_ERROR(outcome.status());
+    ++report_.hogs;
+    report_.hogs_killed += outcome->killed ? 1 : 0;
+    return absl::OkStatus();
+  }
+
+  const SoakOptions options_;
+  ServerProcess server_;
+  AdapterSwapper swapper_;
+  const Stopwatch clock_;
+  double pinned_ = 0;  // bytes of weights in memory when nothing presses
+  SoakReport report_;
+};
+
+absl::Status Run(SoakOptions options) {
+  if (options.model.empty()) options.model = DefaultModel();
+  const fs::path program = ExecutableDirectory() / "fedglm";
+  FEDGLM_ASSIGN_OR_RETURN(const TemporaryDirectory folder, TemporaryDirectory::Make("soak"));
+  // A copy, which nobody has read yet: its pages are charged to the server's control group, not to an earlier reader.
+  const fs::path model = folder.path() / "model.gguf";
+  std::error_code error;
+  fs::copy_file(options.model, model, error);
+  if (error) return ErrnoError(options.model.string(), error.value());
+  ServerOptions serve = {program, model, folder.path(), 0, kContext, {}};
+  if (options.memory_budget.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(serve.memory_budget, TightBudget(program, model));
+  } else {
+    FEDGLM_ASSIGN_OR_RETURN(serve.memory_budget, ParseByteSize(options.memory_budget));
+  }
+  FEDGLM_ASSIGN_OR_RETURN(AdapterSwapper swapper, AdapterSwapper::Make(model, folder.path(), options.seed));
+  serve.arguments = swapper.Arguments();
+  FEDGLM_RETURN_IF_ERROR(bench::DropFromPageCache(model));
+  FEDGLM_ASSIGN_OR_RETURN(ServerProcess server, ServerProcess::Start(serve));
+  absl::StatusOr<SoakReport> ran = Soak(options, std::move(server), std::move(swapper)).Run();
+  if (!options.server_log.empty()) {
+    fs::copy_file(folder.path() / "server.log", options.server_log, fs::copy_options::overwrite_existing, error);
+    if (error) return ErrnoError(options.server_log.string(), error.value());
+  }
+  FEDGLM_ASSIGN_OR_RETURN(SoakReport report, std::move(ran));
+  report.model = options.model.filename().string();
+  report.memory_budget = serve.memory_budget;
+  const std::vector<Verdict> verdicts = Judge(report);
+  std::fprintf(options.json ? stderr : stdout, "%s", ReportText(report, verdicts).c_str());
+  if (options.json) std::printf("%s\n", DumpJson(ReportJson(report, verdicts)).c_str());
+  if (!options.svg.empty()) FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(options.svg, ReportSvg(report)));
+  const bool good = std::ranges::all_of(verdicts, &Verdict::holds);
+  return good ? absl::OkStatus() : FailedError("the server has not stood it");
+}
+
+}  // namespace
+}  // namespace fedglm::soak
+
+int main(int argc, char** argv) {
+  using namespace fedglm;
+  HandleStopSignals();
+  soak::SoakOptions options;
+  CLI::App app("Mixed load on a real server at its memory limit", "soak");
+  app.add_option("--minutes", options.minutes, "of load")->capture_default_str()->check(CLI::Range(2.0, 10'000.0));
+  app.add_option("-m,--model", options.model, "GGUF file (default: $FEDGLM_MODEL_SMOLLM2, else the demo's base)");
+  app.add_option("--memory-budget", options.memory_budget, "the server's (default: too little for all weights)");
+  app.add_option("--streams", options.streams, "clients at once")->capture_default_str()->check(CLI::Range(1, 200));
+  app.add_option("--seed", options.seed)->capture_default_str();
+  app.add_option("--svg", options.svg, "write a plot of the memory to this file");
+  app.add_option("--server-log", options.server_log, "keep what the server says in this file");
+  app.add_flag("--json", options.json);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
+  }
+  const absl::Status status = soak::Run(options);
+  if (!status.ok()) std::fprintf(stderr, "soak: %s\n", Message(status).c_str());
+  return static_cast<int>(ExitCodeOf(status));
+}
