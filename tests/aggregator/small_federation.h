@@ -125,7 +125,7 @@ class Rooms {
     ASSERT_TRUE(store_->PutNode(node).ok());
   }
 
-  Work Ask(const std::string& site, int64_t installed_round, int64_t wait_ms = 5000, int64_t records = 10) {
+  Work Ask(const std::string& site, int64_t installed_round, int64_t wait_ms = 60000, int64_t records = 10) {
     const std::chrono::milliseconds wait(wait_ms);
     return Get(machine_->NextWork(site, installed_round, records, wait, [] { return false; }));
   }

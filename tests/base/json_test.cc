@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <ctime>
 #include <limits>
-
-#include "base/clock.h"
+#include <string>
 
 namespace fedglm {
 namespace {
@@ -77,15 +77,22 @@ TEST(Json, ANameThatIsThereTwiceIsRefused) {
   EXPECT_TRUE(ParseJson(R"({"a":{"a":[{"a":1},{"a":2}]},"b":{"a":1}})", "text").ok()) << "different objects may";
 }
 
-// The library's builder of ordered objects takes a minute and more for this one, which a peer could send.
-TEST(Json, AnObjectOfManyMembersTakesLinearTime) {
+// What it takes of the processor, not of the clock: other programs run beside a test.
+double ProcessorSecondsOfMembers(int count) {
   std::string text = "{\"first\":0";
-  for (int i = 0; i < 300000; ++i) text += ",\"member" + std::to_string(i) + "\":" + std::to_string(i);
-  const Stopwatch stopwatch;
+  for (int i = 0; i < count; ++i) text += ",\"member" + std::to_string(i) + "\":" + std::to_string(i);
+  const std::clock_t begin = std::clock();
   const absl::StatusOr<Json> json = ParseJson(text + "}", "text");
-  ASSERT_TRUE(json.ok());
-  EXPECT_EQ(json->size(), 300001u);
-  EXPECT_LT(stopwatch.Seconds(), 10);
+  const std::clock_t end = std::clock();
+  EXPECT_TRUE(json.ok());
+  EXPECT_EQ(json->size(), static_cast<size_t>(count) + 1);
+  return static_cast<double>(end - begin) / CLOCKS_PER_SEC;
+}
+
+// The library's builder of ordered objects takes a minute and more for 300,000 members, which a peer could send: a hundred
+// times of what 30,000 take.
+TEST(Json, AnObjectOfManyMembersTakesLinearTime) {
+  EXPECT_LT(ProcessorSecondsOfMembers(300000), 40 * ProcessorSecondsOfMembers(30000));
 }
 
 TEST(Json, InvalidUtf8IsRefusedWhenReadAndReplacedWhenWritten) {

@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <thread>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "base/process.h"
 #include "tests/support/golden.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/wait_until.h"
 
 namespace fedglm {
 namespace {
@@ -252,8 +252,7 @@ TEST_F(Commands, InterruptedLogitsLeaveNothingAndSaySo) {
     }
     return false;
   };
-  for (int i = 0; i < 2000 && !begun(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  ASSERT_TRUE(begun());
+  ASSERT_TRUE(WaitUntil(begun));
   process->Signal(SIGINT);
   EXPECT_EQ(process->Wait(), 1);
   EXPECT_EQ(*ReadFile(Path("stderr")), "fedglm: stopped\n");

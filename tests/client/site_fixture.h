@@ -5,6 +5,7 @@
 #include <string>
 
 #include "adapter/adapter.h"
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/tls.h"
 #include "client/identity.h"

@@ -97,7 +97,7 @@ void KillNine(Process& process) {
   process.Signal(SIGKILL);
   EXPECT_EQ(process.Wait(), 128 + SIGKILL);
   for (const RunningProcess& child : children) {
-    EXPECT_TRUE(WaitUntil([&] { return !IsRunning(child); }, std::chrono::seconds(5))) << child.command << " outlives its node";
+    EXPECT_TRUE(WaitUntil([&] { return !IsRunning(child); }, kMoment)) << child.command << " outlives its node";
   }
 }
 

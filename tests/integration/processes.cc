@@ -7,7 +7,6 @@
 #include <iterator>
 #include <set>
 #include <sstream>
-#include <thread>
 
 #include "base/file.h"
 
@@ -51,17 +50,6 @@ std::vector<pid_t> AllPids() {
 
 testing::AssertionResult Done(const absl::Status& status) {
   return status.ok() ? testing::AssertionSuccess() : testing::AssertionFailure() << Message(status);
-}
-
-bool WaitUntil(const std::function<bool()>& condition, std::chrono::milliseconds limit) {
-  const auto deadline = std::chrono::steady_clock::now() + limit;
-  auto pause = std::chrono::microseconds(200);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(pause);
-    pause = std::min(pause * 2, std::chrono::microseconds(5000));
-  }
-  return true;
 }
 
 std::filesystem::path FolderForTests() {

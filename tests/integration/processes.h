@@ -6,12 +6,12 @@
 
 #include <chrono>
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/process.h"
 #include "base/status.h"
+#include "tests/support/wait_until.h"
 
 namespace fedglm {
 
@@ -27,9 +27,6 @@ T Get(absl::StatusOr<T> value) {
   }
   return *std::move(value);
 }
-
-// Asks several times a millisecond at first, then less often. False if `limit` passes first.
-bool WaitUntil(const std::function<bool()>& condition, std::chrono::milliseconds limit);
 
 // A folder in memory where the machine has one: a sync to a disk takes ten milliseconds.
 std::filesystem::path FolderForTests();

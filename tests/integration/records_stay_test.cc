@@ -233,7 +233,7 @@ TEST_F(RecordsStay, InNoMessageNoFileAndNoLog) {
   outboxes.merge(FilesBelow(federation_->AggregatorState() / "spool"));
   rounds_->Release();
   ASSERT_TRUE(Done(federation_->WaitForRound(2)));
-  ASSERT_TRUE(WaitUntil([&] { return federation_->AggregatorLog().find("round 2 is done") != std::string::npos; }, std::chrono::seconds(5)));
+  ASSERT_TRUE(WaitUntil([&] { return federation_->AggregatorLog().find("round 2 is done") != std::string::npos; }, std::chrono::minutes(1)));
   federation_->Stop();
   EXPECT_THAT(rounds_->Errors(), testing::IsEmpty());
   EXPECT_THAT(enrolment_->Errors(), testing::IsEmpty());

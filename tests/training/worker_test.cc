@@ -14,6 +14,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "absl/base/config.h"
 #include "base/process.h"
 #include "base/sandbox.h"
 #include "tests/training/job_runner.h"
@@ -152,7 +153,7 @@ TEST_F(Worker, TheBaseIsNeverCopiedWhole) {
   const double file_growth =
       static_cast<double>(std::filesystem::file_size(Path("large.gguf")) - std::filesystem::file_size(Path("small.gguf"))) / 1e6;
   std::printf("  peak %.0f MB and %.0f MB: %.1f MB more for %.1f MB of blocks\n", small, large, large - small, file_growth);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER)
   constexpr double kSlack = 20;  // red zones, shadow and what is kept from reuse count too; a copy would still show
 #else
   constexpr double kSlack = 12;
