@@ -1,5 +1,7 @@
 #include "base/thread_pool.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -25,7 +27,23 @@ void Pause() {
 #endif
 }
 
+// [threads], or empty for threads that are not kept anywhere. kAuto pins only a pool as large as the cores there are: of
+// smaller ones, several processes might choose the same cores, and a pinned thread cannot give way.
+std::vector<Core> ChooseCores(int threads, ThreadPinning pinning) {
+  if (pinning == ThreadPinning::kOff || threads < 2) return {};
+  const std::vector<Core> cores = CoresOf(AllowedProcessors());
+  if (pinning == ThreadPinning::kAuto && threads != static_cast<int>(cores.size())) return {};
+  return PlaceThreads(cores, threads, sched_getcpu());
+}
+
 }  // namespace
+
+std::optional<ThreadPinning> ThreadPinningFromName(std::string_view name) {
+  if (name == "off") return ThreadPinning::kOff;
+  if (name == "auto") return ThreadPinning::kAuto;
+  if (name == "on") return ThreadPinning::kOn;
+  return std::nullopt;
+}
 
 struct ThreadPool::State {
   std::mutex turn;  // one ParallelFor at a time
@@ -43,6 +61,7 @@ struct ThreadPool::State {
   std::atomic<bool> stop{false};
   std::mutex sleep;  // guards sleeping workers' decision to wait
   std::condition_variable wake;
+  std::vector<Core> cores;  // of the caller and the workers, in this order; empty: anywhere
   std::vector<std::thread> workers;
 
   void TakeRanges() {
@@ -63,7 +82,9 @@ struct ThreadPool::State {
     return true;
   }
 
-  void Work() {
+  void Work(size_t thread) {
+    // A kernel that refuses leaves the worker as it was, which is slower at worst.
+    if (!cores.empty()) AllowProcessors(cores[thread].processors);
     uint64_t seen = 0;
     while (true) {
       AwaitWork(seen);
@@ -75,9 +96,12 @@ struct ThreadPool::State {
   }
 };
 
-ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
+ThreadPool::ThreadPool(int threads, ThreadPinning pinning) : state_(std::make_unique<State>()) {
   if (threads < 1) threads = UsablePhysicalCores();
-  for (int i = 1; i < threads; ++i) state_->workers.emplace_back([this] { state_->Work(); });
+  state_->cores = ChooseCores(threads, pinning);
+  for (int i = 1; i < threads; ++i) {
+    state_->workers.emplace_back([this, i] { state_->Work(static_cast<size_t>(i)); });
+  }
 }
 
 ThreadPool::~ThreadPool() {
@@ -90,6 +114,8 @@ ThreadPool::~ThreadPool() {
 }
 
 int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()) + 1; }
+
+const std::vector<Core>& ThreadPool::cores() const { return state_->cores; }
 
 void ThreadPool::ParallelFor(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
   if (count <= 0) return;
@@ -118,6 +144,16 @@ void ThreadPool::ParallelFor(int64_t count, int64_t grain, const std::function<v
       std::this_thread::yield();  // the core may be wanted by the very worker that is waited for
     }
   }
+}
+
+ThreadPool::CallerOnItsCore::CallerOnItsCore(const ThreadPool& pool) {
+  if (pool.cores().empty()) return;
+  before_ = AllowedProcessors();
+  AllowProcessors(pool.cores().front().processors);
+}
+
+ThreadPool::CallerOnItsCore::~CallerOnItsCore() {
+  if (!before_.empty()) AllowProcessors(before_);
 }
 
 }  // namespace fedglm

@@ -142,6 +142,7 @@ void AddBench(CommandLine& line) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* app = line.Add("bench", "measure speed and memory (medians)", [options] { return RunBench(*options); });
   options->model.AddTo(app);
+  options->model.AddAutotuneTo(app);
   app->add_option("-p,--prompt-tokens", options->prompt_tokens)->capture_default_str()->check(CLI::Range(1, 1 << 20));
   app->add_option("-n,--answer-tokens", options->answer_tokens, "the first is the prompt's: 1 measures no decode")
       ->capture_default_str()->check(CLI::Range(1, 1 << 20));

@@ -121,6 +121,7 @@ void AddChat(CommandLine& line) {
   auto options = std::make_shared<ChatOptions>();
   CLI::App* app = line.Add("chat", "talk with the model, a line a turn", [options] { return RunChat(*options); });
   options->model.AddTo(app);
+  options->model.AddAutotuneTo(app);
   options->model.AddExplainTo(app);
   options->flags.AddTo(app);
   app->add_option("-p,--prompt", options->prompt, "one question; without it, questions are read from stdin");

@@ -29,6 +29,13 @@ void ModelOptions::AddTo(CLI::App* app) {
   app->add_option("-t,--threads", threads, "threads (default: the physical cores)")->check(CLI::Range(0, 1024));
   app->add_option("-c,--context", context, "context length in tokens")->check(CLI::Range(0, 1 << 20));
   app->add_option("--memory-budget", memory_budget, "at most so much memory, as 4GiB");
+  app->add_option("--pin-threads", pin_threads, "keep each thread on a physical core: auto, on or off")
+      ->capture_default_str();
+}
+
+void ModelOptions::AddAutotuneTo(CLI::App* app) {
+  autotune = true;
+  app->add_flag("!--no-autotune", autotune, "all physical cores, instead of the threads measured to be fastest here");
 }
 
 void ModelOptions::AddExplainTo(CLI::App* app) {
@@ -43,6 +50,10 @@ absl::StatusOr<EngineOptions> ModelOptions::ForEngine() const {
   engine.threads = threads;
   engine.context = context;
   engine.stop_requested = StopRequested;
+  if (autotune) engine.tuning_folder = CacheFolder() / "autotune";
+  const std::optional<ThreadPinning> pinning = ThreadPinningFromName(pin_threads);
+  if (!pinning) return UsageError("--pin-threads is auto, on or off, not '" + pin_threads + "'");
+  engine.pin_threads = *pinning;
   if (max_running > 0) engine.max_running = max_running;
   if (!memory_budget.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(engine.memory_budget, ParseByteSize(memory_budget));

@@ -16,16 +16,21 @@ struct ModelOptions {
   int threads = 0;
   int64_t context = 0;
   std::string memory_budget;  // "4GiB"; empty: from the cgroup or the machine
+  std::string pin_threads = "off";
+  bool autotune = false;      // only with AddAutotuneTo
 
   int64_t max_running = 0;    // answers written together; no flag: a command sets it. 0: the engine's default
 
   bool explain_memory = false, explain_as_json = false;  // only with AddExplainTo
 
   void AddTo(CLI::App* app);
+  // --no-autotune, for a command that runs long: unless it is given, thread counts and the size of a prompt's chunks are
+  // measured once and kept in the user's cache folder.
+  void AddAutotuneTo(CLI::App* app);
   // --explain-memory, and --json for it unless the command has that flag already. The command then calls ExplainMemory
   // (cli/explain_memory.h) and nothing else.
   void AddExplainTo(CLI::App* app);
-  // UsageError for a budget that is no size.
+  // UsageError for a budget that is no size or an unknown pinning.
   absl::StatusOr<EngineOptions> ForEngine() const;
 };
 

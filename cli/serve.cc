@@ -1,7 +1,8 @@
-// fedglm serve: the OpenAI-compatible HTTP API over one model, until Ctrl-C.
-#include <chrono>
+// fedglm serve: the OpenAI-compatible HTTP API over one model, until Ctrl-C. SIGUSR1 opens its adapters again.
+#include <signal.h>
+#include <time.h>
+
 #include <cstdio>
-#include <thread>
 
 #include "base/configuration.h"
 #include "base/listen_address.h"
@@ -64,8 +65,34 @@ absl::Status AddNamedAdapters(const std::vector<std::string>& adapters, Engine& 
   return absl::OkStatus();
 }
 
+absl::Status OpenAdaptersAgain(const ServeOptions& options, Engine& engine) {
+  if (!options.model.adapter.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const Adapter> adapter, OpenAdapter(options.model.adapter, engine.file()));
+    FEDGLM_RETURN_IF_ERROR(engine.SetAdapter(std::move(adapter)));
+  }
+  return AddNamedAdapters(options.adapters, engine);
+}
+
+// Until Ctrl-C or SIGTERM. What is being answered goes on while adapters are replaced (Engine::SetAdapter, AddAdapter).
+void ServeUntilStopped(const ServeOptions& options, const sigset_t& reload, Engine& engine) {
+  constexpr timespec kPoll = {0, 100'000'000};
+  while (!StopRequested()) {
+    if (sigtimedwait(&reload, nullptr, &kPoll) != SIGUSR1) continue;
+    if (const absl::Status status = OpenAdaptersAgain(options, engine); status.ok()) {
+      LogInfo("the adapters are opened again");
+    } else {
+      LogError("not all adapters could be opened again; the others stay as they were: " + Message(status));
+    }
+  }
+}
+
 absl::Status RunServe(const ServeOptions& options) {
   if (options.model.explain_memory) return ExplainMemory(options.model, options.model.explain_as_json);
+  // Blocked before there are threads, which inherit that: it is taken in ServeUntilStopped alone.
+  sigset_t reload;
+  sigemptyset(&reload);
+  sigaddset(&reload, SIGUSR1);
+  pthread_sigmask(SIG_BLOCK, &reload, nullptr);
   LogOptions log;
   log.program = "fedglm";
   FEDGLM_ASSIGN_OR_RETURN(log.level, ParseLogLevel(options.log_level));
@@ -77,7 +104,7 @@ absl::Status RunServe(const ServeOptions& options) {
   const bool ipv6 = api.host.find(':') != std::string::npos;
   std::fprintf(stderr, "serving on %s://%s:%d/v1 (Ctrl-C ends)\n", api.tls_certificate.empty() ? "http" : "https",
                ipv6 ? ("[" + api.host + "]").c_str() : api.host.c_str(), server->port());
-  while (!StopRequested()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  ServeUntilStopped(options, reload, *engine);
   server->Stop();
   return absl::OkStatus();
 }
@@ -88,8 +115,9 @@ void AddServe(CommandLine& line) {
   auto options = std::make_shared<ServeOptions>();
   CLI::App* app = line.Add("serve", "serve OpenAI's HTTP API", [options] { return RunServe(*options); });
   options->model.AddTo(app);
+  options->model.AddAutotuneTo(app);
   options->model.AddExplainTo(app);
-  app->add_option("--serve-adapter", options->adapters, "NAME=PATH: an adapter that requests choose as their model");
+  app->add_option("--serve-adapter", options->adapters, "NAME=PATH: an adapter that requests choose as their model (SIGUSR1 opens all again)");
   app->add_option("--config", options->config, "TOML file whose table [serve] has what follows, and upstreams");
   app->add_option("--listen", options->listen, "HOST:PORT; port 0 takes a free one (default: 127.0.0.1:8080)");
   app->add_option("--model-name", options->model_name, "what clients call the model (default: its own name)");

@@ -138,6 +138,8 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeOptions& options, co
   EngineOptions engine;
   engine.threads = options.threads;
   engine.context = options.context;
+  if (options.autotune) engine.tuning_folder = options.state_dir / "autotune";  // the one folder that it may write
+  engine.pin_threads = options.pin_threads;
   FEDGLM_ASSIGN_OR_RETURN(s.engine, Engine::Open(options.model, engine));
   s.participant = std::make_unique<RoundParticipant>(ParticipantRooms{
       s.options, s.identity, s.base_sha256, s.aggregator, *s.supervisor, *s.outbox,

@@ -1,6 +1,7 @@
 #include "client/node_options.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/process.h"
 
@@ -22,6 +23,11 @@ absl::Status ReadServing(Configuration& c, NodeOptions& o) {
   FEDGLM_ASSIGN_OR_RETURN(o.serve, ReadApiOptions(c, {}));
   FEDGLM_RETURN_IF_ERROR(CheckExposure(o.serve));
   FEDGLM_ASSIGN_OR_RETURN(o.context, c.Integer("serve.context", o.context, 0, 1 << 20));
+  FEDGLM_ASSIGN_OR_RETURN(o.autotune, c.Bool("serve.autotune", o.autotune));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string pinning, c.String("serve.pin_threads", "off"));
+  const std::optional<ThreadPinning> known = ThreadPinningFromName(pinning);
+  if (!known) return ConfigurationError("serve.pin_threads is auto, on or off, not '" + pinning + "'");
+  o.pin_threads = *known;
   return absl::OkStatus();
 }
 

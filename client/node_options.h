@@ -9,6 +9,7 @@
 #include "base/configuration.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "base/thread_pool.h"
 #include "client/privacy.h"
 #include "inference/api/api_options.h"
 
@@ -24,6 +25,8 @@ struct NodeOptions {
 
   ApiOptions serve;                    // port 0: a free one; see state_dir/addresses.json
   int64_t context = 0;                 // 0: the model's own, at most 8192
+  bool autotune = true;                // unless `threads` says how many: measured once, kept in state_dir/autotune
+  ThreadPinning pin_threads = ThreadPinning::kOff;
 
   int threads = 0;                     // of the trainer and of the engine; 0: physical cores
   int64_t micro_batch_tokens = 2048;

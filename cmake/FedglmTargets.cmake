@@ -3,17 +3,11 @@
 add_library(fedglm_flags INTERFACE)
 target_compile_options(fedglm_flags INTERFACE -Wall -Wextra -Wno-missing-field-initializers
   $<$<BOOL:${FEDGLM_WARNINGS_AS_ERRORS}>:-Werror>
-  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety;-Werror=thread-safety>)
+  "$<$<CXX_COMPILER_ID:Clang>:-Wthread-safety;-Werror=thread-safety>")
 target_include_directories(fedglm_flags INTERFACE ${CMAKE_SOURCE_DIR})
 if(FEDGLM_SANITIZE)
-  # Whatever is found ends the program, so that no test passes beside it.
-  add_compile_options(-fsanitize=${FEDGLM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_compile_options(-fsanitize=${FEDGLM_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${FEDGLM_SANITIZE})
-endif()
-if(FEDGLM_FUZZ)
-  # Coverage in everything, for the fuzz targets; what is no fuzz target runs as it would without.
-  add_compile_options(-fsanitize=fuzzer-no-link)
-  add_link_options(-fsanitize=fuzzer-no-link)
 endif()
 
 # What orchestrates rather than computes is not optimized in a sanitized build: GCC then takes half the time for a file that

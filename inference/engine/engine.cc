@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "inference/autotune/autotune.h"
 #include "inference/engine/engine_core.h"
 #include "inference/engine/engine_memory.h"
 #include "inference/engine/logprobs.h"
@@ -38,11 +39,20 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizer(const GgufFile& f
   return std::make_shared<const NoTokenizer>();
 }
 
+// What the options say, else what this machine does best.
+Tuning TuningFor(const EngineOptions& options, const GgufFile& file, const Hyperparameters& hyperparameters) {
+  if (options.threads == 0 && !options.tuning_folder.empty()) {
+    return Autotune(file, hyperparameters, options.tuning_folder);
+  }
+  const int threads = options.threads > 0 ? options.threads : UsablePhysicalCores();
+  return {threads, threads, std::max<int64_t>(1, options.prefill_chunk)};
+}
+
 }  // namespace
 
 struct Engine::State {
-  State(const EngineOptions& engine_options, std::unique_ptr<Transformer> model)
-      : options(engine_options), core(std::move(model), options.threads, options.memory_budget) {}
+  State(const EngineOptions& engine_options, const Tuning& tuning, std::unique_ptr<Transformer> model)
+      : options(engine_options), core(std::move(model), tuning, options.pin_threads, options.memory_budget) {}
 
   const EngineOptions options;
   std::shared_ptr<const GgufFile> file;
@@ -119,7 +129,10 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const std::filesystem::path
   if (options.plan_weights) AdviseRandomAccess(file->bytes());
   FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Transformer> transformer, Transformer::Make(file));
   transformer->SetObserver(options.observer);
-  auto state = std::make_unique<State>(options, std::move(transformer));
+  const Tuning tuning = TuningFor(options, *file, transformer->hyperparameters());
+  EngineOptions tuned = options;
+  tuned.prefill_chunk = tuning.prefill_chunk;
+  auto state = std::make_unique<State>(tuned, tuning, std::move(transformer));
   state->file = std::move(file);
   EngineCore& core = state->core;
   FEDGLM_ASSIGN_OR_RETURN(core.tokenizer, OpenTokenizer(*state->file, options.require_tokenizer));
@@ -131,6 +144,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const std::filesystem::path
   SchedulerOptions scheduler;
   scheduler.max_running = core.max_running;
   scheduler.max_waiting = std::max<int64_t>(0, options.max_waiting);
+  scheduler.prefill_chunk = tuned.prefill_chunk;
+  scheduler.mixed_chunk = tuned.mixed_chunk;
   scheduler.format = options.quantized_cache ? KvFormat::kQ8_0 : KvFormat::kFloat16;
   state->scheduler = std::make_unique<Scheduler>(core, scheduler);
   if (options.plan_weights) state->Watch();
@@ -216,10 +231,15 @@ absl::StatusOr<std::vector<float>> Engine::Embed(const std::vector<Token>& token
 void Engine::SetMemoryPressure(int level) {
   state_->scheduler->SetPressure(level);
   if (state_->memory != nullptr) state_->memory->GiveWay(level, level);
-  if (state_->options.memory_pressure_hook) state_->options.memory_pressure_hook(level);
 }
 
-EngineStatistics Engine::Statistics() const { return state_->scheduler->Statistics(); }
+EngineStatistics Engine::Statistics() const {
+  EngineStatistics statistics = state_->scheduler->Statistics();
+  statistics.memory_budget = state_->core.budget.total();
+  if (state_->memory != nullptr) statistics.weights = state_->memory->WeightStatistics();
+  if (state_->monitor != nullptr) statistics.pressure = state_->monitor->Statistics();
+  return statistics;
+}
 
 absl::Status Engine::Logits(const std::vector<Token>& tokens,
                             const std::function<absl::Status(const float* rows, int64_t count)>& sink) {

@@ -23,7 +23,13 @@ namespace fedglm {
 class ActivationObserver;
 
 struct EngineOptions {
-  int threads = 0;                 // 0: physical cores the process may use
+  int threads = 0;                 // 0: physical cores the process may use, or what was measured: tuning_folder
+  // Where is kept how this machine runs models fastest (inference/autotune/): thread counts and prefill_chunk are read there,
+  // or else measured by Open, in about half a second, unless `threads` says how many. Empty: not measured.
+  std::filesystem::path tuning_folder;
+  ThreadPinning pin_threads = ThreadPinning::kOff;
+  int64_t prefill_chunk = 256;     // prompt tokens of one step while no answer is being written
+  int64_t mixed_chunk = 0;         // the same while one is; 0: by how long steps take (mixed_chunk.h)
   int64_t context = 0;             // of one sequence, in tokens; 0: the model's own, at most 8192
   uint64_t memory_budget = 0;      // bytes; 0: from the cgroup or the machine
   // Layers are pinned and streamed as the budget allows, and what the machine lacks is watched (memory/model_memory.h).
@@ -33,8 +39,6 @@ struct EngineOptions {
   int64_t max_running = 8;         // sequences that are computed together
   int64_t max_waiting = 16;        // requests that wait for a place; one more is refused at once
   bool require_tokenizer = true;   // false: a model without a vocabulary can be opened; it computes logits, not text
-  // Called by SetMemoryPressure with each new level: at 3 and above, layers are to be unpinned.
-  std::function<void(int level)> memory_pressure_hook;
   std::function<bool()> stop_requested;  // asked between batches of Logits and SequenceLoss: true makes them Cancelled
   ActivationObserver* observer = nullptr;  // sees every matrix's input (model/activation_observer.h); outlives the engine
 };

@@ -9,17 +9,29 @@ namespace {
 // Of what is free, at most this part goes to the workspace: the rest is for pages.
 constexpr uint64_t kLargestShare = 4;
 constexpr int64_t kLogitRows = 32;
+// Up to so many rows a pass waits for the memory, not for its arithmetic.
+constexpr int64_t kMostDecodeRows = 8;
 
 KvLayout LayoutOf(const Hyperparameters& h) { return {h.layers, h.kv_heads, h.head_size}; }
 
 }  // namespace
 
-EngineCore::EngineCore(std::unique_ptr<Transformer> transformer, int threads, uint64_t memory_budget)
+EngineCore::EngineCore(std::unique_ptr<Transformer> transformer, const Tuning& tuning, ThreadPinning pinning,
+                       uint64_t memory_budget)
     : budget(memory_budget),
       model(std::move(transformer)),
-      pool(threads),
+      pool(tuning.decode_threads, pinning),
       pages(LayoutOf(model->hyperparameters()), budget),
-      prefixes(pages) {}
+      prefixes(pages) {
+  // A pool that is not used sleeps: the two are not in each other's way. The second is not pinned: whoever calls it is
+  // kept on the core that the first leaves free.
+  if (tuning.prefill_threads == tuning.decode_threads) return;
+  prefill_pool = std::make_unique<ThreadPool>(tuning.prefill_threads);
+}
+
+ThreadPool& EngineCore::PoolFor(int64_t rows) {
+  return prefill_pool != nullptr && rows > kMostDecodeRows ? *prefill_pool : pool;
+}
 
 absl::Status EngineCore::FitWorkspace(int64_t tokens) {
   if (workspace != nullptr && workspace_asked_for_ == tokens) return absl::OkStatus();

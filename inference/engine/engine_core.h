@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "base/thread_pool.h"
+#include "inference/autotune/tuning.h"
 #include "inference/cache/page_pool.h"
 #include "inference/cache/prefix_tree.h"
 #include "inference/cache/sequence_cache.h"
@@ -21,9 +22,10 @@
 namespace fedglm {
 
 // The upper part is set before the engine's thread starts and then only read, or thread-safe by itself. The lower part,
-// and `pool`, belong to whoever has the turn.
+// and the pools, belong to whoever has the turn.
 struct EngineCore {
-  EngineCore(std::unique_ptr<Transformer> transformer, int threads, uint64_t memory_budget);
+  EngineCore(std::unique_ptr<Transformer> transformer, const Tuning& tuning, ThreadPinning pinning,
+             uint64_t memory_budget);
 
   MemoryBudget budget;
   std::unique_ptr<Transformer> model;
@@ -35,12 +37,16 @@ struct EngineCore {
   TurnQueue turns;
 
   ThreadPool pool;
+  std::unique_ptr<ThreadPool> prefill_pool;  // nullptr: `pool` does that too
   PagePool pages;
   PrefixTree prefixes;
   std::unique_ptr<Workspace> workspace;
   int64_t evictions = 0;
 
   const Hyperparameters& hyperparameters() const { return model->hyperparameters(); }
+
+  // For a pass over so many rows.
+  ThreadPool& PoolFor(int64_t rows);
 
   // Rows of logits that a pass of `rows` gives at most, with so many running answers.
   static int64_t LogitRows(int64_t rows, int64_t running);

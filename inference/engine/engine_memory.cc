@@ -4,7 +4,6 @@
 
 #include "inference/cache/kv_layout.h"
 #include "inference/engine/engine_core.h"
-#include "inference/engine/scheduler.h"
 #include "inference/model/workspace.h"
 
 namespace fedglm {
@@ -24,7 +23,7 @@ PlanOptions PlanOptionsFor(const Hyperparameters& h, const EngineOptions& option
   plan.context = ContextOf(h, options);
   plan.running = std::max<int64_t>(1, options.max_running);
   plan.threads = threads;
-  plan.batch_tokens = kLongChunk + plan.running;
+  plan.batch_tokens = std::max<int64_t>(1, options.prefill_chunk) + plan.running;
   plan.activation_bytes = Workspace::Bytes(h, plan.batch_tokens, EngineCore::LogitRows(plan.batch_tokens, plan.running));
   const KvFormat format = options.quantized_cache ? KvFormat::kQ8_0 : KvFormat::kFloat16;
   const KvLayout pages = {h.layers, h.kv_heads, h.head_size};

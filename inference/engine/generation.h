@@ -4,11 +4,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "inference/memory/memory_monitor.h"
+#include "inference/memory/weight_streamer.h"
 #include "inference/sampling/sampler.h"
 #include "inference/sampling/token_constraint.h"
 #include "inference/tokenizer/tokenizer.h"
@@ -75,6 +78,10 @@ struct EngineStatistics {
   int64_t preemptions = 0;                               // running requests that had to wait again for pages
   int64_t refused_queue_full = 0, refused_memory = 0, cancelled = 0;
   std::vector<std::pair<std::string, uint64_t>> memory;  // gauge: bytes by account of the budget
+  uint64_t memory_budget = 0;                            // gauge
+  // Nothing if weights are not planned (EngineOptions::plan_weights).
+  std::optional<StreamerStatistics> weights;
+  std::optional<MonitorStatistics> pressure;
 };
 
 }  // namespace fedglm

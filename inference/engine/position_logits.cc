@@ -36,6 +36,7 @@ absl::Status ComputePositionLogits(EngineCore& core, const std::vector<Token>& t
   while (cache.length() < static_cast<int64_t>(tokens.size())) {
     if (stop_requested && stop_requested()) return CancelledError("stopped");
     const Turn turn(core.turns);
+    const ThreadPool::CallerOnItsCore on_its_core(core.pool);
     if (core.workspace == nullptr) FEDGLM_RETURN_IF_ERROR(core.FitWorkspace(kEvaluationBatch));
     const int64_t first = cache.length();
     const int64_t count = std::min<int64_t>(core.workspace->rows(), static_cast<int64_t>(tokens.size()) - first);
@@ -43,7 +44,7 @@ absl::Status ComputePositionLogits(EngineCore& core, const std::vector<Token>& t
     const InstalledAdapter adapter = core.adapters.Default();
     Batch batch;
     batch.Add(cache, adapter.factors.get(), sequence.subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
-    FEDGLM_RETURN_IF_ERROR(core.model->Forward(batch, *core.workspace, core.pool, core.residency.get()));
+    FEDGLM_RETURN_IF_ERROR(core.model->Forward(batch, *core.workspace, core.PoolFor(count), core.residency.get()));
     cache.Advance(count);
     FEDGLM_RETURN_IF_ERROR(HandOut(core, first, count, wanted, sink));
   }

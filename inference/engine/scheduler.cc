@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "base/clock.h"
+
 namespace fedglm {
 namespace {
 
@@ -24,7 +26,8 @@ bool Older(const std::shared_ptr<Sequence>& a, const std::shared_ptr<Sequence>& 
 
 }  // namespace
 
-Scheduler::Scheduler(EngineCore& core, const SchedulerOptions& options) : core_(core), options_(options) {
+Scheduler::Scheduler(EngineCore& core, const SchedulerOptions& options)
+    : core_(core), options_(options), mixed_chunk_(options.mixed_chunk) {
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -137,6 +140,7 @@ void Scheduler::Run() {
       woken_ = false;
     }
     const Turn turn(core_.turns);
+    const ThreadPool::CallerOnItsCore on_its_core(core_.pool);
     computed = Step();
   }
   const absl::Status closed = CancelledError("the engine is closing");
@@ -172,7 +176,8 @@ void Scheduler::ApplyPressure() {
     if (level >= 1) core_.workspace = nullptr;
     return;
   }
-  const absl::Status status = core_.FitWorkspace((level >= 1 ? kPressedChunk : kLongChunk) + options_.max_running);
+  const absl::Status status = core_.FitWorkspace((level >= 1 ? kPressedChunk : options_.prefill_chunk) +
+                                                 options_.max_running);
   while (!status.ok() && !running_.empty()) End(running_.back(), status, FinishReason::kCancelled);
   while (static_cast<int64_t>(running_.size()) > MostRunning()) Preempt(running_.back());
 }
@@ -289,7 +294,7 @@ std::vector<Scheduler::Share> Scheduler::Plan() {
   if (reading.empty()) return shares;
   const auto answers = static_cast<int64_t>(shares.size());
   const bool pressed = pressure_.load(std::memory_order_relaxed) >= 1;
-  const int64_t chunk = pressed ? kPressedChunk : answers > 0 ? kShortChunk : kLongChunk;
+  const int64_t chunk = pressed ? kPressedChunk : answers > 0 ? mixed_chunk_.tokens() : options_.prefill_chunk;
   const std::vector<int64_t> counts = ShareChunk(reading, std::min(chunk, core_.workspace->rows() - answers));
   for (size_t i = 0; i < reading.size(); ++i) {
     if (counts[i] > 0) shares.push_back({reading[i], counts[i]});
@@ -335,11 +340,15 @@ void Scheduler::Compute(const std::vector<Share>& shares) {
   const InstalledAdapter current = core_.adapters.Default();
   std::vector<InstalledAdapter> adapters;  // kept for the step
   Batch batch;
+  int64_t answer_rows = 0;
   for (const Share& share : shares) {
+    if (share.sequence->answered() > 0 && share.count == 1) ++answer_rows;
     adapters.push_back(share.sequence->AdapterNow(current));
     batch.Add(share.sequence->cache, adapters.back().factors.get(), share.sequence->Next(share.count));
   }
-  absl::Status status = core_.model->Forward(batch, *core_.workspace, core_.pool, core_.residency.get());
+  const Stopwatch stopwatch;
+  absl::Status status =
+      core_.model->Forward(batch, *core_.workspace, core_.PoolFor(batch.rows()), core_.residency.get());
   std::vector<std::shared_ptr<Sequence>> complete;  // whose next token can be chosen now
   std::vector<int64_t> last_rows;
   if (status.ok()) {
@@ -367,6 +376,7 @@ void Scheduler::Compute(const std::vector<Share>& shares) {
     }
     return;
   }
+  mixed_chunk_.Observe(answer_rows, batch.rows() - answer_rows, stopwatch.Seconds());
   if (!complete.empty()) ChooseTokens(complete);
 }
 

@@ -14,6 +14,7 @@
 #include "base/thread_annotations.h"
 #include "inference/engine/engine_core.h"
 #include "inference/engine/generation.h"
+#include "inference/engine/mixed_chunk.h"
 #include "inference/engine/sequence.h"
 
 namespace fedglm {
@@ -21,11 +22,10 @@ namespace fedglm {
 struct SchedulerOptions {
   int64_t max_running = 8;
   int64_t max_waiting = 16;
+  int64_t prefill_chunk = 256;  // prompt tokens of one step while no answer is being written
+  int64_t mixed_chunk = 0;      // the same while one is; 0: by how long steps take
   KvFormat format = KvFormat::kFloat16;
 };
-
-// Prompt tokens of one step: more while no answer is being written, fewer while others wait for their next token.
-inline constexpr int64_t kLongChunk = 256, kShortChunk = 32;
 
 // Thread-safe.
 class Scheduler {
@@ -94,7 +94,8 @@ class Scheduler {
   std::deque<std::shared_ptr<Sequence>> waiting_ ABSL_GUARDED_BY(mutex_);  // by arrival
   EngineStatistics statistics_ ABSL_GUARDED_BY(mutex_);
 
-  std::vector<std::shared_ptr<Sequence>> running_;  // by arrival; the thread's own
+  std::vector<std::shared_ptr<Sequence>> running_;  // by arrival; the thread's own, and what follows
+  MixedChunk mixed_chunk_;
   std::thread thread_;
 };
 

@@ -99,10 +99,10 @@ class SchedulerTest : public testing::Test {
   template <typename Predicate>
   static EngineStatistics Await(Engine& engine, const Predicate& predicate) {
     EngineStatistics statistics;
-    for (const Stopwatch clock; clock.Seconds() < 30; std::this_thread::sleep_for(std::chrono::milliseconds(1))) {
+    for (const Stopwatch clock; clock.Seconds() < 60; std::this_thread::sleep_for(std::chrono::milliseconds(1))) {
       if (predicate(statistics = engine.Statistics())) return statistics;
     }
-    ADD_FAILURE() << "did not come about in 30 s";
+    ADD_FAILURE() << "did not come about in 60 s";
     return statistics;
   }
   static EngineStatistics AwaitQuiet(Engine& engine) {
@@ -373,7 +373,7 @@ TEST_F(SchedulerTest, ASlowReaderStopsOnlyItsOwnAnswer) {
 }
 
 TEST_F(SchedulerTest, ALongPromptDoesNotStopAShortAnswer) {
-  const auto engine = Open();
+  const auto engine = Open({.mixed_chunk = 32});
   std::thread reader;
   std::atomic<int64_t> long_answer_at{-1};
   int calls = 0;
@@ -509,10 +509,7 @@ TEST_F(SchedulerTest, AConstraintDecidesWhatComesAndNotHowLikelyItWas) {
 }
 
 TEST_F(SchedulerTest, UnderPressureLessIsKeptThenNothingIsTaken) {
-  std::vector<int> heard;
-  EngineOptions options;
-  options.memory_pressure_hook = [&](int level) { heard.push_back(level); };
-  const auto engine = Open(options);
+  const auto engine = Open();
   const GenerationRequest request = Request(RandomTokens(100, 1), 20);
   const auto expected = engine->Generate(request, nullptr);
   ASSERT_TRUE(expected.ok());
@@ -528,7 +525,6 @@ TEST_F(SchedulerTest, UnderPressureLessIsKeptThenNothingIsTaken) {
   EXPECT_EQ(engine->Statistics().refused_memory, 1);
   engine->SetMemoryPressure(0);
   EXPECT_EQ(engine->Generate(request, nullptr)->tokens, expected->tokens);
-  EXPECT_EQ(heard, (std::vector<int>{2, 1, 4, 0}));
 }
 
 TEST_F(SchedulerTest, ManyThreadsWithCancellationsAdaptersAndLittleMemoryLeaveNothingBehind) {

@@ -52,6 +52,19 @@ TEST_P(StreamedWeights, GiveTheSameLogitsBitForBit) {
   EXPECT_GT(StreamedBytes(*engine_), 0u);
 }
 
+TEST_P(StreamedWeights, LayersGoAtPressureThreeAndFourAndComeBackWithoutAny) {
+  for (const int level : {1, 2}) {
+    engine_->SetMemoryPressure(level);
+    EXPECT_EQ(StreamedBytes(*engine_), 0u) << "at pressure " << level;
+  }
+  for (const int level : {3, 4}) {
+    for (int second = 0; second < 8; ++second) engine_->SetMemoryPressure(level);
+    EXPECT_GT(StreamedBytes(*engine_), 0u) << "at pressure " << level;
+    for (int second = 0; second < 100; ++second) engine_->SetMemoryPressure(0);
+    EXPECT_EQ(StreamedBytes(*engine_), 0u) << "after pressure " << level;
+  }
+}
+
 TEST_P(StreamedWeights, AFileThatShrinksEndsTheRequestOnly) {
   for (int second = 0; second < 4; ++second) engine_->SetMemoryPressure(3);
   AllLogits(*engine_);
