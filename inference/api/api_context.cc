@@ -8,6 +8,14 @@ namespace fedglm {
 namespace {
 
 constexpr int64_t kBytesPerToken = 4;  // of text, for prompts that another server's tokenizer will read
+constexpr int64_t kMostBytesPerToken = 16;  // of usual text: a beginning of so many times the context says enough
+
+absl::Status TooLong(const ApiContext& context, const char* field, const std::string& tokens) {
+  return ParameterError(field,
+                        "the prompt is " + tokens + " tokens, and the context is " +
+                            std::to_string(context.engine.context()),
+                        "context_length_exceeded");
+}
 
 bool LacksRoom(const absl::Status& status) {
   return status.code() == absl::StatusCode::kUnavailable || status.code() == absl::StatusCode::kResourceExhausted;
@@ -77,10 +85,27 @@ void SendRateDecision(const RateDecision& decision, Exchange& exchange) {
 
 absl::Status CheckPromptFits(const ApiContext& context, int64_t prompt_tokens, const char* field) {
   if (prompt_tokens < context.engine.context()) return absl::OkStatus();
-  return ParameterError(field,
-                        "the prompt is " + std::to_string(prompt_tokens) + " tokens, and the context is " +
-                            std::to_string(context.engine.context()),
-                        "context_length_exceeded");
+  return TooLong(context, field, std::to_string(prompt_tokens));
+}
+
+absl::Status CheckTextFits(const ApiContext& context, std::string_view text, const char* field) {
+  const int64_t most = context.engine.context();
+  const std::string_view beginning = text.substr(0, static_cast<size_t>(most * kMostBytesPerToken));
+  if (text.size() < 2 * beginning.size()) return absl::OkStatus();
+  // The whole can take a few tokens less than its beginning, whose last word is cut off.
+  const auto tokens = static_cast<int64_t>(context.engine.tokenizer().Encode(beginning, {}).size());
+  if (tokens < most + most / 8 + 16) return absl::OkStatus();
+  return TooLong(context, field, "more than " + std::to_string(most));
+}
+
+absl::Status CheckTextsFit(const ApiContext& context, const Json& body, const char* field) {
+  const Json* const value = FindField(body, field);
+  if (value == nullptr) return absl::OkStatus();  // what is wrong with it, its reader says
+  for (const Json& text : value->is_array() ? *value : Json::array({*value})) {
+    if (!text.is_string()) continue;
+    FEDGLM_RETURN_IF_ERROR(CheckTextFits(context, text.get_ref<const std::string&>(), field));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace fedglm

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -49,5 +50,10 @@ void SendRateDecision(const RateDecision& decision, Exchange& exchange);
 
 // ParameterError (code context_length_exceeded) if there is no room for at least one token of the answer.
 absl::Status CheckPromptFits(const ApiContext& context, int64_t prompt_tokens, const char* field);
+
+// The same error for a text (or a list of texts) that is far too long, by its beginning: to tokenize a megabyte takes longer
+// than a refusal may. What passes may still be too long.
+absl::Status CheckTextFits(const ApiContext& context, std::string_view text, const char* field);
+absl::Status CheckTextsFit(const ApiContext& context, const Json& body, const char* field);
 
 }  // namespace fedglm

@@ -113,6 +113,9 @@ void SendChatStream(ApiContext& context, const std::shared_ptr<Exchange>& exchan
 absl::StatusOr<std::vector<GenerationRequest>> Prepare(const ApiContext& context, const ChatRequest& request,
                                                        Exchange& exchange) {
   FEDGLM_ASSIGN_OR_RETURN(const std::string adapter, AdapterOfModel(context, request.options.model));
+  for (const ChatMessage& message : request.messages) {
+    FEDGLM_RETURN_IF_ERROR(CheckTextFits(context, message.content, "messages"));
+  }
   FEDGLM_ASSIGN_OR_RETURN(const std::vector<Token> prompt,
                           RenderPrompt(request, context.engine.chat_template(), context.engine.tokenizer()));
   FEDGLM_RETURN_IF_ERROR(CheckPromptFits(context, static_cast<int64_t>(prompt.size()), "messages"));

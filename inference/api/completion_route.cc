@@ -65,6 +65,7 @@ void AnswerCompletion(ApiContext& context, const std::shared_ptr<Exchange>& exch
   const absl::StatusOr<Json> body = ReadBody(*exchange);
   if (!body.ok()) return exchange->SendStatus(body.status());
   if (AnsweredByUpstreamModel(context, exchange, kPath, *body)) return;
+  if (const absl::Status fits = CheckTextsFit(context, *body, "prompt"); !fits.ok()) return exchange->SendStatus(fits);
   const Tokenizer& tokenizer = context.engine.tokenizer();
   const absl::StatusOr<CompletionRequest> request = ParseCompletionRequest(*body, tokenizer);
   if (!request.ok()) return exchange->SendStatus(request.status());

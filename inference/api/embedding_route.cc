@@ -40,6 +40,7 @@ absl::StatusOr<EmbeddingRequest> Parse(const ApiContext& context, const Json& bo
   const int64_t hidden = context.engine.hyperparameters().hidden;
   FEDGLM_ASSIGN_OR_RETURN(const int64_t dimensions, ReadCount(body, "dimensions", hidden, 1, INT32_MAX));
   if (dimensions != hidden) return MustBe("dimensions", std::to_string(hidden) + ", the width of this model");
+  FEDGLM_RETURN_IF_ERROR(CheckTextsFit(context, body, "input"));
   FEDGLM_ASSIGN_OR_RETURN(request.inputs, ReadTokenLists(body, "input", context.engine.tokenizer(), kMaxInputs));
   for (const std::vector<Token>& input : request.inputs) {
     FEDGLM_RETURN_IF_ERROR(CheckPromptFits(context, static_cast<int64_t>(input.size()), "input"));

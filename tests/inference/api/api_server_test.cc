@@ -366,6 +366,23 @@ TEST_F(ApiServerTest, APromptLongerThanTheContextIsRefused) {
   EXPECT_EQ(error["param"], "messages");
 }
 
+TEST_F(ApiServerTest, APromptOfAMegabyteIsRefusedByItsBeginning) {
+  std::string text;
+  for (int i = 0; i < 200000; ++i) text += " fever";
+  const Json texts = Json::array({"short", text});
+  for (const auto& [path, body, field] :
+       {std::tuple<const char*, Json, const char*>{
+            kChat, {{"messages", Json::array({{{"role", "user"}, {"content", text}}})}}, "messages"},
+        {kText, {{"prompt", text}}, "prompt"},
+        {kText, {{"prompt", texts}}, "prompt"},
+        {"/v1/embeddings", {{"input", texts}}, "input"}}) {
+    const Json error = Error(400, path, body);
+    EXPECT_EQ(error["code"], "context_length_exceeded");
+    EXPECT_EQ(error["param"], field);
+    EXPECT_THAT(error["message"].get<std::string>(), testing::HasSubstr("is more than "));  // it was not counted
+  }
+}
+
 TEST_F(ApiServerTest, WithoutMemoryItSaysWhenToComeBack) {
   engine_->SetMemoryPressure(4);
   for (const bool stream : {false, true}) {
