@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "base/configuration.h"
 #include "base/file.h"
 #include "base/process.h"
@@ -16,6 +15,7 @@
 #include "bench/claim.h"
 #include "bench/engine_run.h"
 #include "bench/machine_load.h"
+#include "bench/measurement_program.h"
 #include "bench/memory_group.h"
 #include "bench/page_cache.h"
 #include "bench/random_model.h"
@@ -339,12 +339,5 @@ int main(int argc, char** argv) {
   app.add_option("--llamacpp-driver", options.driver, "what bench/fetch-llamacpp makes")->check(CLI::ExistingFile);
   app.add_option("--svg", options.svg, "also plot the ratios into this file");
   app.add_flag("--json", options.json);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
-  }
-  const absl::Status status = bench::Compare(options);
-  if (!status.ok()) std::fprintf(stderr, "compare-llamacpp: %s\n", Message(status).c_str());
-  return static_cast<int>(ExitCodeOf(status));
+  return bench::RunProgram(app, argc, argv, [&] { return bench::Compare(options); });
 }

@@ -1,11 +1,10 @@
 // make-model: a model file of random weights in the shape of a known model.
-#include <cstdio>
 #include <string>
 
-#include "CLI/CLI.hpp"
 #include "base/configuration.h"
 #include "base/process.h"
 #include "base/progress.h"
+#include "bench/measurement_program.h"
 #include "bench/random_model.h"
 
 namespace fedglm::bench {
@@ -50,12 +49,5 @@ int main(int argc, char** argv) {
   app.add_option("--out,-o", options.out, "the GGUF file to write")->required();
   app.add_option("--seed", options.seed)->capture_default_str();
   app.add_option("--layers", options.layers, "fewer or more layers than the model has")->check(CLI::Range(1, 1000));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
-  }
-  const absl::Status status = bench::MakeModel(options);
-  if (!status.ok()) std::fprintf(stderr, "make-model: %s\n", Message(status).c_str());
-  return static_cast<int>(ExitCodeOf(status));
+  return bench::RunProgram(app, argc, argv, [&] { return bench::MakeModel(options); });
 }

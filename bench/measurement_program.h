@@ -1,4 +1,4 @@
-// The frame that the measuring programs of this folder share: their common flags, how they report, how they end.
+// The frame that measuring programs share: how they read their command line and end, common flags, how they report.
 #pragma once
 
 #include <cstdint>

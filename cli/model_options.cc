@@ -93,11 +93,14 @@ absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelOptions& options, 
   FEDGLM_ASSIGN_OR_RETURN(EngineOptions engine_options, options.ForEngine());
   engine_options.require_tokenizer = require_tokenizer;
   FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Open(options.model, engine_options));
-  if (!options.adapter.empty()) {
-    FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const Adapter> adapter, OpenAdapter(options.adapter, engine->file()));
-    FEDGLM_RETURN_IF_ERROR(engine->SetAdapter(std::move(adapter)));
-  }
+  FEDGLM_RETURN_IF_ERROR(InstallAdapter(options, *engine));
   return engine;
+}
+
+absl::Status InstallAdapter(const ModelOptions& options, Engine& engine) {
+  if (options.adapter.empty()) return absl::OkStatus();
+  FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const Adapter> adapter, OpenAdapter(options.adapter, engine.file()));
+  return engine.SetAdapter(std::move(adapter));
 }
 
 absl::StatusOr<std::string> TextOrFile(const std::string& text, const std::string& file) {

@@ -37,6 +37,9 @@ struct ModelOptions {
 // The engine with the adapter in place. Ctrl-C stops what it computes.
 absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelOptions& options, bool require_tokenizer = true);
 
+// Opens options.adapter, if there is one, and makes it the engine's: also again, in place of the one before.
+absl::Status InstallAdapter(const ModelOptions& options, Engine& engine);
+
 // An adapter for an open base, refused if it names another one. The base's digest is computed only if it is needed.
 absl::StatusOr<std::shared_ptr<const Adapter>> OpenAdapter(const std::string& path, const GgufFile& base);
 

@@ -66,10 +66,7 @@ absl::Status AddNamedAdapters(const std::vector<std::string>& adapters, Engine& 
 }
 
 absl::Status OpenAdaptersAgain(const ServeOptions& options, Engine& engine) {
-  if (!options.model.adapter.empty()) {
-    FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const Adapter> adapter, OpenAdapter(options.model.adapter, engine.file()));
-    FEDGLM_RETURN_IF_ERROR(engine.SetAdapter(std::move(adapter)));
-  }
+  FEDGLM_RETURN_IF_ERROR(InstallAdapter(options.model, engine));
   return AddNamedAdapters(options.adapters, engine);
 }
 

@@ -100,11 +100,13 @@ absl::Status CheckTextFits(const ApiContext& context, std::string_view text, con
 
 absl::Status CheckTextsFit(const ApiContext& context, const Json& body, const char* field) {
   const Json* const value = FindField(body, field);
-  if (value == nullptr) return absl::OkStatus();  // what is wrong with it, its reader says
-  for (const Json& text : value->is_array() ? *value : Json::array({*value})) {
-    if (!text.is_string()) continue;
-    FEDGLM_RETURN_IF_ERROR(CheckTextFits(context, text.get_ref<const std::string&>(), field));
-  }
+  // What else is wrong with it, its reader says.
+  const auto check = [&](const Json& text) {
+    return text.is_string() ? CheckTextFits(context, text.get_ref<const std::string&>(), field) : absl::OkStatus();
+  };
+  if (value == nullptr) return absl::OkStatus();
+  if (!value->is_array()) return check(*value);
+  for (const Json& text : *value) FEDGLM_RETURN_IF_ERROR(check(text));
   return absl::OkStatus();
 }
 

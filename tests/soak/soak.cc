@@ -10,11 +10,11 @@
 #include <random>
 #include <thread>
 
-#include "CLI/CLI.hpp"
 #include "base/configuration.h"
 #include "base/file.h"
 #include "base/process.h"
 #include "bench/machine_load.h"
+#include "bench/measurement_program.h"
 #include "bench/page_cache.h"
 #include "tests/soak/adapter_swapper.h"
 #include "tests/soak/http_client.h"
@@ -263,12 +263,5 @@ int main(int argc, char** argv) {
   app.add_option("--svg", options.svg, "write a plot of the memory to this file");
   app.add_option("--server-log", options.server_log, "keep what the server says in this file");
   app.add_flag("--json", options.json);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
-  }
-  const absl::Status status = soak::Run(options);
-  if (!status.ok()) std::fprintf(stderr, "soak: %s\n", Message(status).c_str());
-  return static_cast<int>(ExitCodeOf(status));
+  return bench::RunProgram(app, argc, argv, [&] { return soak::Run(options); });
 }

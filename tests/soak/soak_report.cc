@@ -13,8 +13,8 @@ namespace {
 
 constexpr double kRefusalSeconds = 0.050;  // of the issue
 constexpr double kRssTolerance = 0.03;     // of the issue
-// Connection threads stay once they are made, and a client that leaves and comes back within the tenth of a second in
-// which the server notices needs a second one: the highest count comes by chance, and not always during the warm-up.
+// A connection's thread stays for ten seconds after the connection, longer than a checkpoint waits, and a client that leaves
+// and comes back within the tenth of a second in which the server notices needs a second one: the count comes by chance.
 constexpr int64_t kThreadTolerance = 8;
 constexpr double kMebibyte = 1 << 20;
 

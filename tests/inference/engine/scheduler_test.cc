@@ -9,11 +9,11 @@
 #include <random>
 #include <thread>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "inference/engine/engine.h"
 #include "tests/support/golden.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/wait_until.h"
 
 namespace fedglm {
 namespace {
@@ -99,10 +99,7 @@ class SchedulerTest : public testing::Test {
   template <typename Predicate>
   static EngineStatistics Await(Engine& engine, const Predicate& predicate) {
     EngineStatistics statistics;
-    for (const Stopwatch clock; clock.Seconds() < 60; std::this_thread::sleep_for(std::chrono::milliseconds(1))) {
-      if (predicate(statistics = engine.Statistics())) return statistics;
-    }
-    ADD_FAILURE() << "did not come about in 60 s";
+    EXPECT_TRUE(WaitUntil([&] { return predicate(statistics = engine.Statistics()); })) << "did not come about";
     return statistics;
   }
   static EngineStatistics AwaitQuiet(Engine& engine) {
