@@ -80,13 +80,29 @@ class SchedulerTest : public testing::Test {
     return adapter;
   }
 
-  // All at once, each from a thread of its own.
+  // All at once, each from a thread of its own: no reader takes more than its first token before all have begun or stand
+  // in the queue, since a fast machine else answers the first ones before the last threads run.
   static std::vector<GenerationResult> Together(Engine& engine, const std::vector<GenerationRequest>& requests) {
     std::vector<GenerationResult> results(requests.size());
+    std::atomic<int64_t> begun{0};
+    std::atomic<bool> together{false};
+    const auto all_are_there = [&] {
+      const EngineStatistics s = engine.Statistics();
+      const auto all = static_cast<int64_t>(requests.size());
+      if (begun == all || s.running + s.waiting == all) together = true;
+      return together.load();
+    };
     std::vector<std::thread> threads;
     for (size_t i = 0; i < requests.size(); ++i) {
       threads.emplace_back([&, i] {
-        absl::StatusOr<GenerationResult> result = engine.Generate(requests[i], nullptr);
+        bool first = true;
+        absl::StatusOr<GenerationResult> result = engine.Generate(requests[i], [&](const GeneratedToken&) {
+          if (std::exchange(first, false)) {
+            ++begun;
+            EXPECT_TRUE(WaitUntil(all_are_there));
+          }
+          return true;
+        });
         EXPECT_TRUE(result.ok()) << Message(result.status());
         if (result.ok()) results[i] = *std::move(result);
       });
