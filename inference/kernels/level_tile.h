@@ -6,6 +6,8 @@
 //                                                            sums[t][kTileRows] += of that group's rows, kTokens tokens
 //   void TransposeWords(const uint32_t* rows, int64_t stride, int64_t words, uint32_t* out)
 //                                                            out[w][kLanes] from kLanes rows
+//   template <int kGroupLanes> bool PackDirectly(type, blocks, row_bytes, rows, columns, levels, steps, offsets)
+//                                                            a faster way to unpack and turn some types, or false
 // Internal linkage.
 #pragma once
 
@@ -44,11 +46,17 @@ void PrefetchBlocks(const std::byte* blocks, int64_t bytes) {
 void PackGroup(BlockType type, const std::byte* blocks, const std::byte* next, int64_t row_bytes, int64_t rows,
                int64_t columns, int group, LevelTileStorage& tile) {
   const int64_t steps = columns / StepColumns(type);
+  float* const out_steps = tile.steps + group * kLanes * (kTileColumns / 16);
+  float* const out_offsets = tile.offsets + group * kLanes * (kTileColumns / 16);
+  for (int64_t lane = 0; lane < kLanes; ++lane) PrefetchBlocks(next + lane * row_bytes, RowBytes(type, columns));
+  if (PackDirectly<kLanes>(type, blocks, row_bytes, rows, columns, tile.levels + group * kLanes * kTileColumns, out_steps,
+                           out_offsets)) {
+    return;
+  }
   for (int64_t lane = 0; lane < kLanes; ++lane) {
     const std::byte* const row = blocks + std::min(lane, rows - 1) * row_bytes;
     UnpackLevels(type, row, columns, tile.row_levels + lane * kTileColumns, tile.row_steps + lane * steps,
                  tile.row_offsets + lane * steps);
-    PrefetchBlocks(next + lane * row_bytes, RowBytes(type, columns));
   }
   const bool is_signed = RangeOf(type) == LevelRange::kSigned;
   if (is_signed) {  // as int16_t, for the finer activations
@@ -64,8 +72,6 @@ void PackGroup(BlockType type, const std::byte* blocks, const std::byte* next, i
     TransposeWords(reinterpret_cast<const uint32_t*>(tile.row_levels), kTileColumns / 4, columns / 4,
                    reinterpret_cast<uint32_t*>(tile.levels) + group * kLanes * kTileColumns / 4);
   }
-  float* const out_steps = tile.steps + group * kLanes * (kTileColumns / 16);
-  float* const out_offsets = tile.offsets + group * kLanes * (kTileColumns / 16);
   for (int64_t s = 0; s < steps; ++s) {
     for (int64_t lane = 0; lane < kLanes; ++lane) {
       out_steps[s * kLanes + lane] = tile.row_steps[lane * steps + s];

@@ -9,6 +9,7 @@
 
 #include "inference/kernels/kernel_table.h"
 #include "inference/kernels/levels.h"
+#include "inference/kernels/pack_nibbles_avx2.h"
 #include "inference/kernels/quantized_activations.h"
 #include "inference/kernels/transpose_avx2.h"
 

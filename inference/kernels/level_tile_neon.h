@@ -137,5 +137,11 @@ void TransposeWords(const uint32_t* rows, int64_t stride, int64_t words, uint32_
   }
 }
 
+// No type has a shortcut here: to turn four rows takes one instruction.
+template <int kGroupLanes>
+bool PackDirectly(BlockType, const std::byte*, int64_t, int64_t, int64_t, uint8_t*, float*, float*) {
+  return false;
+}
+
 }  // namespace
 }  // namespace fedglm

@@ -1,4 +1,4 @@
-// The AVX, AVX-512, VNNI and AMX intrinsics that the kernels of inference/kernels use, in plain C++: found in place of
+// The AVX, AVX2, AVX-512, VNNI and AMX intrinsics that the kernels of inference/kernels use, in plain C++: found in place of
 // the compiler's <immintrin.h>, so that kernels compile unchanged and their loops can be tested on a machine that has
 // none of these instructions. Semantics are those of the operation sections in Intel's Software Developer's Manual;
 // where a CPU would raise a fault (a misaligned address, tile registers of other shapes than an instruction needs), the
@@ -19,7 +19,9 @@
 // KeepOrder orders registers, of which there are none here.
 #define asm(...)
 
+struct __m128i { int32_t lanes[4]; };
 struct __m256 { float lanes[8]; };
+struct __m256i { int32_t lanes[8]; };
 struct __m512 { float lanes[16]; };
 struct __m512i { int32_t lanes[16]; };
 
@@ -83,6 +85,67 @@ static inline __m256 _mm256_permute2f128_ps(__m256 a, __m256 b, int selectors) {
     if ((selector & 8) != 0) return 0.0f;
     return ((selector & 2) == 0 ? a : b).lanes[(selector & 1) * 4 + i % 4];
   });
+}
+
+static inline void _mm256_store_ps(float* to, __m256 value) { emulation::Store(to, value, 32); }
+static inline __m256 _mm256_set1_ps(float x) {
+  return emulation::Each<__m256>([&](int) { return x; });
+}
+static inline __m256 _mm256_mul_ps(__m256 a, __m256 b) {
+  return emulation::Each<__m256>([&](int i) { return a.lanes[i] * b.lanes[i]; });
+}
+// Half precision: sign, five bits of exponent, ten of fraction.
+static inline __m256 _mm256_cvtph_ps(__m128i a) {
+  return emulation::Each<__m256>([&](int i) {
+    const uint16_t half = emulation::Part<uint16_t>(a, i);
+    const int exponent = (half >> 10) & 31, fraction = half & 1023;
+    float magnitude = std::ldexp(static_cast<float>(exponent == 0 ? fraction : fraction + 1024),
+                                 exponent == 0 ? -24 : exponent - 25);
+    if (exponent == 31) magnitude = fraction == 0 ? HUGE_VALF : NAN;
+    return (half & 0x8000) != 0 ? -magnitude : magnitude;
+  });
+}
+
+// ---- SSE2 and AVX2: integers.
+
+static inline __m128i _mm_load_si128(const __m128i* from) { return emulation::Load<__m128i>(from, 16); }
+static inline __m128i _mm_loadu_si128(const __m128i* from) { return emulation::Load<__m128i>(from, 1); }
+static inline void _mm256_store_si256(__m256i* to, __m256i value) { emulation::Store(to, value, 32); }
+static inline __m256i _mm256_castsi128_si256(__m128i low) {
+  __m256i value;  // the upper half is undefined: here it is nonsense
+  std::memset(&value, 0x5A, sizeof(value));
+  std::memcpy(&value, &low, sizeof(low));
+  return value;
+}
+static inline __m256i _mm256_inserti128_si256(__m256i a, __m128i half, int index) {
+  std::memcpy(a.lanes + 4 * (index & 1), &half, sizeof(half));
+  return a;
+}
+static inline __m256i _mm256_set1_epi8(char x) {
+  __m256i value;
+  std::memset(&value, x, sizeof(value));
+  return value;
+}
+static inline __m256i _mm256_and_si256(__m256i a, __m256i b) {
+  return emulation::Each<__m256i>([&](int i) { return a.lanes[i] & b.lanes[i]; });
+}
+static inline __m256i _mm256_srli_epi16(__m256i a, int count) {
+  return emulation::Each<__m256i>([&](int i) {
+    const auto word = static_cast<uint32_t>(a.lanes[i]);
+    return static_cast<int32_t>(count > 15 ? 0 : ((word & 0xFFFF) >> count) | (word >> 16 >> count << 16));
+  });
+}
+static inline __m256i _mm256_unpacklo_epi32(__m256i a, __m256i b) {
+  return emulation::Each<__m256i>([&](int i) { return (i % 2 == 0 ? a : b).lanes[i / 4 * 4 + i % 4 / 2]; });
+}
+static inline __m256i _mm256_unpackhi_epi32(__m256i a, __m256i b) {
+  return emulation::Each<__m256i>([&](int i) { return (i % 2 == 0 ? a : b).lanes[i / 4 * 4 + 2 + i % 4 / 2]; });
+}
+static inline __m256i _mm256_unpacklo_epi64(__m256i a, __m256i b) {
+  return emulation::Each<__m256i>([&](int i) { return (i % 4 < 2 ? a : b).lanes[i / 4 * 4 + i % 2]; });
+}
+static inline __m256i _mm256_unpackhi_epi64(__m256i a, __m256i b) {
+  return emulation::Each<__m256i>([&](int i) { return (i % 4 < 2 ? a : b).lanes[i / 4 * 4 + 2 + i % 2]; });
 }
 
 // ---- AVX-512.
