@@ -7,6 +7,7 @@
 #include "CLI/CLI.hpp"
 #include "aggregator/aggregator_server.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/process.h"
 
 namespace fedglm {
@@ -40,6 +41,7 @@ absl::Status Run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   using namespace fedglm;
+  KeepHeapCompact();
   HandleStopSignals();
   CLI::App app("fedglm-aggregator: averages the sites' updates and sends the new adapter back");
   Arguments arguments;

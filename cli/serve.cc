@@ -7,6 +7,7 @@
 #include "base/configuration.h"
 #include "base/listen_address.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/process.h"
 #include "cli/command.h"
 #include "cli/explain_memory.h"
@@ -85,6 +86,7 @@ void ServeUntilStopped(const ServeOptions& options, const sigset_t& reload, Engi
 
 absl::Status RunServe(const ServeOptions& options) {
   if (options.model.explain_memory) return ExplainMemory(options.model, options.model.explain_as_json);
+  KeepHeapCompact();
   // Blocked before there are threads, which inherit that: it is taken in ServeUntilStopped alone.
   sigset_t reload;
   sigemptyset(&reload);

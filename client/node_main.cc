@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/lock_file.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/process.h"
 #include "base/sandbox.h"
 #include "client/enrolment_client.h"
@@ -85,6 +86,7 @@ absl::Status Run(const std::string& config) {
 int main(int argc, char** argv) {
   using namespace fedglm;
   if (argc == 2 && std::string(argv[1]) == "--supervise") return RunSupervisor();
+  KeepHeapCompact();
   HandleStopSignals();
   CLI::App app("fedglm-node: a site of a federation; adapts the model on its own records and serves it");
   std::string config;
