@@ -1,7 +1,7 @@
 // What reads bytes that somebody else wrote, one function for each reader. Any input at all may be given: it is read or
 // refused. A crash, a sanitizer's report, an endless loop, or Require() is a bug.
 //
-// libfuzzer_main.cc makes a libFuzzer program of each (preset `fuzz`); corpus_test.cc runs all of them over corpus/ in
+// libfuzzer_main.cc makes a libFuzzer program of them (preset `asan`); corpus_test.cc runs all of them over corpus/ in
 // every build.
 #pragma once
 
