@@ -213,15 +213,20 @@ Json ToJson(const TrainerEvent& e) {
   return json;
 }
 
+absl::StatusOr<double> RequireLoss(const Json& json) {
+  if (const auto loss = json.find("loss"); loss != json.end() && loss->is_null()) return std::nan("");
+  return RequireNumber(json, "loss");
+}
+
 absl::StatusOr<TrainerEvent> ParseTrainerEvent(std::string_view line) {
   FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(line, "trainer event"));
   TrainerEvent e;
   FEDGLM_ASSIGN_OR_RETURN(e.event, RequireString(json, "event"));
   FEDGLM_ASSIGN_OR_RETURN(e.step, OptionalInteger(json, "step", 0));
   FEDGLM_ASSIGN_OR_RETURN(e.steps, OptionalInteger(json, "steps", 0));
-  FEDGLM_ASSIGN_OR_RETURN(e.loss, OptionalNumber(json, "loss", 0));
-  // JSON has no word for a loss that is not finite: it is written as null, and must not be read as a loss of zero.
-  if (const auto loss = json.find("loss"); loss != json.end() && loss->is_null()) e.loss = std::nan("");
+  if (json.contains("loss")) {
+    FEDGLM_ASSIGN_OR_RETURN(e.loss, RequireLoss(json));
+  }
   FEDGLM_ASSIGN_OR_RETURN(e.tokens, OptionalInteger(json, "tokens", 0));
   FEDGLM_ASSIGN_OR_RETURN(e.records, OptionalInteger(json, "records", 0));
   FEDGLM_ASSIGN_OR_RETURN(e.examples, OptionalInteger(json, "examples", 0));

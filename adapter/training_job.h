@@ -88,5 +88,7 @@ struct TrainerEvent {
 };
 Json ToJson(const TrainerEvent& event);
 absl::StatusOr<TrainerEvent> ParseTrainerEvent(std::string_view line);
+// The member "loss". JSON has no word for a loss that is not finite: it is written as null, and read as NaN, not as zero.
+absl::StatusOr<double> RequireLoss(const Json& json);
 
 }  // namespace fedglm

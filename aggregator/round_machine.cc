@@ -391,13 +391,29 @@ absl::Status RoundMachine::ReportEvaluation(const std::string& site_id, int64_t 
   return store_.PutEvaluation({round, site_id, loss, tokens});
 }
 
+absl::StatusOr<bool> RoundMachine::IsNews(LastRounds& said, const std::string& site_id, int64_t round) const {
+  if (round < 0 || round > latest_) return RefusedError("no such round");
+  const auto [last, first] = said.try_emplace(site_id, round);
+  const bool news = first || round > last->second;
+  if (news) last->second = round;
+  return news;
+}
+
+absl::Status RoundMachine::ReportFailedEvaluation(const std::string& site_id, int64_t round) {
+  MutexLock lock(mutex_);
+  FEDGLM_ASSIGN_OR_RETURN(const bool news, IsNews(failed_evaluations_, site_id, round));
+  if (!news) return absl::OkStatus();
+  const std::string detail =
+      "round " + std::to_string(round) + ": the site could not evaluate the adapter, and uses the one before";
+  LogWarning(site_id + ": " + detail);
+  return store_.AddAudit(UnixMilliseconds(clock_.Now()), site_id, "evaluation failed", site_id, detail);
+}
+
 absl::Status RoundMachine::ReportRejection(const std::string& site_id, int64_t round, const std::string& adapter_sha256,
                                            const std::string& reason) {
   MutexLock lock(mutex_);
-  if (round < 0 || round > latest_) return RefusedError("no such round");
-  const auto [said, first] = rejections_.try_emplace(site_id, round);
-  if (!first && round <= said->second) return absl::OkStatus();  // the audit log does not grow by what a site repeats
-  said->second = round;
+  FEDGLM_ASSIGN_OR_RETURN(const bool news, IsNews(rejections_, site_id, round));
+  if (!news) return absl::OkStatus();
   const std::string detail = OneLine("round " + std::to_string(round) + ", adapter " + adapter_sha256.substr(0, 12) + ": " + reason);
   LogError(site_id + " does not use an adapter: " + detail);
   return store_.AddAudit(UnixMilliseconds(clock_.Now()), site_id, "adapter rejected", site_id, detail);

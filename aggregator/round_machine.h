@@ -81,8 +81,10 @@ class RoundMachine {
   absl::StatusOr<UpdateRow> DecideUpdate(const std::string& site_id, const UpdateClaim& claim);
 
   absl::Status ReportEvaluation(const std::string& site_id, int64_t round, double loss, int64_t tokens);
-  // A site does not use an adapter: an error in the log and an entry in the audit log, one for a site and round. Refused if
-  // there is no such round.
+  // A site could not evaluate an adapter, for a reason of its own: a warning in the log and an entry in the audit log, one
+  // for a site and round. Refused if there is no such round.
+  absl::Status ReportFailedEvaluation(const std::string& site_id, int64_t round);
+  // A site does not use an adapter, because of the adapter: as above, and an error in the log.
   absl::Status ReportRejection(const std::string& site_id, int64_t round, const std::string& adapter_sha256,
                                const std::string& reason);
   absl::Status Revoke(const std::string& site_id, const std::string& reason, const std::string& actor);
@@ -111,6 +113,12 @@ class RoundMachine {
   absl::StatusOr<std::string> ReadAccepted(const UpdateRow& update) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<Work> WorkFor(const std::string& site_id, int64_t installed_round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // By site: the last round that it said something of.
+  using LastRounds = std::map<std::string, int64_t>;
+  // Whether a site says it of this round for the first time: the audit log does not grow by what a site repeats. Refused if
+  // there is no such round.
+  absl::StatusOr<bool> IsNews(LastRounds& said, const std::string& site_id, int64_t round) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const AggregatorOptions options_;
   Store& store_;
@@ -132,7 +140,7 @@ class RoundMachine {
   std::shared_ptr<const Adapter> global_ ABSL_GUARDED_BY(mutex_);
   std::optional<RoundRow> open_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, uint64_t> calls_ ABSL_GUARDED_BY(mutex_);  // of NextWork, by site: the number of the newest
-  std::map<std::string, int64_t> rejections_ ABSL_GUARDED_BY(mutex_);  // by site: the last round it said so of
+  LastRounds rejections_ ABSL_GUARDED_BY(mutex_), failed_evaluations_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

@@ -115,13 +115,12 @@ absl::StatusOr<Process> Process::Spawn(const SpawnOptions& options) {
   std::vector<std::string> arguments = options.arguments, environment = MergedEnvironment(options.environment);
   std::vector<char*> argv = Pointers(arguments), envp = Pointers(environment);
 
+  const int output = files.read >= 0 ? files.read : out.write;
+  const int errors = options.stderr_to_stdout ? (output >= 0 ? output : STDOUT_FILENO) : files.write;
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) return ErrnoError("cannot start " + options.arguments[0], errno);
-  if (pid == 0) {
-    RunChild(options, parent, argv.data(), envp.data(), in.read, files.read >= 0 ? files.read : out.write, files.write,
-             report.write);
-  }
+  if (pid == 0) RunChild(options, parent, argv.data(), envp.data(), in.read, output, errors, report.write);
   Process process;
   process.pid_ = pid;
   process.stdin_ = std::exchange(in.write, -1);

@@ -19,6 +19,7 @@ struct SpawnOptions {
   std::vector<std::string> environment;        // "NAME=value", added to (or replacing in) this process's own
   std::filesystem::path stdout_file;           // empty: a pipe if pipe_stdout, else inherited
   std::filesystem::path stderr_file;           // empty: inherited
+  bool stderr_to_stdout = false;               // stderr goes where stdout goes; stderr_file counts for nothing
   bool pipe_stdin = false;
   bool pipe_stdout = false;
   bool die_with_parent = true;                 // PR_SET_PDEATHSIG(SIGKILL)

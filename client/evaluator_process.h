@@ -9,8 +9,9 @@
 
 namespace fedglm {
 
-// Of a kEvaluate job: model, adapter, records, sequence length, threads. An "evaluated" event with loss and tokens. Errors
-// are of the exit code's kind; what is wrong stands on the inherited stderr. Cancelled once `stopped` says so.
+// Of a kEvaluate job: model, adapter, records, sequence length, threads. An "evaluated" event with loss (NaN: it was not
+// finite) and tokens. Errors are of the exit code's kind, in the evaluator's words; what it says besides goes to stderr.
+// Cancelled once `stopped` says so.
 absl::StatusOr<TrainerEvent> RunEvaluator(const TrainingJob& job, const std::function<bool()>& stopped);
 
 }  // namespace fedglm

@@ -202,6 +202,17 @@ absl::Status FederationClient::ReportEvaluation(int64_t round, double loss, int6
   report.set_round(round);
   report.set_loss(loss);
   report.set_tokens(tokens);
+  return Send(report);
+}
+
+absl::Status FederationClient::ReportFailedEvaluation(int64_t round) {
+  v1::EvaluationReport report;
+  report.set_round(round);
+  report.set_failed(true);
+  return Send(report);
+}
+
+absl::Status FederationClient::Send(const v1::EvaluationReport& report) {
   v1::EvaluationAck ack;
   Call call(*this, kCallTimeout);
   return ToStatus(stub_->ReportEvaluation(call.context(), report, &ack));

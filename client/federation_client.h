@@ -44,6 +44,8 @@ class FederationClient {
   absl::StatusOr<v1::UploadReceipt> Upload(const OutboxEntry& entry, std::string_view payload);
 
   absl::Status ReportEvaluation(int64_t round, double loss, int64_t tokens);
+  // That the site could not evaluate the adapter of this round, for a reason of its own. Why stays at the site.
+  absl::Status ReportFailedEvaluation(int64_t round);
   // That the site does not use the adapter of this round. `reason` is ours: no path, nothing of a record.
   absl::Status ReportRejection(int64_t round, const std::string& sha256, const std::string& reason);
 
@@ -53,6 +55,7 @@ class FederationClient {
  private:
   class Call;
   absl::Status ToStatus(const grpc::Status& status) const;
+  absl::Status Send(const v1::EvaluationReport& report);
   absl::Status Receive(const v1::ArtifactReference& reference, const std::filesystem::path& part);
 
   const std::string address_;

@@ -91,7 +91,7 @@ struct Node::State {
     return Do(task);
   }
 
-  // Until Stop(), until the aggregator refuses this site, its records turn out to be none, or its supervisor is gone.
+  // Until Stop(), until the aggregator refuses this site, its training records turn out to be none, or its supervisor is gone.
   // Everything else is tried again, slower and slower.
   void Run() {
     auto backoff = kFirstBackoff;
@@ -102,7 +102,7 @@ struct Node::State {
         backoff = kFirstBackoff;
         continue;
       }
-      // Neither mends itself: the aggregator does not want this site, or what its supervisor was given is no record.
+      // Neither mends itself: the aggregator does not want this site, or what it is to train on is no record.
       if (ExitCodeOf(status) == ExitCode::kRefused || ExitCodeOf(status) == ExitCode::kBadInputFile) {
         result = status;
         break;
@@ -143,6 +143,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeOptions& options, co
   FEDGLM_ASSIGN_OR_RETURN(s.engine, Engine::Open(options.model, engine));
   s.participant = std::make_unique<RoundParticipant>(ParticipantRooms{
       s.options, s.identity, s.base_sha256, s.aggregator, *s.supervisor, *s.outbox,
+      [&s](const Adapter& adapter) { return s.engine->CheckAdapter(adapter); },
       [&s](std::shared_ptr<const Adapter> adapter) { return s.engine->SetAdapter(std::move(adapter)); },
       [&s] { return s.stopping.load(); }});
   FEDGLM_ASSIGN_OR_RETURN(s.installed, s.participant->Resume());

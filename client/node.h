@@ -12,7 +12,7 @@
 namespace fedglm {
 
 // Stop() says why the rounds ended: OK when they went on until then, Refused when the aggregator does not want this site,
-// BadFile when the site's records are none, Failed when its supervisor was killed.
+// BadFile when the site's training records are none, Failed when its supervisor was killed.
 class Node {
  public:
   // Loads the model, puts the installed adapter in, serves, and joins the rounds from a thread of its own. `supervisor` and

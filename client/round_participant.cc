@@ -53,11 +53,6 @@ TrainingJob JobOf(const v1::TrainTask& task, AggregationMode mode, const std::st
   return job;
 }
 
-// The adapter is to blame: its shapes are not the base's, or what comes out are no numbers.
-bool DoesNotRun(const absl::Status& status) {
-  return ExitCodeOf(status) == ExitCode::kRefused || ExitCodeOf(status) == ExitCode::kBadInputFile;
-}
-
 absl::StatusOr<TensorMap> ReadResult(const Adapter& global, const std::filesystem::path& folder, AggregationMode mode) {
   if (mode == AggregationMode::kFedSgd) {
     FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(folder / "gradient.safetensors", uint64_t{1} << 34));
@@ -207,17 +202,35 @@ absl::StatusOr<TrainerEvent> RoundParticipant::Evaluate(const Adapter& adapter) 
     if (event.event == "evaluated") evaluated = event;
   };
   FEDGLM_RETURN_IF_ERROR(rooms_.trainer.Run(job, keep, rooms_.stopped).status());
-  if (!std::isfinite(evaluated.loss)) return RefusedError("the loss on the held-out records is not finite");
   return evaluated;
+}
+
+absl::Status RoundParticipant::NotEvaluated(const v1::InstallTask& task, const absl::Status& reason) {
+  if (reason.code() == absl::StatusCode::kCancelled) return reason;
+  if (not_evaluated_ != task.adapter().sha256()) {
+    const absl::Status told = rooms_.aggregator.ReportFailedEvaluation(task.round());
+    if (told.ok()) {
+      not_evaluated_ = task.adapter().sha256();
+    } else {
+      LogWarning("the aggregator does not know of the failed evaluation yet: " + Message(told));
+    }
+  }
+  // Failed whatever the reason's kind is: a site that lacks its held-out records goes on answering.
+  return FailedError("the adapter of round " + std::to_string(task.round()) +
+                     " waits, the one before goes on: the evaluation on the held-out records failed: " + Message(reason));
 }
 
 absl::StatusOr<InstalledAdapter> RoundParticipant::Install(const v1::InstallTask& task) {
   FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, FetchVerified(task.adapter(), task.round()));
+  // Before the evaluation, in which what the adapter is to blame for and what the site is to blame for would look alike.
+  if (const absl::Status fits = rooms_.fits(adapter); !fits.ok()) return Reject(task.adapter(), task.round(), fits);
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(rooms_.options.state_dir / "work", 0700));
   if (rooms_.trainer.held_out_records() > 0) {
     const absl::StatusOr<TrainerEvent> evaluated = Evaluate(adapter);
-    if (DoesNotRun(evaluated.status())) return Reject(task.adapter(), task.round(), evaluated.status());
-    if (!evaluated.ok()) return evaluated.status();
+    if (!evaluated.ok()) return NotEvaluated(task, evaluated.status());
+    if (!std::isfinite(evaluated->loss)) {
+      return Reject(task.adapter(), task.round(), RefusedError("the loss on the held-out records is not finite"));
+    }
     char text[96];
     std::snprintf(text, sizeof(text), "round %lld: held-out loss %.4f over %lld answer tokens",
                   static_cast<long long>(task.round()), evaluated->loss, static_cast<long long>(evaluated->tokens));
@@ -226,9 +239,7 @@ absl::StatusOr<InstalledAdapter> RoundParticipant::Install(const v1::InstallTask
   }
   // Into the engine first: what it does not take must not lie in the folder that the next life starts from.
   const auto candidate = std::make_shared<const Adapter>(std::move(adapter));
-  const absl::Status taken = rooms_.install(candidate);
-  if (DoesNotRun(taken)) return Reject(task.adapter(), task.round(), taken);
-  FEDGLM_RETURN_IF_ERROR(taken);
+  FEDGLM_RETURN_IF_ERROR(rooms_.install(candidate));
   FEDGLM_RETURN_IF_ERROR(SaveAdapter(*candidate, rooms_.options.state_dir / "adapter"));
   const InstalledAdapter installed = {task.round(), task.adapter().sha256()};
   FEDGLM_RETURN_IF_ERROR(WriteInstalled(installed, rooms_.options.state_dir));

@@ -25,6 +25,7 @@ struct ParticipantRooms {
   FederationClient& aggregator;
   TrainerSupervisor& trainer;
   Outbox& outbox;
+  std::function<absl::Status(const Adapter&)> fits;                     // whether the running engine could take it
   std::function<absl::Status(std::shared_ptr<const Adapter>)> install;  // into the running engine
   std::function<bool()> stopped;
 };
@@ -43,8 +44,11 @@ class RoundParticipant {
   // Sends what waits in the outbox. What the aggregator has decided on leaves it.
   absl::Status SendWaiting();
 
-  // Verifies, evaluates on the site's own held-out records, and swaps the adapter in. Failed, with everything as it was, if
-  // the adapter is not what the aggregator signed for this site, or does not run here.
+  // Verifies, evaluates on the site's own held-out records, and swaps the adapter in. Failed, with everything as it was:
+  // - if the adapter is not what the aggregator signed for this site, or does not run here; this adapter is rejected, and
+  //   the aggregator is told;
+  // - if the site cannot evaluate it (its records are gone, its memory is short). That says nothing of the adapter: the
+  //   aggregator is told that the evaluation failed, and to install it is worth a retry.
   absl::StatusOr<InstalledAdapter> Install(const v1::InstallTask& task);
 
  private:
@@ -53,11 +57,13 @@ class RoundParticipant {
   absl::StatusOr<Adapter> FetchVerified(const v1::ArtifactReference& reference, int64_t round);
   absl::Status Reject(const v1::ArtifactReference& reference, int64_t round, const absl::Status& reason);
   absl::Status MakeUpdateOf(const v1::TrainTask& task);
-  // The "evaluated" event of the held-out records; Refused if the loss is not finite.
+  // The "evaluated" event of the held-out records. Its errors are the site's own: the adapter fits the base.
   absl::StatusOr<TrainerEvent> Evaluate(const Adapter& adapter);
+  absl::Status NotEvaluated(const v1::InstallTask& task, const absl::Status& reason);
 
   ParticipantRooms rooms_;
-  std::string rejected_;  // the artifact last rejected: it is not looked at again
+  std::string rejected_;       // the artifact last rejected: it is not looked at again
+  std::string not_evaluated_;  // the artifact of which the aggregator knows that it could not be evaluated here
 };
 
 // Refused if the signature, the weights' digest, the federation, the round or the base is not what it should be.

@@ -164,6 +164,10 @@ absl::Status Engine::SetAdapter(std::shared_ptr<const Adapter> adapter) {
   return absl::OkStatus();
 }
 
+absl::Status Engine::CheckAdapter(const Adapter& adapter) const {
+  return BoundAdapter::Bind(adapter, state_->modules).status();
+}
+
 absl::Status Engine::AddAdapter(std::string name, std::shared_ptr<const Adapter> adapter) {
   if (name.empty() || name == kBaseAdapter) return UsageError("an adapter cannot be named '" + name + "'");
   FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const BoundAdapter> bound, state_->Bind(adapter));

@@ -59,6 +59,8 @@ class Engine {
   // From the next token on, also of answers that are being written: their KV cache entries of the old adapter are kept.
   // nullptr: the base alone. BadFile if it does not fit the base.
   absl::Status SetAdapter(std::shared_ptr<const Adapter> adapter);
+  // As SetAdapter would answer; nothing is changed.
+  absl::Status CheckAdapter(const Adapter& adapter) const;
   // Adapters that requests choose by name, beside the one of SetAdapter. Adding a name again replaces it, for requests that
   // come after. UsageError for kBaseAdapter or no name.
   absl::Status AddAdapter(std::string name, std::shared_ptr<const Adapter> adapter);

@@ -194,6 +194,7 @@ TEST(TrainerEvent, ALossThatIsNotFiniteIsNotReadAsZero) {
     const absl::StatusOr<TrainerEvent> read = ParseTrainerEvent(DumpJson(ToJson(event)));
     ASSERT_TRUE(read.ok()) << Message(read.status());
     EXPECT_FALSE(std::isfinite(read->loss));
+    EXPECT_FALSE(std::isfinite(*RequireLoss(ToJson(event))));
   }
 }
 

@@ -405,6 +405,11 @@ TEST_F(UploadTest, TwoSitesMakeARoundAndTheAdministratorSeesIt) {
   v1::EvaluationAck ack;
   Call reporting;
   EXPECT_TRUE(stubs_[0]->ReportEvaluation(&reporting, report, &ack).ok());
+  report.set_loss(0);
+  report.set_tokens(0);
+  report.set_failed(true);
+  Call reporting_failure;
+  EXPECT_TRUE(stubs_[1]->ReportEvaluation(&reporting_failure, report, &ack).ok());
 
   const auto administrator = Administration(Administrator());
   v1::ListRoundsResponse rounds;

@@ -373,6 +373,25 @@ TEST_F(RoundMachineTest, ARejectedAdapterStandsInTheAuditLogOnceASiteAndRound) {
   EXPECT_LT(entries[1].detail.size(), 400u);
 }
 
+TEST_F(RoundMachineTest, AnEvaluationThatFailedAtASiteIsNoRejectionAndStandsInTheAuditLogOnce) {
+  const auto rooms = Make();
+  const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
+  RoundMachine& machine = rooms->machine();
+  EXPECT_EQ(ExitCodeOf(machine.ReportFailedEvaluation("a", 1)), ExitCode::kRefused) << "open, not closed";
+  EXPECT_EQ(ExitCodeOf(machine.ReportFailedEvaluation("a", -1)), ExitCode::kRefused);
+  for (int k = 0; k < 3; ++k) EXPECT_TRUE(machine.ReportFailedEvaluation("a", 0).ok());
+  EXPECT_TRUE(machine.ReportRejection("a", 0, "0123456789abcdef", "no").ok()) << "one does not hide the other";
+  std::vector<std::string> actions;
+  for (const AuditRow& entry : Get(rooms->store().Audit(0, 1000))) {
+    if (entry.subject == "a" && (entry.action == "evaluation failed" || entry.action == "adapter rejected")) {
+      actions.push_back(entry.action);
+    }
+  }
+  EXPECT_EQ(actions, (std::vector<std::string>{"evaluation failed", "adapter rejected"}));
+  EXPECT_TRUE(Get(rooms->store().EvaluationsOf(0)).empty());
+  EXPECT_TRUE(machine.ReportEvaluation("a", 0, 2.5, 100).ok()) << "and then it succeeded";
+}
+
 // Asks for the status whenever the machine's own thread reads the clock, and notes what was answered within a second: what
 // that thread does with the lock held answers nobody.
 class AskingClock : public Clock {

@@ -159,6 +159,20 @@ TEST(Process, OutputGoesToFilesAndIsAppended) {
   EXPECT_EQ(Process::Spawn(options).status().code(), absl::StatusCode::kNotFound);
 }
 
+TEST(Process, ErrorsMayGoWhereOutputGoes) {
+  const auto folder = TemporaryDirectory::Make();
+  SpawnOptions options = Shell("echo out; echo err >&2");
+  options.stderr_to_stdout = true;
+  Process process = Start(options);
+  EXPECT_EQ(Line(process), "out");
+  EXPECT_EQ(Line(process), "err");
+  EXPECT_EQ(Line(process), "(end)");
+  options.pipe_stdout = false;
+  options.stdout_file = folder->path() / "both";
+  EXPECT_EQ(Start(options).Wait(), 0);
+  EXPECT_EQ(*ReadFile(options.stdout_file), "out\nerr\n");
+}
+
 TEST(Process, TerminateEndsAChildThatListens) {
   Process process = Start(Shell("echo ready; exec sleep 60"));
   ASSERT_EQ(Line(process), "ready");

@@ -175,6 +175,25 @@ TEST_F(NodeProgramTest, RecordsThatAreNotJsonLinesAreNamedWithFileAndLine) {
   EXPECT_THAT(Text("stderr") + Log(), Not(HasSubstr("Mustermann")));
 }
 
+// What is there only to look at a new adapter is no reason to stop answering.
+TEST_F(NodeProgramTest, HeldOutRecordsThatAreNoneDoNotEndANodeWhichGoesOnWhenTheyAreMended) {
+  const std::string held_out = Text("held-out.jsonl");
+  WriteRecords("held-out.jsonl", "{\"text\":\"a record\"}\nMustermann, Max\n");
+  StartAggregator();
+  WriteToken(Token());
+  Process node = Start();
+  const auto waits = [&] { return Log().find("trying again in 1000 ms") != std::string::npos; };
+  ASSERT_TRUE(WaitUntil(waits)) << Text("stderr") << Log();
+  EXPECT_TRUE(node.Running());
+  EXPECT_TRUE(Serves());
+  EXPECT_THAT(Log(), HasSubstr("held-out.jsonl:2: "));
+  EXPECT_THAT(Log(), Not(HasSubstr("Mustermann")));
+  EXPECT_EQ(Get(ReadInstalled(Path("state"))).round, -1);
+  WriteRecords("held-out.jsonl", held_out);
+  ASSERT_TRUE(WaitUntil([&] { return ReadInstalled(Path("state")).value_or(InstalledAdapter{}).round == 1; })) << Log();
+  ExpectEndsOnSigterm(node);
+}
+
 TEST_F(NodeProgramTest, APortInUseIsUnreachable) {
   const Listener taken;
   EnrolThenLoseTheAggregator();

@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "inference/engine/engine.h"
 #include "tests/client/scripted_aggregator.h"
 #include "tests/client/small_site.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 class RoundParticipantTest : public SmallSite {
  protected:
@@ -21,6 +23,9 @@ class RoundParticipantTest : public SmallSite {
     if (IsSkipped()) return;
     options_.state_dir = Path("state");
     supervisor_ = Get(TrainerSupervisor::Start(Supervised()));
+    EngineOptions engine;
+    engine.threads = 1;
+    engine_ = Get(Engine::Open(model_, engine));
     outbox_ = std::make_unique<Outbox>(Get(Outbox::Open(Path("state/outbox"))));
     client_ = std::make_unique<FederationClient>(aggregator_.identity, Path("state/artifacts"));
     aggregator_.receipt.set_accepted(true);
@@ -28,6 +33,7 @@ class RoundParticipantTest : public SmallSite {
   }
   RoundParticipant Participant() {
     return RoundParticipant({options_, aggregator_.identity, base_sha256_, *client_, *supervisor_, *outbox_,
+                             [this](const Adapter& adapter) { return engine_->CheckAdapter(adapter); },
                              [this](std::shared_ptr<const Adapter> adapter) {
                                running_ = std::move(adapter);
                                return absl::OkStatus();
@@ -67,6 +73,7 @@ class RoundParticipantTest : public SmallSite {
   ScriptedAggregator aggregator_;
   NodeOptions options_;
   std::unique_ptr<TrainerSupervisor> supervisor_;
+  std::unique_ptr<Engine> engine_;
   std::unique_ptr<Outbox> outbox_;
   std::unique_ptr<FederationClient> client_;
   std::shared_ptr<const Adapter> running_;
@@ -229,11 +236,49 @@ TEST_F(RoundParticipantTest, ASignedAdapterThatDoesNotRunLeavesTheOneBeforeAsItI
     EXPECT_EQ(aggregator_.rejections.size(), static_cast<size_t>(round - 3));
     ++round;
   }
+  EXPECT_THAT(aggregator_.rejections[0].reason(), HasSubstr("not finite"));
   EXPECT_EQ(running_, before);
   EXPECT_EQ(aggregator_.evaluations.size(), 1u) << "the good one's";
   EXPECT_EQ(Get(Participant().Resume()).round, 3);
 
   EXPECT_EQ(Get(participant.Install(Install(Signed(6), 6))).round, 6) << "the next good one is installed";
+}
+
+// The site's records are to blame, not the adapter, which is signed and runs.
+TEST_F(RoundParticipantTest, AnAdapterThatTheSiteCannotEvaluateWaitsAndIsNotRejected) {
+  RoundParticipant participant = Participant();
+  Get(participant.Install(Install(Signed(3), 3)));
+  const std::shared_ptr<const Adapter> before = running_;
+  const v1::InstallTask task = Install(Signed(4), 4);
+  const std::string held_out = Get(ReadFile(Path("held-out.jsonl")));
+
+  const auto expect_waits = [&](const std::string& because) {
+    const absl::Status status = participant.Install(task).status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kFailed) << "not BadFile, which would end the node";
+    EXPECT_THAT(Message(status), HasSubstr("round 4 waits"));
+    EXPECT_THAT(Message(status), HasSubstr(because));
+    EXPECT_THAT(Message(status), Not(HasSubstr("Mustermann")));
+  };
+  std::filesystem::remove(Path("held-out.jsonl"));
+  expect_waits("held-out.jsonl: no such file");
+  ASSERT_TRUE(MakeDirectories(Path("held-out.jsonl"), 0700).ok());
+  expect_waits("held-out.jsonl: not a file");
+  std::filesystem::remove(Path("held-out.jsonl"));
+  WriteRecords("held-out.jsonl", held_out + "Mustermann, Max\n");
+  expect_waits("held-out.jsonl:4: ");
+  EXPECT_EQ(running_, before);
+  EXPECT_EQ(Get(ReadInstalled(options_.state_dir)).round, 3);
+  EXPECT_THAT(aggregator_.rejections, IsEmpty());
+  ASSERT_EQ(aggregator_.evaluations.size(), 2u) << "the first one's, and once that the second one failed";
+  EXPECT_FALSE(aggregator_.evaluations[0].failed());
+  EXPECT_TRUE(aggregator_.evaluations[1].failed());
+  EXPECT_EQ(aggregator_.evaluations[1].round(), 4);
+
+  WriteRecords("held-out.jsonl", held_out);
+  EXPECT_EQ(Get(participant.Install(task)).round, 4) << "the site has its records again";
+  EXPECT_NE(running_, before);
+  EXPECT_FALSE(aggregator_.evaluations.back().failed());
+  EXPECT_GT(aggregator_.evaluations.back().tokens(), 0);
 }
 
 }  // namespace
