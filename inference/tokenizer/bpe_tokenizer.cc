@@ -19,10 +19,10 @@ uint64_t PairKey(Token left, Token right) {
   return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
 }
 
-class BpeTokenizer : public Tokenizer {
+class BpeTokenizer : public VocabularyTokenizer {
  public:
   BpeTokenizer(Vocabulary vocabulary, Pretokenizer pretokenizer, const PretokenizerFacts& facts)
-      : vocabulary_(std::move(vocabulary)),
+      : VocabularyTokenizer(std::move(vocabulary)),
         pretokenizer_(std::move(pretokenizer)),
         ignore_merges_(facts.ignore_merges),
         characters_(facts.characters),
@@ -87,28 +87,11 @@ class BpeTokenizer : public Tokenizer {
     return tokens;
   }
 
-  std::string Piece(Token token, bool render_special) const override {
-    if (!vocabulary_.Contains(token)) return "";
-    const std::string& text = vocabulary_.text(token);
-    switch (vocabulary_.kind(token)) {
-      case TokenKind::kControl:
-      case TokenKind::kUnknown:
-        return render_special ? text : "";
-      case TokenKind::kUserDefined:
-        return text;
-      case TokenKind::kByte:
-        if (const auto byte = ByteOfTokenName(text)) return std::string(1, static_cast<char>(*byte));
-        return text;
-      default:
-        return characters_ ? UnescapeSpaces(text) : FromByteCharacters(text).value_or(text);
-    }
+ private:
+  std::string Unescape(const std::string& text) const override {
+    return characters_ ? UnescapeSpaces(text) : FromByteCharacters(text).value_or(text);
   }
 
-  int64_t size() const override { return vocabulary_.size(); }
-  bool IsControl(Token token) const override { return vocabulary_.IsControl(token); }
-  std::optional<Token> Find(std::string_view text) const override { return vocabulary_.Find(text); }
-
- private:
   static constexpr Token kNone = -1;    // no token stands for this character or byte
   static constexpr Token kMerged = -2;  // part of the symbol before it
 
@@ -204,7 +187,6 @@ class BpeTokenizer : public Tokenizer {
     }
   }
 
-  Vocabulary vocabulary_;
   Pretokenizer pretokenizer_;
   bool ignore_merges_;
   bool characters_;

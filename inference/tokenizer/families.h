@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/status.h"
 #include "inference/gguf/gguf_file.h"
@@ -12,6 +13,24 @@
 #include "inference/tokenizer/vocabulary.h"
 
 namespace fedglm {
+
+// What both families answer from the vocabulary alone.
+class VocabularyTokenizer : public Tokenizer {
+ public:
+  explicit VocabularyTokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {}
+
+  std::string Piece(Token token, bool render_special) const override;
+  int64_t size() const override { return vocabulary_.size(); }
+  bool IsControl(Token token) const override { return vocabulary_.IsControl(token); }
+  std::optional<Token> Find(std::string_view text) const override { return vocabulary_.Find(text); }
+
+ protected:
+  const Vocabulary vocabulary_;
+
+ private:
+  // The bytes that a token stands for, of its name in the vocabulary.
+  virtual std::string Unescape(const std::string& text) const = 0;
+};
 
 // `pre`: the name of its pre-tokenizer.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> MakeBpeTokenizer(const GgufFile& file, Vocabulary vocabulary,

@@ -67,9 +67,9 @@ std::string_view FirstCharacter(std::string_view text) {
 
 namespace {
 
-class SentencePieceTokenizer : public Tokenizer {
+class SentencePieceTokenizer : public VocabularyTokenizer {
  public:
-  explicit SentencePieceTokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {}
+  explicit SentencePieceTokenizer(Vocabulary vocabulary) : VocabularyTokenizer(std::move(vocabulary)) {}
 
   absl::Status ReadSpecialTokens(const GgufFile& file) {
     // Ids that SentencePiece gives unless told otherwise; old files leave them out.
@@ -114,28 +114,9 @@ class SentencePieceTokenizer : public Tokenizer {
     return tokens;
   }
 
-  std::string Piece(Token token, bool render_special) const override {
-    if (!vocabulary_.Contains(token)) return "";
-    const std::string& text = vocabulary_.text(token);
-    switch (vocabulary_.kind(token)) {
-      case TokenKind::kControl:
-      case TokenKind::kUnknown:
-        return render_special ? text : "";
-      case TokenKind::kUserDefined:
-        return text;
-      case TokenKind::kByte:
-        if (const auto byte = ByteOfTokenName(text)) return std::string(1, static_cast<char>(*byte));
-        return text;
-      default:
-        return UnescapeSpaces(text);
-    }
-  }
-
-  int64_t size() const override { return vocabulary_.size(); }
-  bool IsControl(Token token) const override { return vocabulary_.IsControl(token); }
-  std::optional<Token> Find(std::string_view text) const override { return vocabulary_.Find(text); }
-
  private:
+  std::string Unescape(const std::string& text) const override { return UnescapeSpaces(text); }
+
   static constexpr Token kNone = -1;
 
   struct Symbol {
@@ -200,7 +181,6 @@ class SentencePieceTokenizer : public Tokenizer {
     }
   }
 
-  Vocabulary vocabulary_;
   Token byte_tokens_[256];
 };
 

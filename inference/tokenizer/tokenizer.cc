@@ -35,6 +35,23 @@ std::string Tokenizer::Decode(const std::vector<Token>& tokens, bool render_spec
   return text;
 }
 
+std::string VocabularyTokenizer::Piece(Token token, bool render_special) const {
+  if (!vocabulary_.Contains(token)) return "";
+  const std::string& text = vocabulary_.text(token);
+  switch (vocabulary_.kind(token)) {
+    case TokenKind::kControl:
+    case TokenKind::kUnknown:
+      return render_special ? text : "";
+    case TokenKind::kUserDefined:
+      return text;
+    case TokenKind::kByte:
+      if (const auto byte = ByteOfTokenName(text)) return std::string(1, static_cast<char>(*byte));
+      return text;
+    default:
+      return Unescape(text);
+  }
+}
+
 bool Tokenizer::EndsGeneration(Token token) const {
   return std::binary_search(end_tokens_.begin(), end_tokens_.end(), token);
 }
