@@ -11,7 +11,6 @@ constexpr double kClearlyFaster = 0.95;
 // A median so far above the fastest pass means that half of the passes shared the processors with something else.
 constexpr double kSteadySpread = 1.3;
 constexpr size_t kLeastRounds = 3, kMostRounds = 25;
-constexpr int64_t kUsualChunk = 256;
 
 // Seconds of candidate i's passes: [candidates][rounds].
 using Samples = std::vector<std::vector<double>>;
@@ -59,8 +58,8 @@ TuningCandidates CandidatesFor(int cores, int processors) {
   for (int threads = 1; threads < cores; threads += 1 + threads / 8) candidates.threads.push_back(threads);
   candidates.threads.push_back(cores);
   if (processors > cores) candidates.threads.push_back(processors);
-  candidates.prefill_chunks = {kUsualChunk / 4, kUsualChunk / 2, kUsualChunk};
-  candidates.usual = {cores, cores, kUsualChunk};
+  candidates.prefill_chunks = {kUsualPrefillChunk / 4, kUsualPrefillChunk / 2, kUsualPrefillChunk};
+  candidates.usual = {cores, cores, kUsualPrefillChunk};
   return candidates;
 }
 

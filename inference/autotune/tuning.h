@@ -7,6 +7,8 @@
 
 namespace fedglm {
 
+inline constexpr int64_t kUsualPrefillChunk = 256;  // where nothing was measured
+
 struct Tuning {
   int decode_threads = 1;      // for a pass over the rows of answers: bound by memory bandwidth
   int prefill_threads = 1;     // for a pass over a prompt's rows: bound by arithmetic

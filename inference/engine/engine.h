@@ -12,6 +12,7 @@
 #include "adapter/adapter.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
+#include "inference/autotune/tuning.h"
 #include "inference/engine/generation.h"
 #include "inference/gguf/architecture.h"
 #include "inference/gguf/gguf_file.h"
@@ -28,7 +29,7 @@ struct EngineOptions {
   // or else measured by Open, in about half a second, unless `threads` says how many. Empty: not measured.
   std::filesystem::path tuning_folder;
   ThreadPinning pin_threads = ThreadPinning::kOff;
-  int64_t prefill_chunk = 256;     // prompt tokens of one step while no answer is being written
+  int64_t prefill_chunk = kUsualPrefillChunk;  // prompt tokens of one step while no answer is being written
   int64_t mixed_chunk = 0;         // the same while one is; 0: by how long steps take (mixed_chunk.h)
   int64_t context = 0;             // of one sequence, in tokens; 0: the model's own, at most 8192
   uint64_t memory_budget = 0;      // bytes; 0: from the cgroup or the machine

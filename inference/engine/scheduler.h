@@ -19,11 +19,12 @@
 
 namespace fedglm {
 
+// As in EngineOptions, where the defaults are; these are the least.
 struct SchedulerOptions {
-  int64_t max_running = 8;
-  int64_t max_waiting = 16;
-  int64_t prefill_chunk = 256;  // prompt tokens of one step while no answer is being written
-  int64_t mixed_chunk = 0;      // the same while one is; 0: by how long steps take
+  int64_t max_running = 1;
+  int64_t max_waiting = 0;
+  int64_t prefill_chunk = 1;
+  int64_t mixed_chunk = 0;
   KvFormat format = KvFormat::kFloat16;
 };
 
