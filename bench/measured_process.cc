@@ -12,12 +12,13 @@
 
 #include "base/clock.h"
 #include "base/process.h"
+#include "bench/memory_group.h"
 
 namespace fedglm::bench {
 namespace {
 
 constexpr int kPollMilliseconds = 100;
-constexpr int kCannotStart = 127, kCannotJoinGroup = 126;
+constexpr int kCannotStart = 127;  // as a shell says it
 
 class Descriptor {
  public:
@@ -35,11 +36,10 @@ class Descriptor {
   int fd_;
 };
 
-// Between fork and exec only what is safe there. `group` is the open cgroup.procs of the group to join, or -1.
-[[noreturn]] void RunChild(char** arguments, int out, int group, pid_t parent) {
+// Between fork and exec only what is safe there.
+[[noreturn]] void RunChild(char** arguments, int out, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(kCannotStart);
-  if (group >= 0 && write(group, "0", 1) != 1) _exit(kCannotJoinGroup);
   dup2(out, STDOUT_FILENO);
   for (const int number : {SIGINT, SIGTERM, SIGPIPE}) signal(number, SIG_DFL);
   execv(arguments[0], arguments);
@@ -71,12 +71,9 @@ absl::StatusOr<MeasuredRun> RunMeasured(const std::vector<std::string>& argument
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return ErrnoError("pipe", errno);
   Descriptor read_end(ends[0]), write_end(ends[1]);
-  const std::string members = limits.memory_group / "cgroup.procs";
-  Descriptor group(limits.memory_group.empty() ? -1 : open(members.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!limits.memory_group.empty() && group.get() < 0) return ErrnoError(limits.memory_group.string(), errno);
-  std::vector<std::string> copies = arguments;
+  std::vector<std::string> command = InMemoryGroup(limits.memory_group, arguments);
   std::vector<char*> argv;
-  for (std::string& argument : copies) argv.push_back(argument.data());
+  for (std::string& argument : command) argv.push_back(argument.data());
   argv.push_back(nullptr);
 
   const Stopwatch stopwatch;
@@ -84,7 +81,7 @@ absl::StatusOr<MeasuredRun> RunMeasured(const std::vector<std::string>& argument
   // Not vfork nor posix_spawn: the kernel would count this process's peak memory as the child's.
   const pid_t child = fork();
   if (child < 0) return ErrnoError("cannot start " + program, errno);
-  if (child == 0) RunChild(argv.data(), write_end.get(), group.get(), parent);
+  if (child == 0) RunChild(argv.data(), write_end.get(), parent);
   write_end.Close();
 
   MeasuredRun run;

@@ -64,4 +64,12 @@ MemoryGroup::~MemoryGroup() {
   if (!folder_.empty()) rmdir(folder_.c_str());
 }
 
+std::vector<std::string> InMemoryGroup(const std::filesystem::path& group, std::vector<std::string> command) {
+  if (group.empty()) return command;
+  const std::string join = "echo $$ > \"$0\" || exit " + std::to_string(kCannotJoinGroup) + "; exec \"$@\"";
+  std::vector<std::string> shell = {"/bin/sh", "-c", join, (group / "cgroup.procs").string()};
+  shell.insert(shell.end(), command.begin(), command.end());
+  return shell;
+}
+
 }  // namespace fedglm::bench

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "base/status.h"
 
@@ -23,5 +25,11 @@ class MemoryGroup {
   explicit MemoryGroup(std::filesystem::path folder) : folder_(std::move(folder)) {}
   std::filesystem::path folder_;
 };
+
+inline constexpr int kCannotJoinGroup = 126;
+
+// `command` so that it runs in the group: a shell joins it and becomes the program, of which nothing is charged elsewhere. It
+// ends with kCannotJoinGroup where it may not. `group` empty: `command` as it is.
+std::vector<std::string> InMemoryGroup(const std::filesystem::path& group, std::vector<std::string> command);
 
 }  // namespace fedglm::bench

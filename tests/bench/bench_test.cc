@@ -154,6 +154,9 @@ TEST(MemoryGroup, HoldsAProgramBelowItsLimitAndGoesAway) {
     EXPECT_FALSE(large.ok());
   }
   EXPECT_FALSE(std::filesystem::exists(folder));
+  RunLimits gone;
+  gone.memory_group = folder;
+  EXPECT_THAT(Message(RunMeasured(Shell("exit 0"), gone).status()), HasSubstr("cannot join " + folder.string()));
 }
 
 // Of two loops side by side, the one that was waited for is our own.

@@ -12,13 +12,13 @@
 #include <cstring>
 
 #include "base/cgroup.h"
+#include "bench/memory_group.h"
 
 namespace fedglm::soak {
 namespace {
 
 constexpr size_t kStep = 1 << 20;
 constexpr int kStepPauseMicroseconds = 5000;  // slowly enough for the server's monitor to look twice
-constexpr int kCannotJoin = 126;
 
 bool Write(const std::filesystem::path& file, const char* text) {
   const int descriptor = open(file.c_str(), O_WRONLY | O_CLOEXEC);
@@ -33,7 +33,7 @@ bool Write(const std::filesystem::path& file, const char* text) {
                       std::chrono::milliseconds time, uint64_t* taken) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   Write("/proc/self/oom_score_adj", "1000");
-  if (!Write(group / "cgroup.procs", "0")) _exit(kCannotJoin);
+  if (!Write(group / "cgroup.procs", "0")) _exit(bench::kCannotJoinGroup);
   const auto keep = static_cast<uint64_t>(part_left * static_cast<double>(limit));
   while (CgroupMemoryUsed() + keep < limit) {
     void* const step = mmap(nullptr, kStep, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -61,7 +61,7 @@ absl::StatusOr<HogOutcome> TakeMemory(const std::filesystem::path& group, uint64
   const HogOutcome outcome = {*taken, waited && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL};
   munmap(shared, sizeof(uint64_t));
   if (!waited) return ErrnoError("the program that takes memory", errno);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == kCannotJoin) return FailedError("cannot join " + group.string());
+  if (WIFEXITED(status) && WEXITSTATUS(status) == bench::kCannotJoinGroup) return FailedError("cannot join " + group.string());
   return outcome;
 }
 

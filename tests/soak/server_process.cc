@@ -19,15 +19,6 @@ constexpr std::string_view kListens = "serving on http://127.0.0.1:";
 constexpr size_t kLogShown = 3000;
 constexpr uint64_t kLeastBeside = 64 << 20;
 
-// A shell joins the group and becomes the program: nothing of it is charged elsewhere.
-std::vector<std::string> InGroup(const std::filesystem::path& group, std::vector<std::string> command) {
-  if (group.empty()) return command;
-  const std::string members = (group / "cgroup.procs").string();
-  std::vector<std::string> shell = {"/bin/sh", "-c", "echo $$ > \"$0\" && exec \"$@\"", members};
-  shell.insert(shell.end(), command.begin(), command.end());
-  return shell;
-}
-
 // The value of "name=" in an access line; empty if there is none.
 std::string FieldOf(const std::string& line, const std::string& name) {
   const size_t at = line.find(" " + name + "=");
@@ -61,7 +52,7 @@ absl::StatusOr<ServerProcess> ServerProcess::Start(const ServerOptions& options)
   spawn.arguments = {options.program, "serve", "-m", options.model, "--listen", "127.0.0.1:0", "--memory-budget",
                      std::to_string(options.memory_budget), "--context", std::to_string(options.context)};
   spawn.arguments.insert(spawn.arguments.end(), options.arguments.begin(), options.arguments.end());
-  spawn.arguments = InGroup(folder, std::move(spawn.arguments));
+  spawn.arguments = bench::InMemoryGroup(folder, std::move(spawn.arguments));
   spawn.stderr_file = options.folder / "server.log";
   FEDGLM_ASSIGN_OR_RETURN(Process process, Process::Spawn(spawn));
   std::string why_no_group = group.ok() ? "" : Message(group.status());
