@@ -5,20 +5,11 @@
 #include "inference/api/api_error.h"
 #include "inference/api/completion_request.h"
 #include "inference/api/output_grammar.h"
-#include "inference/gguf/gguf_file.h"
 #include "tests/fuzz/fuzz_targets.h"
+#include "tests/fuzz/golden_tokenizer.h"
 
 namespace fedglm::fuzz {
 namespace {
-
-const fedglm::Tokenizer& Vocabulary() {
-  static const auto tokenizer = [] {
-    const auto file = GgufFile::Open(std::string(FEDGLM_SOURCE_DIR) + "/tests/data/golden/glm4-tiny-q4_k_m.gguf");
-    Require(file.ok(), "the golden file is there");
-    return *fedglm::Tokenizer::FromGguf(**file);
-  }();
-  return *tokenizer;
-}
 
 // A request is understood, or the client is told what is wrong with it: never that the server is.
 bool WasUnderstood(const absl::Status& status) {
@@ -37,15 +28,15 @@ void ChatRequest(std::string_view input) {
   const auto chat = ParseChatRequest(*body);
   if (WasUnderstood(chat.status())) {
     for (const ChatFormat format : {ChatFormat::kGlm4, ChatFormat::kChatMl, ChatFormat::kLlama3}) {
-      (void)WasUnderstood(RenderPrompt(*chat, {.format = format}, Vocabulary()).status());
+      (void)WasUnderstood(RenderPrompt(*chat, {.format = format}, GoldenTokenizer()).status());
     }
     (void)WasUnderstood(OutputGrammar(chat->options, chat->tools, chat->tool_choice).status());
   }
-  const auto completion = ParseCompletionRequest(*body, Vocabulary());
+  const auto completion = ParseCompletionRequest(*body, GoldenTokenizer());
   if (!WasUnderstood(completion.status())) return;
   for (const auto& prompt : completion->prompts) {
     for (const Token token : prompt) {
-      Require(token >= 0 && token < Vocabulary().size(), "a token is one of the vocabulary");
+      Require(token >= 0 && token < GoldenTokenizer().size(), "a token is one of the vocabulary");
     }
   }
 }

@@ -6,24 +6,15 @@
 #include <vector>
 
 #include "tests/fuzz/fuzz_targets.h"
+#include "tests/fuzz/golden_tokenizer.h"
 #include "tests/support/raw_gguf.h"
 
 namespace fedglm::fuzz {
 namespace {
 
-// The golden models': bytes, and the control tokens of GLM-4.
-const fedglm::Tokenizer& Vocabulary() {
-  static const auto tokenizer = [] {
-    const auto file = GgufFile::Open(std::string(FEDGLM_SOURCE_DIR) + "/tests/data/golden/glm4-tiny-q4_k_m.gguf");
-    Require(file.ok(), "the golden file is there");
-    return *fedglm::Tokenizer::FromGguf(**file);
-  }();
-  return *tokenizer;
-}
-
 int64_t ControlTokens(const std::vector<ChatPart>& parts) {
   const std::vector<Token> tokens = JoinParts(parts);
-  return std::count_if(tokens.begin(), tokens.end(), [](Token token) { return Vocabulary().IsControl(token); });
+  return std::count_if(tokens.begin(), tokens.end(), [](Token token) { return GoldenTokenizer().IsControl(token); });
 }
 
 }  // namespace
@@ -38,7 +29,7 @@ void ChatTemplate(std::string_view input) {
   const std::string bytes = raw.Bytes();
   const auto file = GgufFile::Parse(std::as_bytes(std::span(bytes)), "input");
   Require(file.ok(), "a file that holds a template is one");
-  const fedglm::ChatTemplate chat_template = DetectChatTemplate(**file, Vocabulary());
+  const fedglm::ChatTemplate chat_template = DetectChatTemplate(**file, GoldenTokenizer());
 
   static const char* const kRoles[] = {"user", "assistant", "system", "tool"};
   std::vector<ChatMessage> messages, harmless;
@@ -48,10 +39,10 @@ void ChatTemplate(std::string_view input) {
     harmless.push_back({role, "x"});
   }
   for (const bool prompt : {false, true}) {
-    const auto chat = RenderChat(chat_template, Vocabulary(), messages, prompt);
+    const auto chat = RenderChat(chat_template, GoldenTokenizer(), messages, prompt);
     Require(chat.ok() == !messages.empty(), "a conversation is rendered, unless it is none");
     if (!chat.ok()) continue;
-    const auto expected = RenderChat(chat_template, Vocabulary(), harmless, prompt);
+    const auto expected = RenderChat(chat_template, GoldenTokenizer(), harmless, prompt);
     Require(expected.ok() && ControlTokens(*chat) == ControlTokens(*expected), "no message writes a control token");
   }
 }

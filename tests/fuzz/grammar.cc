@@ -6,27 +6,18 @@
 #include <string>
 #include <vector>
 
-#include "inference/gguf/gguf_file.h"
 #include "tests/fuzz/fuzz_targets.h"
+#include "tests/fuzz/golden_tokenizer.h"
 
 namespace fedglm::fuzz {
 namespace {
 
-const fedglm::Tokenizer& Vocabulary() {
-  static const auto tokenizer = [] {
-    const auto file = GgufFile::Open(std::string(FEDGLM_SOURCE_DIR) + "/tests/data/golden/glm4-tiny-q4_k_m.gguf");
-    Require(file.ok(), "the golden file is there");
-    return *fedglm::Tokenizer::FromGguf(**file);
-  }();
-  return *tokenizer;
-}
-
 // An answer of up to 24 tokens, each chosen among those that may come by two bytes of the input; true if it came to its
 // end.
 bool Write(std::shared_ptr<const fedglm::Grammar> grammar, std::string_view choices, std::string& text) {
-  static const auto trie = BuildTokenTrie(Vocabulary());
+  static const auto trie = BuildTokenTrie(GoldenTokenizer());
   const auto constraint = MakeConstraint(std::move(grammar), trie);
-  std::vector<float> logits(static_cast<size_t>(Vocabulary().size()));
+  std::vector<float> logits(static_cast<size_t>(GoldenTokenizer().size()));
   for (int step = 0; step < 24; ++step) {
     std::fill(logits.begin(), logits.end(), 0.0f);
     constraint->Mask(logits);
@@ -36,8 +27,8 @@ bool Write(std::shared_ptr<const fedglm::Grammar> grammar, std::string_view choi
     }
     Require(!allowed.empty(), "some token may come");
     const Token token = allowed[(TakeByte(choices) * 257 + TakeByte(choices)) % allowed.size()];
-    if (Vocabulary().EndsGeneration(token)) return true;
-    text += Vocabulary().Piece(token);
+    if (GoldenTokenizer().EndsGeneration(token)) return true;
+    text += GoldenTokenizer().Piece(token);
     constraint->Accept(token);
   }
   return false;

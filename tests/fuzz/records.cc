@@ -5,8 +5,8 @@
 
 #include <string>
 
-#include "inference/gguf/gguf_file.h"
 #include "tests/fuzz/fuzz_targets.h"
+#include "tests/fuzz/golden_tokenizer.h"
 
 namespace fedglm::fuzz {
 namespace {
@@ -29,14 +29,9 @@ class MemoryFile {
 
 void Records(std::string_view input) {
   constexpr ExitCode kBadFile = ExitCode::kBadInputFile;
-  static const auto tokenizer = [] {
-    const auto file = GgufFile::Open(std::string(FEDGLM_SOURCE_DIR) + "/tests/data/golden/glm4-tiny-q4_k_m.gguf");
-    Require(file.ok(), "the golden file is there");
-    return *fedglm::Tokenizer::FromGguf(**file);
-  }();
   const MemoryFile file(input);
   const fedglm::ChatTemplate chat_template{.format = ChatFormat::kGlm4};
-  const auto examples = LoadExamples({file.path()}, *tokenizer, chat_template, 32);
+  const auto examples = LoadExamples({file.path()}, GoldenTokenizer(), chat_template, 32);
   if (WasRead(examples.status(), kBadFile)) {
     for (const Example& example : examples->examples) {
       Require(example.tokens.size() == example.counted.size(), "every token counts or does not");
