@@ -8,6 +8,7 @@
 
 #include "inference/engine/text_stream.h"
 #include "inference/gguf/lora_gguf.h"
+#include "tests/inference/engine/all_logits.h"
 #include "tests/support/golden.h"
 
 namespace fedglm {
@@ -21,16 +22,6 @@ std::vector<Token> GoldenTokens() {
   std::istringstream numbers(text);
   for (Token token; numbers >> token;) tokens.push_back(token);
   return tokens;
-}
-
-std::vector<float> AllLogits(Engine& engine, const std::vector<Token>& tokens) {
-  std::vector<float> logits;
-  const absl::Status status = engine.Logits(tokens, [&](const float* rows, int64_t count) {
-    logits.insert(logits.end(), rows, rows + count * engine.hyperparameters().vocabulary);
-    return absl::OkStatus();
-  });
-  EXPECT_TRUE(status.ok()) << Message(status);
-  return logits;
 }
 
 std::unique_ptr<Engine> OpenOrDie(const std::filesystem::path& path) {

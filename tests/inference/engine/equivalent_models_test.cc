@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "inference/engine/engine.h"
+#include "tests/inference/engine/all_logits.h"
 #include "tests/support/golden.h"
 #include "tests/support/tiny_model.h"
 
@@ -15,14 +16,7 @@ std::vector<float> LogitsOf(const TinyModel& model) {
   model.Write(folder->path() / "model.gguf");
   const auto engine = Engine::Open(folder->path() / "model.gguf", {.require_tokenizer = false});
   EXPECT_TRUE(engine.ok()) << Message(engine.status());
-  std::vector<float> logits;
-  if (!engine.ok()) return logits;
-  const absl::Status status = (*engine)->Logits(kTokens, [&](const float* rows, int64_t count) {
-    logits.insert(logits.end(), rows, rows + count * TinyModel::kVocabulary);
-    return absl::OkStatus();
-  });
-  EXPECT_TRUE(status.ok()) << Message(status);
-  return logits;
+  return engine.ok() ? AllLogits(**engine, kTokens) : std::vector<float>();
 }
 
 // Over the rotated part of each head: pairs (2i, 2i+1) become (i, i + half), as llama.cpp's converter does for M-RoPE.

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "inference/engine/engine.h"
+#include "tests/inference/engine/all_logits.h"
 #include "tests/support/golden.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/wait_until.h"
@@ -471,11 +472,8 @@ TEST_F(SchedulerTest, LogprobsAreTheModelsOwn) {
   EXPECT_EQ(result->logprobs, heard);
   std::vector<Token> sequence = request.prompt;
   sequence.insert(sequence.end(), result->tokens.begin(), result->tokens.end());
-  std::vector<float> logits;
-  ASSERT_TRUE(engine->Logits(sequence, [&](const float* rows, int64_t count) {
-    logits.insert(logits.end(), rows, rows + count * TinyModel::kVocabulary);
-    return absl::OkStatus();
-  }).ok());
+  const std::vector<float> logits = AllLogits(*engine, sequence);
+  ASSERT_EQ(logits.size(), sequence.size() * static_cast<size_t>(TinyModel::kVocabulary));
   for (size_t i = 0; i < result->tokens.size(); ++i) {
     const float* const row = logits.data() + (request.prompt.size() + i - 1) * TinyModel::kVocabulary;
     double sum = 0;

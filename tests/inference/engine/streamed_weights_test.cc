@@ -3,21 +3,16 @@
 
 #include "base/file.h"
 #include "inference/engine/engine.h"
+#include "tests/inference/engine/all_logits.h"
 #include "tests/support/tiny_model.h"
 
 namespace fedglm {
 namespace {
 
-std::vector<float> AllLogits(Engine& engine) {
+std::vector<Token> SomeTokens() {
   std::vector<Token> tokens;
   for (int i = 0; i < 50; ++i) tokens.push_back(i * 7 % TinyModel::kVocabulary);
-  std::vector<float> logits;
-  const absl::Status status = engine.Logits(tokens, [&](const float* rows, int64_t count) {
-    logits.insert(logits.end(), rows, rows + count * engine.hyperparameters().vocabulary);
-    return absl::OkStatus();
-  });
-  EXPECT_TRUE(status.ok()) << Message(status);
-  return logits;
+  return tokens;
 }
 
 uint64_t StreamedBytes(const Engine& engine) {
@@ -43,11 +38,11 @@ class StreamedWeights : public testing::TestWithParam<const char*> {
 };
 
 TEST_P(StreamedWeights, GiveTheSameLogitsBitForBit) {
-  const std::vector<float> resident = AllLogits(*engine_);
+  const std::vector<float> resident = AllLogits(*engine_, SomeTokens());
   EXPECT_EQ(StreamedBytes(*engine_), 0u);
   for (int second = 0; second < 6; ++second) {
     engine_->SetMemoryPressure(3);
-    EXPECT_EQ(AllLogits(*engine_), resident) << "after " << second + 1 << " steps of unpinning";
+    EXPECT_EQ(AllLogits(*engine_, SomeTokens()), resident) << "after " << second + 1 << " steps of unpinning";
   }
   EXPECT_GT(StreamedBytes(*engine_), 0u);
 }
@@ -67,7 +62,7 @@ TEST_P(StreamedWeights, LayersGoAtPressureThreeAndFourAndComeBackWithoutAny) {
 
 TEST_P(StreamedWeights, AFileThatShrinksEndsTheRequestOnly) {
   for (int second = 0; second < 4; ++second) engine_->SetMemoryPressure(3);
-  AllLogits(*engine_);
+  AllLogits(*engine_, SomeTokens());
   std::filesystem::resize_file(folder_.path() / "m.gguf", 20000);
   absl::Status status;
   for (int attempt = 0; attempt < 2; ++attempt) {  // the first may run on what is read already
