@@ -1,13 +1,9 @@
 // The aggregator over real gRPC on loopback, with a plain client.
 #include "aggregator/aggregator_server.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <thread>
@@ -18,6 +14,7 @@
 #include "fedglm/v1/enrolment.grpc.pb.h"
 #include "fedglm/v1/federation.grpc.pb.h"
 #include "tests/aggregator/small_federation.h"
+#include "tests/support/loopback_listener.h"
 #include "tests/support/wait_until.h"
 
 namespace fedglm {
@@ -586,15 +583,8 @@ TEST_F(UploadTest, AnUploadThatIsLateIsToldSoAndLeavesNothingInTheSpool) {
 }
 
 TEST_F(ServerTest, APortInUseIsUnreachableAndHarmsNothing) {
-  const int taken = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  ASSERT_EQ(bind(taken, reinterpret_cast<sockaddr*>(&address), size), 0);
-  ASSERT_EQ(listen(taken, 1), 0);
-  ASSERT_EQ(getsockname(taken, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  const std::string in_use = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  const LoopbackListener taken;
+  const std::string in_use = taken.host_and_port();
   const std::string addresses = StateFile("addresses.json");
   server_.reset();
   for (std::string AggregatorOptions::*port : {&AggregatorOptions::listen, &AggregatorOptions::enrolment_listen}) {
@@ -605,7 +595,6 @@ TEST_F(ServerTest, APortInUseIsUnreachableAndHarmsNothing) {
     EXPECT_NE(Message(status).find(in_use), std::string::npos) << Message(status);
     EXPECT_EQ(StateFile("addresses.json"), addresses);
   }
-  close(taken);
   Start();
 }
 

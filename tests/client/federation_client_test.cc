@@ -2,7 +2,6 @@
 #include "client/federation_client.h"
 
 #include <gmock/gmock.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 #include <thread>
 
 #include "tests/client/scripted_aggregator.h"
+#include "tests/support/loopback_listener.h"
 #include "tests/support/wait_until.h"
 
 namespace fedglm {
@@ -221,17 +221,10 @@ TEST_F(FederationClientTest, ASiteWithAForeignCertificateGetsNoAnswer) {
 
 // As an aggregator that is being started again, or a load balancer without one: no reason to leave the federation.
 TEST_F(FederationClientTest, APeerThatHangsUpDuringTheHandshakeIsOnlyUnreachable) {
-  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
-  ASSERT_EQ(listen(listener, 8), 0);
-  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const LoopbackListener listener;
   std::thread hang_up([&] {
     while (true) {
-      const int peer = accept(listener, nullptr, nullptr);
+      const int peer = accept(listener.socket(), nullptr, nullptr);
       if (peer < 0) break;
       char hello[16];
       [[maybe_unused]] const ssize_t got = read(peer, hello, sizeof(hello));
@@ -239,13 +232,12 @@ TEST_F(FederationClientTest, APeerThatHangsUpDuringTheHandshakeIsOnlyUnreachable
     }
   });
   SiteIdentity identity = aggregator_.identity;
-  identity.federation_address = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  identity.federation_address = listener.host_and_port();
   FederationClient client(identity, folder_);
   const absl::Status status = client.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(1)).status();
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kUnreachable) << Message(status);
-  shutdown(listener, SHUT_RDWR);
+  shutdown(listener.socket(), SHUT_RDWR);
   hang_up.join();
-  close(listener);
 }
 
 }  // namespace

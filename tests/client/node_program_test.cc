@@ -15,6 +15,7 @@
 #include "client/enrolment_client.h"
 #include "client/site_state.h"
 #include "tests/client/small_site.h"
+#include "tests/support/loopback_listener.h"
 #include "tests/support/wait_until.h"
 
 namespace fedglm {
@@ -92,26 +93,6 @@ class NodeProgramTest : public SmallSite {
 
   std::string config_;
   std::unique_ptr<AggregatorServer> aggregator_;
-};
-
-// A listening socket on loopback.
-class Listener {
- public:
-  Listener() : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(listen(socket_, 1), 0);
-    getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-  }
-  ~Listener() { close(socket_); }
-  int port() const { return port_; }
-
- private:
-  int socket_, port_ = 0;
 };
 
 // The body of an answer to GET, and its status line.
@@ -195,10 +176,10 @@ TEST_F(NodeProgramTest, HeldOutRecordsThatAreNoneDoNotEndANodeWhichGoesOnWhenThe
 }
 
 TEST_F(NodeProgramTest, APortInUseIsUnreachable) {
-  const Listener taken;
+  const LoopbackListener taken;
   EnrolThenLoseTheAggregator();
-  config_ += "[serve]\nlisten = '127.0.0.1:" + std::to_string(taken.port()) + "'\n";
-  ExpectEnds(ExitCode::kUnreachable, std::to_string(taken.port()));
+  config_ += "[serve]\nlisten = '" + taken.host_and_port() + "'\n";
+  ExpectEnds(ExitCode::kUnreachable, taken.port());
 }
 
 TEST_F(NodeProgramTest, ASecondNodeOnTheSameStateEndsAtOnce) {

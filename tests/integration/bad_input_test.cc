@@ -1,11 +1,8 @@
 // What a user can get wrong, or a machine: one clear line on stderr, the documented exit code, and what was there before
 // is unharmed.
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -17,6 +14,7 @@
 #include "tests/integration/federation.h"
 #include "tests/integration/processes.h"
 #include "tests/support/golden.h"
+#include "tests/support/loopback_listener.h"
 
 namespace fedglm {
 namespace {
@@ -106,27 +104,6 @@ class BadInput : public testing::Test {
   FederationSettings settings_;
 };
 
-// A port that somebody else listens on.
-class TakenPort {
- public:
-  TakenPort() : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(listen(socket_, 1), 0);
-    EXPECT_EQ(getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size), 0);
-    number_ = std::to_string(ntohs(address.sin_port));
-  }
-  ~TakenPort() { close(socket_); }
-  const std::string& number() const { return number_; }
-
- private:
-  int socket_;
-  std::string number_;
-};
-
 TEST_F(BadInput, APortInUseIsFive) {
   Federation federation(Path("federation"), settings_);
   ASSERT_TRUE(Done(federation.StartAggregator()));
@@ -135,13 +112,13 @@ TEST_F(BadInput, APortInUseIsFive) {
   federation.Stop();
 
   const std::map<std::string, std::string> before = DigestsBelow(federation.AggregatorState());
-  const TakenPort taken;
+  const LoopbackListener taken;
   const std::string config = TextOf(federation.AggregatorFolder() / "aggregator.toml");
   for (const std::string& port : {federation.federation_port(), federation.enrolment_port()}) {
     std::string changed = config;
-    changed.replace(changed.find("127.0.0.1:" + port + "\""), port.size() + 10, "127.0.0.1:" + taken.number());
+    changed.replace(changed.find("127.0.0.1:" + port + "\""), port.size() + 10, taken.host_and_port());
     Write(federation.AggregatorFolder() / "taken.toml", changed);
-    Refused("fedglm-aggregator", federation.AggregatorFolder() / "taken.toml", ExitCode::kUnreachable, "127.0.0.1:" + taken.number());
+    Refused("fedglm-aggregator", federation.AggregatorFolder() / "taken.toml", ExitCode::kUnreachable, taken.host_and_port());
   }
   EXPECT_EQ(DigestsBelow(federation.AggregatorState()), before);
   EXPECT_TRUE(Done(federation.StartAggregator()));

@@ -1,5 +1,4 @@
 // fedglm-trainer as a process: one job in, events out, exit code; and what it can no longer do while it runs.
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
 #include <poll.h>
@@ -17,6 +16,7 @@
 #include "absl/base/config.h"
 #include "base/process.h"
 #include "base/sandbox.h"
+#include "tests/support/loopback_listener.h"
 #include "tests/training/job_runner.h"
 
 namespace fedglm {
@@ -284,30 +284,15 @@ class Puppet {
   bool attached_ = false;
 };
 
-class Listener {
- public:
-  Listener() : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    address_.sin_family = AF_INET;
-    address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address_);
-    EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address_), size), 0);
-    EXPECT_EQ(listen(socket_, 4), 0);
-    EXPECT_EQ(getsockname(socket_, reinterpret_cast<sockaddr*>(&address_), &size), 0);
-  }
-  ~Listener() { close(socket_); }
-  std::string Address() const { return {reinterpret_cast<const char*>(&address_), sizeof(address_)}; }
-  bool WasReached() const {
-    pollfd waiting = {socket_, POLLIN, 0};
-    return poll(&waiting, 1, 300) == 1;
-  }
+std::string BytesOf(const sockaddr_in& address) { return {reinterpret_cast<const char*>(&address), sizeof(address)}; }
 
- private:
-  const int socket_;
-  sockaddr_in address_ = {};
-};
+bool WasReached(const LoopbackListener& listener) {
+  pollfd waiting = {listener.socket(), POLLIN, 0};
+  return poll(&waiting, 1, 300) == 1;
+}
 
 TEST_F(RunningWorker, CannotOpenAConnection) {
-  const Listener listener;
+  const LoopbackListener listener;
   Process trainer = StartLong(true);
   {
     Puppet puppet(trainer.pid());
@@ -316,28 +301,28 @@ TEST_F(RunningWorker, CannotOpenAConnection) {
       EXPECT_EQ(puppet.Call(SYS_socket, family, long{SOCK_STREAM}, 0), -EPERM) << family;
     }
     // Not over a descriptor that it has, either.
-    EXPECT_EQ(puppet.Call(SYS_connect, STDOUT_FILENO, listener.Address(), sizeof(sockaddr_in)), -EPERM);
-    EXPECT_EQ(puppet.Call(SYS_bind, STDOUT_FILENO, listener.Address(), sizeof(sockaddr_in)), -EPERM);
+    EXPECT_EQ(puppet.Call(SYS_connect, STDOUT_FILENO, BytesOf(listener.address()), sizeof(sockaddr_in)), -EPERM);
+    EXPECT_EQ(puppet.Call(SYS_bind, STDOUT_FILENO, BytesOf(listener.address()), sizeof(sockaddr_in)), -EPERM);
     EXPECT_EQ(puppet.Call(SYS_listen, STDOUT_FILENO, 1L, 0), -EPERM);
     EXPECT_EQ(puppet.Call(SYS_io_uring_setup, 4, std::string(256, '\0'), 0), -EPERM);
     EXPECT_EQ(puppet.Call(SYS_ptrace, PTRACE_ATTACH, static_cast<long>(getpid()), 0), -EPERM);
     EXPECT_EQ(puppet.Call(SYS_getppid, 0, 0L, 0), getpid());  // the questions do arrive
   }
-  EXPECT_FALSE(listener.WasReached());
+  EXPECT_FALSE(WasReached(listener));
   // And it goes on training.
   EXPECT_TRUE(trainer.ReadLineFor(std::chrono::seconds(30)).ok());
 }
 
 // The other half of the proof: without the walls the same calls reach the listener.
 TEST_F(RunningWorker, WouldOpenAConnectionIfItsJobAllowedIt) {
-  const Listener listener;
+  const LoopbackListener listener;
   Process trainer = StartLong(false);
   Puppet puppet(trainer.pid());
   if (!puppet.attached()) GTEST_SKIP() << "this user may not trace processes";
   const long file = puppet.Call(SYS_socket, AF_INET, long{SOCK_STREAM}, 0);
   ASSERT_GE(file, 0);
-  EXPECT_EQ(puppet.Call(SYS_connect, file, listener.Address(), sizeof(sockaddr_in)), 0);
-  EXPECT_TRUE(listener.WasReached());
+  EXPECT_EQ(puppet.Call(SYS_connect, file, BytesOf(listener.address()), sizeof(sockaddr_in)), 0);
+  EXPECT_TRUE(WasReached(listener));
 }
 
 TEST_F(RunningWorker, CannotReadWhatItsJobDoesNotName) {
