@@ -15,12 +15,6 @@ namespace {
 
 constexpr int64_t kDotRows = 4;  // walked together: as many streams as the prefetcher follows easily
 
-uint16_t LoadHalf(const std::byte* from) {
-  uint16_t half;
-  std::memcpy(&half, from, sizeof(half));
-  return half;
-}
-
 __m256i Load32(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
 __m128i Load16(const void* from) { return _mm_loadu_si128(static_cast<const __m128i*>(from)); }
 

@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
+#include "inference/kernels/levels.h"
 #include "inference/quantization/block_type.h"
 #include "inference/quantization/blocks.h"
 
@@ -41,9 +41,15 @@ void SplitEightRows(const EightRows& rows, int64_t offset, uint8_t* low, uint8_t
 
 // The half-precision number at one offset of each row.
 __m256 EightHalves(const EightRows& rows, int64_t offset) {
-  alignas(16) uint16_t halves[8];
-  for (int r = 0; r < 8; ++r) std::memcpy(&halves[r], rows[r] + offset, sizeof(halves[r]));
-  return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(halves)));
+  __m128i halves = _mm_cvtsi32_si128(LoadHalf(rows[0] + offset));
+  halves = _mm_insert_epi16(halves, LoadHalf(rows[1] + offset), 1);
+  halves = _mm_insert_epi16(halves, LoadHalf(rows[2] + offset), 2);
+  halves = _mm_insert_epi16(halves, LoadHalf(rows[3] + offset), 3);
+  halves = _mm_insert_epi16(halves, LoadHalf(rows[4] + offset), 4);
+  halves = _mm_insert_epi16(halves, LoadHalf(rows[5] + offset), 5);
+  halves = _mm_insert_epi16(halves, LoadHalf(rows[6] + offset), 6);
+  halves = _mm_insert_epi16(halves, LoadHalf(rows[7] + offset), 7);
+  return _mm256_cvtph_ps(halves);
 }
 
 // Rows of one type of block to levels [columns / 4][kGroupLanes][4], steps and offsets [columns / 32][kGroupLanes].

@@ -108,7 +108,12 @@ static inline __m256 _mm256_cvtph_ps(__m128i a) {
 
 // ---- SSE2 and AVX2: integers.
 
-static inline __m128i _mm_load_si128(const __m128i* from) { return emulation::Load<__m128i>(from, 16); }
+static inline __m128i _mm_cvtsi32_si128(int32_t x) { return {{x, 0, 0, 0}}; }
+static inline __m128i _mm_insert_epi16(__m128i a, int word, int index) {
+  const auto value = static_cast<uint16_t>(word);
+  std::memcpy(reinterpret_cast<char*>(&a) + 2 * (index & 7), &value, sizeof(value));
+  return a;
+}
 static inline __m128i _mm_loadu_si128(const __m128i* from) { return emulation::Load<__m128i>(from, 1); }
 static inline void _mm256_store_si256(__m256i* to, __m256i value) { emulation::Store(to, value, 32); }
 static inline __m256i _mm256_castsi128_si256(__m128i low) {
