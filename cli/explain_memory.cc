@@ -11,8 +11,11 @@
 #include "inference/engine/engine_memory.h"
 #include "inference/gguf/architecture.h"
 #include "inference/gguf/gguf_file.h"
+#include "inference/gguf/lora_gguf.h"
+#include "inference/memory/adapter_memory.h"
 #include "inference/memory/bandwidth.h"
 #include "inference/memory/memory_plan.h"
+#include "inference/model/bound_adapter.h"
 
 namespace fedglm::cli {
 namespace {
@@ -41,6 +44,7 @@ void PrintTable(const MemoryPlan& plan) {
   row(MemoryAccount::kKvPages, std::to_string(plan.kv_positions) + " positions");
   row(MemoryAccount::kActivations, "of one batch");
   row(MemoryAccount::kScratch, "program, vocabulary, logits, stacks");
+  row(MemoryAccount::kAdapters, plan.account(MemoryAccount::kAdapters) == 0 ? "none" : "the largest twice, to replace any");
   std::printf("%-18s%12s   of a budget of %s\n", "together", FormatByteSize(plan.total()).c_str(),
               FormatByteSize(plan.budget).c_str());
   std::printf("\nmemory is read at %.1f GB/s", plan.memory_bandwidth / 1e9);
@@ -77,9 +81,19 @@ void PrintJson(const MemoryPlan& plan) {
   std::printf("%s\n", DumpJson(result).c_str());
 }
 
+// What the engine sets aside when it has these adapters.
+absl::StatusOr<uint64_t> AdapterRoom(const std::vector<std::string>& paths, const GgufFile& base) {
+  std::vector<uint64_t> bytes;
+  for (const std::string& path : paths) {
+    FEDGLM_ASSIGN_OR_RETURN(const Adapter adapter, LoadAdapterFor(path, base, ""));
+    bytes.push_back(BoundAdapter::Bytes(adapter));
+  }
+  return RoomForAdapters(bytes);
+}
+
 }  // namespace
 
-absl::Status ExplainMemory(const ModelOptions& options, bool json) {
+absl::Status ExplainMemory(const ModelOptions& options, bool json, std::vector<std::string> named_adapters) {
   FEDGLM_ASSIGN_OR_RETURN(const EngineOptions engine, options.ForEngine());
   FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<const GgufFile> file, GgufFile::Open(options.model));
   FEDGLM_ASSIGN_OR_RETURN(const Hyperparameters hyperparameters, ReadHyperparameters(*file));
@@ -87,6 +101,8 @@ absl::Status ExplainMemory(const ModelOptions& options, bool json) {
   const int threads = engine.threads > 0 ? engine.threads : UsablePhysicalCores();
   PlanOptions plan_options = PlanOptionsFor(hyperparameters, engine, threads);
   plan_options.process_bytes = CurrentAnonymousBytes();
+  if (!options.adapter.empty()) named_adapters.push_back(options.adapter);
+  FEDGLM_ASSIGN_OR_RETURN(plan_options.adapter_bytes, AdapterRoom(named_adapters, *file));
   // First without measuring: a budget that is too small is said at once.
   FEDGLM_ASSIGN_OR_RETURN(MemoryPlan plan, PlanMemory(layout, hyperparameters, plan_options));
   plan_options.budget = plan.budget;

@@ -54,21 +54,41 @@ absl::StatusOr<ApiOptions> ReadOptions(const ServeOptions& options) {
   return api;
 }
 
-absl::Status AddNamedAdapters(const std::vector<std::string>& adapters, Engine& engine) {
-  for (const std::string& entry : adapters) {
+struct NamedAdapter {
+  std::string name, path;
+};
+
+absl::StatusOr<std::vector<NamedAdapter>> NamedAdapters(const ServeOptions& options) {
+  std::vector<NamedAdapter> named;
+  for (const std::string& entry : options.adapters) {
     const size_t equals = entry.find('=');
     if (equals == std::string::npos || equals == 0 || equals + 1 == entry.size()) {
       return UsageError("--serve-adapter '" + entry + "' is not NAME=PATH");
     }
-    FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const Adapter> adapter, OpenAdapter(entry.substr(equals + 1), engine.file()));
-    FEDGLM_RETURN_IF_ERROR(engine.AddAdapter(entry.substr(0, equals), std::move(adapter)));
+    named.push_back({entry.substr(0, equals), entry.substr(equals + 1)});
+  }
+  return named;
+}
+
+absl::Status AddNamedAdapters(const ServeOptions& options, Engine& engine) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<NamedAdapter> named, NamedAdapters(options));
+  for (const NamedAdapter& each : named) {
+    FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const Adapter> adapter, OpenAdapter(each.path, engine.file()));
+    FEDGLM_RETURN_IF_ERROR(engine.AddAdapter(each.name, std::move(adapter)));
   }
   return absl::OkStatus();
 }
 
+absl::Status ExplainServing(const ServeOptions& options) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<NamedAdapter> named, NamedAdapters(options));
+  std::vector<std::string> paths;
+  for (const NamedAdapter& each : named) paths.push_back(each.path);
+  return ExplainMemory(options.model, options.model.explain_as_json, std::move(paths));
+}
+
 absl::Status OpenAdaptersAgain(const ServeOptions& options, Engine& engine) {
   FEDGLM_RETURN_IF_ERROR(InstallAdapter(options.model, engine));
-  return AddNamedAdapters(options.adapters, engine);
+  return AddNamedAdapters(options, engine);
 }
 
 // Until Ctrl-C or SIGTERM. What is being answered goes on while adapters are replaced (Engine::SetAdapter, AddAdapter).
@@ -85,7 +105,7 @@ void ServeUntilStopped(const ServeOptions& options, const sigset_t& reload, Engi
 }
 
 absl::Status RunServe(const ServeOptions& options) {
-  if (options.model.explain_memory) return ExplainMemory(options.model, options.model.explain_as_json);
+  if (options.model.explain_memory) return ExplainServing(options);
   KeepHeapCompact();
   // Blocked before there are threads, which inherit that: it is taken in ServeUntilStopped alone.
   sigset_t reload;
@@ -98,7 +118,7 @@ absl::Status RunServe(const ServeOptions& options) {
   FEDGLM_RETURN_IF_ERROR(InitializeLogging(log));
   FEDGLM_ASSIGN_OR_RETURN(const ApiOptions api, ReadOptions(options));
   FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, OpenEngine(options.model));
-  FEDGLM_RETURN_IF_ERROR(AddNamedAdapters(options.adapters, *engine));
+  FEDGLM_RETURN_IF_ERROR(AddNamedAdapters(options, *engine));
   FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<ApiServer> server, ApiServer::Start(*engine, api));
   const bool ipv6 = api.host.find(':') != std::string::npos;
   std::fprintf(stderr, "serving on %s://%s:%d/v1 (Ctrl-C ends)\n", api.tls_certificate.empty() ? "http" : "https",

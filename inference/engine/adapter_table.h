@@ -24,22 +24,23 @@ struct InstalledAdapter {
 // Thread-safe.
 class AdapterTable {
  public:
-  // nullptr: the base alone.
-  void SetDefault(std::shared_ptr<const BoundAdapter> factors);
+  // Replaces the adapter of that name; kDefault is the one in force. nullptr: none, or the base alone.
+  static constexpr std::string_view kDefault = "";
+  void Set(std::string_view name, std::shared_ptr<const BoundAdapter> factors);
   InstalledAdapter Default() const;
-
-  // Replaces an adapter of that name.
-  void Add(std::string name, std::shared_ptr<const BoundAdapter> factors);
-  void Remove(std::string_view name);
   // UsageError if there is none of that name.
   absl::StatusOr<InstalledAdapter> Find(std::string_view name) const;
   std::vector<std::string> Names() const;  // sorted
+
+  // RoomForAdapters of all that are in the table; and as if `name` had one of `bytes`.
+  uint64_t Room() const;
+  uint64_t RoomWith(std::string_view name, uint64_t bytes) const;
 
   // The generations that were replaced or removed since the last call.
   std::vector<uint64_t> TakeRetired();
 
  private:
-  void Retire(const InstalledAdapter& adapter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::map<std::string_view, uint64_t> Sizes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   mutable Mutex mutex_;
   uint64_t last_generation_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -59,6 +59,7 @@ struct Engine::State {
   ChatTemplate chat_template;
   std::vector<LinearModule> modules;
   EngineCore core;
+  Mutex installing;                        // adapters are put in one at a time: each counts with what the others left
   ModelMemory* memory = nullptr;           // core.residency; nullptr: weights are not planned
   std::unique_ptr<Scheduler> scheduler;    // its thread uses what is above
   std::unique_ptr<MemoryMonitor> monitor;  // the last: its thread uses what is above
@@ -98,9 +99,41 @@ struct Engine::State {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::shared_ptr<const BoundAdapter>> Bind(const std::shared_ptr<const Adapter>& adapter) const {
-    if (adapter == nullptr) return nullptr;
-    return BoundAdapter::Bind(*adapter, modules);
+  // Makes `adapter` the table's of that name (AdapterTable::kDefault: the one in force); nullptr: none.
+  absl::Status Install(std::string_view name, const std::shared_ptr<const Adapter>& adapter) {
+    MutexLock lock(installing);
+    absl::Status status = BindInto(name, adapter);
+    // Not more than now: this cannot fail.
+    (void)core.adapter_memory.SetAside(core.adapters.Room());
+    return status;
+  }
+
+  absl::Status BindInto(std::string_view name, const std::shared_ptr<const Adapter>& adapter) {
+    std::shared_ptr<const BoundAdapter> bound;
+    if (adapter != nullptr) {
+      const uint64_t bytes = BoundAdapter::Bytes(*adapter);
+      FEDGLM_RETURN_IF_ERROR(MakeRoomForAdapter(bytes, core.adapters.RoomWith(name, bytes)));
+      FEDGLM_ASSIGN_OR_RETURN(bound, BoundAdapter::Bind(*adapter, modules, core.adapter_memory));
+    }
+    core.adapters.Set(name, std::move(bound));
+    return absl::OkStatus();
+  }
+
+  // For one of `bytes`, and for `room` of all when it has replaced another. The other goes when the last answer that is
+  // computed with it has ended. First layers go that the plan no longer pins beside so large adapters, then idle pages,
+  // then, where answers hold more pages than planned, further layers.
+  absl::Status MakeRoomForAdapter(uint64_t bytes, uint64_t room) {
+    AdapterMemory& adapters = core.adapter_memory;
+    const auto wanted = [&] { return std::max(room, adapters.taken() + bytes); };
+    if (const uint64_t now = wanted(); now <= adapters.charged()) return adapters.SetAside(now);
+    const Turn turn(core.turns);
+    const uint64_t now = wanted();  // without what the step that was computed till now held
+    const uint64_t charged = adapters.charged();
+    if (now <= charged) return adapters.SetAside(now);
+    if (memory != nullptr) FEDGLM_RETURN_IF_ERROR(memory->PlanForAdapters(now));
+    absl::Status status = core.SetAsideForAdapters(now);
+    if (status.ok() || memory == nullptr || !memory->UnpinFor(now - charged)) return status;
+    return adapters.SetAside(now);
   }
 
   // Puts a request into the queue.
@@ -159,9 +192,7 @@ const ChatTemplate& Engine::chat_template() const { return state_->chat_template
 int64_t Engine::context() const { return state_->core.context; }
 
 absl::Status Engine::SetAdapter(std::shared_ptr<const Adapter> adapter) {
-  FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const BoundAdapter> bound, state_->Bind(adapter));
-  state_->core.adapters.SetDefault(std::move(bound));
-  return absl::OkStatus();
+  return state_->Install(AdapterTable::kDefault, adapter);
 }
 
 absl::Status Engine::CheckAdapter(const Adapter& adapter) const {
@@ -170,12 +201,13 @@ absl::Status Engine::CheckAdapter(const Adapter& adapter) const {
 
 absl::Status Engine::AddAdapter(std::string name, std::shared_ptr<const Adapter> adapter) {
   if (name.empty() || name == kBaseAdapter) return UsageError("an adapter cannot be named '" + name + "'");
-  FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const BoundAdapter> bound, state_->Bind(adapter));
-  state_->core.adapters.Add(std::move(name), std::move(bound));
-  return absl::OkStatus();
+  return state_->Install(name, adapter);
 }
 
-void Engine::RemoveAdapter(std::string_view name) { state_->core.adapters.Remove(name); }
+void Engine::RemoveAdapter(std::string_view name) {
+  if (!name.empty()) (void)state_->Install(name, nullptr);  // takes no room: cannot fail
+}
+
 std::vector<std::string> Engine::AdapterNames() const { return state_->core.adapters.Names(); }
 
 absl::StatusOr<GenerationResult> Engine::Generate(const GenerationRequest& request, const TokenCallback& on_token) {

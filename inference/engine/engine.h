@@ -58,12 +58,14 @@ class Engine {
   int64_t context() const;
 
   // From the next token on, also of answers that are being written: their KV cache entries of the old adapter are kept.
-  // nullptr: the base alone. BadFile if it does not fit the base.
+  // nullptr: the base alone. BadFile if it does not fit the base. ResourceExhausted if the memory budget has no room for it
+  // and, from then on, for another of its size to replace it, although idle KV pages were evicted and layers unpinned for
+  // that (docs/memory.md); the adapter that is there stays then. Both wait for the step that is being computed.
   absl::Status SetAdapter(std::shared_ptr<const Adapter> adapter);
   // As SetAdapter would answer; nothing is changed.
   absl::Status CheckAdapter(const Adapter& adapter) const;
   // Adapters that requests choose by name, beside the one of SetAdapter. Adding a name again replaces it, for requests that
-  // come after. UsageError for kBaseAdapter or no name.
+  // come after. UsageError for kBaseAdapter or no name; other errors as SetAdapter.
   absl::Status AddAdapter(std::string name, std::shared_ptr<const Adapter> adapter);
   void RemoveAdapter(std::string_view name);
   std::vector<std::string> AdapterNames() const;  // of AddAdapter, sorted

@@ -20,6 +20,7 @@ EngineCore::EngineCore(std::unique_ptr<Transformer> transformer, const Tuning& t
                        uint64_t memory_budget)
     : budget(memory_budget),
       model(std::move(transformer)),
+      adapter_memory(budget),
       pool(tuning.decode_threads, pinning),
       pages(LayoutOf(model->hyperparameters()), budget),
       prefixes(pages) {
@@ -58,12 +59,20 @@ bool EngineCore::ShrinkWorkspace() {
 // The running answers' of a step; and enough for texts whose every position is wanted.
 int64_t EngineCore::LogitRows(int64_t rows, int64_t running) { return std::min(rows, std::max(running, kLogitRows)); }
 
-absl::Status EngineCore::Reserve(SequenceCache& cache, int64_t count) {
+absl::Status EngineCore::EvictUntil(const std::function<absl::Status()>& fits) {
   while (true) {
-    absl::Status status = cache.Reserve(count);
+    absl::Status status = fits();
     if (status.ok() || !prefixes.EvictOne()) return status;
     ++evictions;
   }
+}
+
+absl::Status EngineCore::Reserve(SequenceCache& cache, int64_t count) {
+  return EvictUntil([&] { return cache.Reserve(count); });
+}
+
+absl::Status EngineCore::SetAsideForAdapters(uint64_t bytes) {
+  return EvictUntil([&] { return adapter_memory.SetAside(bytes); });
 }
 
 void EngineCore::TrimIdlePages(int64_t most) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "inference/cache/sequence_cache.h"
 #include "inference/engine/adapter_table.h"
 #include "inference/engine/turn_queue.h"
+#include "inference/memory/adapter_memory.h"
 #include "inference/memory/memory_budget.h"
 #include "inference/memory/weight_residency.h"
 #include "inference/model/transformer.h"
@@ -31,7 +33,8 @@ struct EngineCore {
   std::unique_ptr<Transformer> model;
   std::shared_ptr<const Tokenizer> tokenizer;
   std::unique_ptr<WeightResidency> residency;  // nullptr: all weights are read in the mapping
-  AdapterTable adapters;
+  AdapterMemory adapter_memory;
+  AdapterTable adapters;  // its adapters' bytes are in adapter_memory
   int64_t context = 0;
   int64_t max_running = 1;
   TurnQueue turns;
@@ -57,12 +60,16 @@ struct EngineCore {
   // Pages for the cache's next `count` positions; idle ones of others are evicted for them. ResourceExhausted if even
   // that is not enough.
   absl::Status Reserve(SequenceCache& cache, int64_t count);
+  // AdapterMemory::SetAside; idle pages are evicted for it.
+  absl::Status SetAsideForAdapters(uint64_t bytes);
   // Evicts idle pages until at most `most` are left.
   void TrimIdlePages(int64_t most);
   // What was computed with adapters that are gone.
   void ForgetRetiredAdapters();
 
  private:
+  // Evicts idle pages, one at a time, until `fits` is OK; its last error if there is none left to evict.
+  absl::Status EvictUntil(const std::function<absl::Status()>& fits);
   int64_t LogitRows(int64_t rows) const { return LogitRows(rows, max_running); }
   int64_t workspace_asked_for_ = 0;
 };

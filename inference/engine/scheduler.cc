@@ -61,10 +61,11 @@ uint64_t Scheduler::BytesToBegin(const Sequence& sequence) const {
 absl::Status Scheduler::Submit(const std::shared_ptr<Sequence>& sequence) {
   const int level = pressure_.load(std::memory_order_relaxed);
   // Accounts that do not make room for this one.
-  const uint64_t weights = core_.budget.used(MemoryAccount::kPinnedWeights) +
-                           core_.budget.used(MemoryAccount::kStreamedWeights) +
-                           core_.budget.used(MemoryAccount::kScratch);
-  const bool fits = BytesToBegin(*sequence) + weights <= core_.budget.total();
+  const uint64_t others = core_.budget.used(MemoryAccount::kPinnedWeights) +
+                          core_.budget.used(MemoryAccount::kStreamedWeights) +
+                          core_.budget.used(MemoryAccount::kScratch) +
+                          core_.budget.used(MemoryAccount::kAdapters);
+  const bool fits = BytesToBegin(*sequence) + others <= core_.budget.total();
   MutexLock lock(mutex_);
   if (level >= 4 || !fits) {
     ++statistics_.refused_memory;

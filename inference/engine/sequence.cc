@@ -90,6 +90,7 @@ void Sequence::Admitted() {
 
 void Sequence::Finish(const absl::Status& status, FinishReason reason) {
   const double now = since_arrival_.Seconds(), admitted = admitted_.value_or(now), first = first_token_.value_or(now);
+  adapter_.reset();
   AnswerEnd end{status, reason, cached_tokens, admitted, first - admitted, now - first, Embedding()};
   channel_.Close(std::move(end));
 }

@@ -70,7 +70,7 @@ class Sequence {
   void ForgetHidden() { hidden_sum_.clear(); }
 
   void Admitted();  // it runs, for the first time or again
-  // Sends the end of the answer.
+  // Lets go of the adapter, whoever holds the sequence longer, and sends the end of the answer.
   void Finish(const absl::Status& status, FinishReason reason);
 
  private:
@@ -78,7 +78,7 @@ class Sequence {
 
   const GenerationRequest request_;
   const SequencePurpose purpose_;
-  const std::optional<InstalledAdapter> adapter_;
+  std::optional<InstalledAdapter> adapter_;
   AnswerChannel channel_;
   std::vector<Token> tokens_;
   Sampler sampler_;

@@ -22,6 +22,8 @@ std::string_view MemoryAccountName(MemoryAccount account) {
       return "activations";
     case MemoryAccount::kScratch:
       return "scratch";
+    case MemoryAccount::kAdapters:
+      return "adapters";
   }
   return "";
 }
@@ -48,6 +50,12 @@ absl::Status MemoryReservation::Resize(uint64_t bytes) {
   }
   bytes_ = bytes;
   return absl::OkStatus();
+}
+
+void MemoryReservation::MoveTo(MemoryReservation& other, uint64_t bytes) {
+  budget_->Move(account_, other.account_, bytes);
+  bytes_ -= bytes;
+  other.bytes_ += bytes;
 }
 
 uint64_t DefaultMemoryBudget() {
@@ -79,6 +87,12 @@ absl::Status MemoryBudget::Take(MemoryAccount account, uint64_t bytes) {
 void MemoryBudget::Release(MemoryAccount account, uint64_t bytes) {
   MutexLock lock(mutex_);
   used_[static_cast<size_t>(account)] -= bytes;
+}
+
+void MemoryBudget::Move(MemoryAccount from, MemoryAccount to, uint64_t bytes) {
+  MutexLock lock(mutex_);
+  used_[static_cast<size_t>(from)] -= bytes;
+  used_[static_cast<size_t>(to)] += bytes;
 }
 
 uint64_t MemoryBudget::used() const {

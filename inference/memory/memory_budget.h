@@ -12,8 +12,8 @@
 
 namespace fedglm {
 
-enum class MemoryAccount { kPinnedWeights, kStreamedWeights, kKvPages, kActivations, kScratch };
-inline constexpr size_t kMemoryAccounts = 5;
+enum class MemoryAccount { kPinnedWeights, kStreamedWeights, kKvPages, kActivations, kScratch, kAdapters };
+inline constexpr size_t kMemoryAccounts = 6;
 std::string_view MemoryAccountName(MemoryAccount account);
 
 // What a process takes of the machine if nothing is said: fifteen sixteenths of the lowest limit of its control group and
@@ -32,6 +32,8 @@ class MemoryReservation {
   uint64_t bytes() const { return bytes_; }
   // Shrinking cannot fail; growing can as Reserve does, and then changes nothing. Not of a default-constructed one.
   absl::Status Resize(uint64_t bytes);
+  // Hands `bytes` of this one's over to another of the same budget: nobody can take them in between.
+  void MoveTo(MemoryReservation& other, uint64_t bytes);
 
  private:
   friend class MemoryBudget;
@@ -59,6 +61,7 @@ class MemoryBudget {
   friend class MemoryReservation;
   absl::Status Take(MemoryAccount account, uint64_t bytes);
   void Release(MemoryAccount account, uint64_t bytes);
+  void Move(MemoryAccount from, MemoryAccount to, uint64_t bytes);
   const uint64_t total_;
   mutable Mutex mutex_;
   std::array<uint64_t, kMemoryAccounts> used_ ABSL_GUARDED_BY(mutex_) = {};

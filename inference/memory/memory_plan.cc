@@ -79,16 +79,18 @@ absl::StatusOr<MemoryPlan> PlanMemory(const WeightLayout& layout, const Hyperpar
   const std::vector<ResidencyCost> costs = ResidencyCosts(layout);
   uint64_t least = costs.back().bytes();
   for (const ResidencyCost& cost : costs) least = std::min(least, cost.bytes());
-  const uint64_t needed = scratch + activations + kv_least + least;
+  const uint64_t fixed = scratch + activations + options.adapter_bytes;
+  const uint64_t needed = fixed + kv_least + least;
   if (needed > plan.budget) {
-    return absl::ResourceExhaustedError("the model needs " + FormatByteSize(needed) + " of memory at least, the budget is " +
+    const std::string who = options.adapter_bytes > 0 ? "the model and its adapters need " : "the model needs ";
+    return absl::ResourceExhaustedError(who + FormatByteSize(needed) + " of memory at least, the budget is " +
                                         FormatByteSize(plan.budget) + ": raise --memory-budget, or use a smaller model");
   }
 
   // A share of what is not bound to anything goes to KV pages, up to one whole sequence; it grows more slowly than the
   // budget, so that more budget never pins fewer layers.
   const uint64_t kv = std::max(kv_least, std::min(kv_sequence, kv_least + (plan.budget - needed) / kKvShare));
-  const uint64_t weights = plan.budget - scratch - activations - kv;
+  const uint64_t weights = plan.budget - fixed - kv;
   size_t count = costs.size() - 1;
   while (costs[count].bytes() > weights) --count;  // ends: `least` fits
   const ResidencyCost& cost = costs[count];
@@ -98,8 +100,8 @@ absl::StatusOr<MemoryPlan> PlanMemory(const WeightLayout& layout, const Hyperpar
   for (size_t i = 0; i < count; ++i) plan.pinned[static_cast<size_t>(order[i])] = true;
   plan.ring_slots = cost.slots;
   plan.slot_bytes = cost.slot_bytes;
-  const uint64_t kv_account = std::max(kv, std::min(kv_all, plan.budget - scratch - activations - cost.bytes()));
-  plan.accounts = {cost.pinned_bytes, cost.ring_bytes(), kv_account, activations, scratch};
+  const uint64_t kv_account = std::max(kv, std::min(kv_all, plan.budget - fixed - cost.bytes()));
+  plan.accounts = {cost.pinned_bytes, cost.ring_bytes(), kv_account, activations, scratch, options.adapter_bytes};
   if (options.kv_bytes_per_position > 0) {
     plan.kv_positions = static_cast<int64_t>(kv_account / options.kv_bytes_per_position);
   }

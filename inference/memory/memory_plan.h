@@ -22,6 +22,7 @@ struct PlanOptions {
   int threads = 1;
   uint64_t kv_bytes_per_position = 0;  // of all layers, keys and values
   uint64_t process_bytes = 0;          // what the program holds without the model
+  uint64_t adapter_bytes = 0;          // set aside for adapters: RoomForAdapters
   double memory_bandwidth = 0;         // bytes a second that the threads read; 0: unknown
   double disk_bandwidth = 0;           // bytes a second from the model's file; 0: unknown
 };
@@ -49,8 +50,8 @@ struct MemoryPlan {
   bool streams() const { return ring_slots > 0; }
 };
 
-// ResourceExhausted, saying how much would be needed, if the budget does not hold one pinned matrix, the ring and the KV
-// pages of min(context, 512) positions. More budget never pins fewer layers.
+// ResourceExhausted, saying how much would be needed, if the budget does not hold one pinned matrix, the ring, the KV
+// pages of min(context, 512) positions and the adapters. More budget never pins fewer layers, larger adapters never more.
 absl::StatusOr<MemoryPlan> PlanMemory(const WeightLayout& layout, const Hyperparameters& hyperparameters,
                                       const PlanOptions& options);
 

@@ -22,8 +22,11 @@ absl::StatusOr<std::unique_ptr<ModelMemory>> ModelMemory::Open(std::shared_ptr<c
                                                                PlanOptions options, MemoryBudget& budget) {
   options.budget = budget.total();
   if (options.process_bytes == 0) options.process_bytes = CurrentAnonymousBytes();
-  std::unique_ptr<ModelMemory> memory(new ModelMemory);
+  std::unique_ptr<ModelMemory> memory(new ModelMemory(budget));
   WeightLayout layout = LayOutWeights(*file, hyperparameters.layers);
+  memory->layout_ = layout;
+  memory->hyperparameters_ = hyperparameters;
+  memory->options_ = options;
   FEDGLM_ASSIGN_OR_RETURN(memory->plan_, PlanMemory(layout, hyperparameters, options));
   const MemoryPlan& plan = memory->plan_;
   MutexLock lock(memory->mutex_);
@@ -52,13 +55,16 @@ void ModelMemory::GiveWay(int level, int pressure) {
     const int64_t parts = pressure == 3 ? kUnpinParts : kUnpinPartsInNeed;
     count = std::max<int64_t>(0, count - (planned + parts - 1) / parts);
     // The first layers that are unpinned only pay for the ring.
-    const auto bytes = [this](int64_t n) { return costs_[static_cast<size_t>(n)].bytes(); };
-    const uint64_t now = bytes(pinned_count_);
-    while (count > 0 && bytes(count) >= now) --count;
-    if (bytes(count) >= now) count = pinned_count_;
-  } else if (calm_samples_ >= kRepinSamples) {
+    const uint64_t now = CostOf(pinned_count_);
+    while (count > 0 && CostOf(count) >= now) --count;
+    if (CostOf(count) >= now) count = pinned_count_;
+  } else if (calm_samples_ >= kRepinSamples && count < planned) {
     calm_samples_ = 0;
-    count = std::min(planned, count + std::max<int64_t>(1, planned / kRepinParts));
+    // Adapters may have come or grown since the first plan.
+    const int64_t most = PinnedBeside(budget_.used(MemoryAccount::kAdapters)).value_or(count);
+    count = std::max(count, std::min(most, count + std::max<int64_t>(1, planned / kRepinParts)));
+    // The ring of the last few streamed layers may take more than to pin them all.
+    while (count < most && CostOf(count) > CostOf(most)) ++count;
   }
   if (count == pinned_count_) return;
   if (const absl::Status status = Repin(count); !status.ok()) {
@@ -68,24 +74,49 @@ void ModelMemory::GiveWay(int level, int pressure) {
   LogInfo(std::to_string(count) + " of " + std::to_string(plan_.layers() + 1) + " layers are pinned now");
 }
 
+absl::StatusOr<int64_t> ModelMemory::PinnedBeside(uint64_t adapter_bytes) const {
+  PlanOptions options = options_;
+  options.adapter_bytes = adapter_bytes;
+  FEDGLM_ASSIGN_OR_RETURN(const MemoryPlan plan, PlanMemory(layout_, hyperparameters_, options));
+  return plan.pinned_count();
+}
+
+absl::Status ModelMemory::PlanForAdapters(uint64_t adapter_bytes) {
+  MutexLock lock(mutex_);
+  FEDGLM_ASSIGN_OR_RETURN(const int64_t count, PinnedBeside(adapter_bytes));
+  calm_samples_ = 0;  // what is freed now is not for layers
+  return count < pinned_count_ ? Repin(count) : absl::OkStatus();
+}
+
+bool ModelMemory::UnpinFor(uint64_t bytes) {
+  MutexLock lock(mutex_);
+  calm_samples_ = 0;
+  const uint64_t free = budget_.total() - std::min(budget_.total(), budget_.used());
+  if (free >= bytes) return true;
+  int64_t count = pinned_count_;
+  while (count >= 0 && CostOf(count) + (bytes - free) > CostOf(pinned_count_)) --count;
+  if (count < 0) return false;
+  const absl::Status status = Repin(count);
+  if (!status.ok()) LogWarning("layers stay as they are: " + Message(status));
+  return status.ok();
+}
+
 absl::Status ModelMemory::Repin(int64_t count) {
   const ResidencyCost& cost = costs_[static_cast<size_t>(count)];
-  const bool grows = count > pinned_count_;
+  const uint64_t pinned = pinned_.bytes(), together = pinned + streamed_.bytes();
   // Memory is asked for before it is taken, and given back after it was.
-  if (grows) {
-    const uint64_t before = pinned_.bytes();
-    FEDGLM_RETURN_IF_ERROR(pinned_.Resize(cost.pinned_bytes));
-    if (absl::Status status = streamer_->SetPinned(count); !status.ok()) {
-      (void)pinned_.Resize(before);  // shrinks
-      return status;
-    }
-    pinned_count_ = count;
-  } else {
-    FEDGLM_RETURN_IF_ERROR(streamer_->SetPinned(count));
-    pinned_count_ = count;
-    FEDGLM_RETURN_IF_ERROR(pinned_.Resize(cost.pinned_bytes));
+  if (cost.bytes() > together) FEDGLM_RETURN_IF_ERROR(pinned_.Resize(pinned + (cost.bytes() - together)));
+  if (absl::Status status = streamer_->SetPinned(count); !status.ok()) {
+    (void)pinned_.Resize(pinned);  // shrinks
+    return status;
   }
-  // Less than what was just given back, unless KV pages were quicker.
+  pinned_count_ = count;
+  if (pinned_.bytes() < cost.pinned_bytes) {
+    streamed_.MoveTo(pinned_, cost.pinned_bytes - pinned_.bytes());
+  } else if (streamed_.bytes() < cost.ring_bytes()) {
+    pinned_.MoveTo(streamed_, cost.ring_bytes() - streamed_.bytes());
+  }
+  FEDGLM_RETURN_IF_ERROR(pinned_.Resize(cost.pinned_bytes));
   return streamed_.Resize(cost.ring_bytes());
 }
 

@@ -33,15 +33,31 @@ class ModelMemory : public WeightResidency {
   absl::StatusOr<ptrdiff_t> Acquire(int64_t layer) override { return streamer_->Acquire(layer); }
   void Release(int64_t layer) override { streamer_->Release(layer); }
 
+  // To be called before more is charged to kAdapters than is now, by who keeps KV pages from being allocated meanwhile.
+
+  // Makes the plan again with `adapter_bytes` set aside, and unpins the layers that it does not pin. GiveWay pins no more
+  // than the plan for what adapters have at that time. ResourceExhausted (PlanMemory), and nothing changes, if the budget
+  // does not hold the model beside the adapters.
+  absl::Status PlanForAdapters(uint64_t adapter_bytes);
+  // Unpins the fewest layers that leave `bytes` of the budget free, for what others hold beyond the plan. False, and none is
+  // unpinned, if not even all layers would do.
+  bool UnpinFor(uint64_t bytes);
+
   // What each of the monitor's samples does to the weights (once a second, from the engine). While the sample's own pressure
   // is 3, an eighth of the planned layers is unpinned each time, at 4 a quarter: not while only the ladder's level is still
   // up, for what was given up already shows in the next sample. At level 0 they are pinned again, an eighth every 5 samples.
   void GiveWay(int level, int pressure);
 
  private:
-  ModelMemory() = default;
+  explicit ModelMemory(MemoryBudget& budget) : budget_(budget) {}
   absl::Status Repin(int64_t count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<int64_t> PinnedBeside(uint64_t adapter_bytes) const;  // layers, by the plan
+  uint64_t CostOf(int64_t pinned) const { return costs_[static_cast<size_t>(pinned)].bytes(); }
 
+  MemoryBudget& budget_;
+  WeightLayout layout_;
+  Hyperparameters hyperparameters_;
+  PlanOptions options_;
   MemoryPlan plan_;
   std::vector<ResidencyCost> costs_;
   MemoryReservation scratch_;

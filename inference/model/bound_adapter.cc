@@ -22,10 +22,18 @@ std::vector<float> Transposed(const std::vector<float>& values, int64_t rows, in
 
 }  // namespace
 
+uint64_t BoundAdapter::Bytes(const Adapter& adapter) {
+  uint64_t values = 0;
+  for (const auto& [name, pair] : adapter.modules) values += pair.a.values.size() + pair.b.values.size();
+  return values * sizeof(float);
+}
+
 absl::StatusOr<std::shared_ptr<const BoundAdapter>> BoundAdapter::Bind(const Adapter& adapter,
-                                                                       const std::vector<LinearModule>& modules) {
-  FEDGLM_ASSIGN_OR_RETURN(Adapter ordered, ToGgufOrder(adapter, modules));
+                                                                       const std::vector<LinearModule>& modules,
+                                                                       AdapterMemory& memory) {
   auto bound = std::make_shared<BoundAdapter>();
+  FEDGLM_ASSIGN_OR_RETURN(bound->share_, memory.Take(Bytes(adapter)));
+  FEDGLM_ASSIGN_OR_RETURN(Adapter ordered, ToGgufOrder(adapter, modules));
   const float scale = static_cast<float>(adapter.config.scale());
   for (const LinearModule& module : modules) {
     const auto found = ordered.modules.find(module.peft_name);
@@ -35,6 +43,7 @@ absl::StatusOr<std::shared_ptr<const BoundAdapter>> BoundAdapter::Bind(const Ada
     bound->factors_[module.gguf_name] = {rank, std::move(pair.a.values),
                                          Transposed(pair.b.values, module.outputs, rank, scale), module.inputs,
                                          module.outputs};
+    pair.b = {};  // module by module, so that there is never more than one of them twice
   }
   return bound;
 }

@@ -2,6 +2,7 @@
 // to.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -11,6 +12,7 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "inference/gguf/architecture.h"
+#include "inference/memory/adapter_memory.h"
 #include "inference/model/row_kernels.h"
 
 namespace fedglm {
@@ -18,9 +20,15 @@ namespace fedglm {
 // Immutable; thread-safe.
 class BoundAdapter {
  public:
-  // BadFile if a module is not one of the base's, or a shape differs.
+  // Of its factors in memory.
+  static uint64_t Bytes(const Adapter& adapter);
+  // Takes Bytes(adapter) of `memory`, which must outlive it. BadFile if a module is not one of the base's, or a shape
+  // differs; ResourceExhausted if `memory` has no room.
   static absl::StatusOr<std::shared_ptr<const BoundAdapter>> Bind(const Adapter& adapter,
-                                                                  const std::vector<LinearModule>& modules);
+                                                                  const std::vector<LinearModule>& modules,
+                                                                  AdapterMemory& memory);
+
+  uint64_t bytes() const { return share_.bytes(); }
 
   // y[t] += scale * B (A x[t]) if the matrix has factors. x: [tokens][inputs], y: [tokens][outputs].
   void Apply(const std::string& gguf_name, const float* x, int64_t tokens, float* y, const RowKernels& kernels,
@@ -33,6 +41,7 @@ class BoundAdapter {
     std::vector<float> b;  // [rank][outputs]: B transposed, times the adapter's scale
     int64_t inputs = 0, outputs = 0;
   };
+  AdapterMemory::Share share_;
   std::unordered_map<std::string, Factors> factors_;
 };
 

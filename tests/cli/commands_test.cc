@@ -112,12 +112,30 @@ TEST_F(Commands, ExplainMemoryPrintsThePlanAndEnds) {
     for (const Json& bytes : (*plan)["accounts"]) sum += bytes.get<uint64_t>();
     EXPECT_EQ((*plan)["planned_bytes"], sum);
     EXPECT_EQ((*plan)["streamed_bytes_per_pass"], 0);
+    EXPECT_EQ((*plan)["accounts"]["adapters_bytes"], 0);
     EXPECT_GT((*plan)["tokens_per_second"], 0);
   }
   const Outcome small = Run({"generate", "-m", model_, "--explain-memory", "--memory-budget", "1MiB"});
   EXPECT_EQ(small.status, 1);
   EXPECT_THAT(small.err, HasSubstr("the model needs"));
   EXPECT_EQ(small.out, "");
+}
+
+TEST_F(Commands, ExplainMemorySetsRoomAsideForAdapters) {
+  const std::string lora = GoldenPath("golden/glm4-tiny-lora").string();
+  const auto adapter_bytes = [&](std::vector<std::string> command) {
+    for (const char* flag : {"-m", model_.c_str(), "--explain-memory", "--json"}) command.push_back(flag);
+    const Outcome outcome = Run(command);
+    const absl::StatusOr<Json> plan = ParseJson(outcome.out, command[0]);
+    EXPECT_TRUE(plan.ok()) << outcome.out << outcome.err;
+    return plan.ok() ? (*plan)["accounts"]["adapters_bytes"].get<uint64_t>() : 0;
+  };
+  const uint64_t one = adapter_bytes({"generate", "--adapter", lora});
+  EXPECT_GT(one, 0u);
+  EXPECT_EQ(adapter_bytes({"serve", "--serve-adapter", "a=" + lora}), one);
+  EXPECT_EQ(adapter_bytes({"serve", "--adapter", lora, "--serve-adapter", "a=" + lora}), one / 2 * 3);
+  Refused({"serve", "-m", model_, "--serve-adapter", "a", "--explain-memory"}, ExitCode::kUsage, "NAME=PATH");
+  Refused({"generate", "-m", model_, "--adapter", Path("missing"), "--explain-memory"}, ExitCode::kBadInputFile);
 }
 
 TEST_F(Commands, BadModelsAreSix) {

@@ -11,7 +11,7 @@ namespace {
 
 // The server's own, and AdapterSwapper::Names().
 constexpr std::array kPlaces = {"default", "ward-north", "ward-south"};
-// Small ones, as PEFT makes them if it is told nothing: adapters are not in the memory budget.
+// Small ones, as PEFT makes them if it is told nothing.
 constexpr int64_t kRank = 8;
 constexpr std::array kTargets = {"q_proj", "v_proj"};
 constexpr float kLargest = 0.02f;  // of B: answers change, but stay text

@@ -54,11 +54,13 @@ fs::path DefaultModel() {
   return real != nullptr && *real != '\0' ? fs::path(real) : ExecutableDirectory() / "glm4-hospital.gguf";
 }
 
-// So little that a quarter of the weights is streamed, and that all requests together have pages for one context.
-absl::StatusOr<uint64_t> TightBudget(const fs::path& program, const fs::path& model) {
+// So little that with these adapters (flags of serve) a quarter of the weights is streamed, and that all requests together have pages for one context.
+absl::StatusOr<uint64_t> TightBudget(const fs::path& program, const fs::path& model,
+                                     const std::vector<std::string>& adapters) {
   SpawnOptions spawn;
   spawn.arguments = {program, "serve", "-m", model, "--context", std::to_string(kContext), "--memory-budget", "1TiB",
                      "--explain-memory", "--json"};
+  spawn.arguments.insert(spawn.arguments.end(), adapters.begin(), adapters.end());
   spawn.pipe_stdout = true;
   FEDGLM_ASSIGN_OR_RETURN(Process process, Process::Spawn(spawn));
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<std::string> line, process.ReadLine());
@@ -68,7 +70,8 @@ absl::StatusOr<uint64_t> TightBudget(const fs::path& program, const fs::path& mo
   const auto bytes = [&](const char* account) { return static_cast<double>(accounts.value(account, int64_t{0})); };
   const double positions = static_cast<double>(std::max(plan.value("kv_positions", int64_t{0}), kContext));
   return static_cast<uint64_t>(kPinnedPart * bytes("pinned_weights_bytes") + bytes("activations_bytes") +
-                               bytes("scratch_bytes") + bytes("kv_pages_bytes") * kContext / positions);
+                               bytes("scratch_bytes") + bytes("adapters_bytes") +
+                               bytes("kv_pages_bytes") * kContext / positions);
 }
 
 // The load has to know how long words are in tokens.
@@ -222,13 +225,13 @@ absl::Status Run(SoakOptions options) {
   fs::copy_file(options.model, model, error);
   if (error) return ErrnoError(options.model.string(), error.value());
   ServerOptions serve = {program, model, folder.path(), 0, kContext, {}};
+  FEDGLM_ASSIGN_OR_RETURN(AdapterSwapper swapper, AdapterSwapper::Make(model, folder.path(), options.seed));
+  serve.arguments = swapper.Arguments();
   if (options.memory_budget.empty()) {
-    FEDGLM_ASSIGN_OR_RETURN(serve.memory_budget, TightBudget(program, model));
+    FEDGLM_ASSIGN_OR_RETURN(serve.memory_budget, TightBudget(program, model, serve.arguments));
   } else {
     FEDGLM_ASSIGN_OR_RETURN(serve.memory_budget, ParseByteSize(options.memory_budget));
   }
-  FEDGLM_ASSIGN_OR_RETURN(AdapterSwapper swapper, AdapterSwapper::Make(model, folder.path(), options.seed));
-  serve.arguments = swapper.Arguments();
   FEDGLM_RETURN_IF_ERROR(bench::DropFromPageCache(model));
   FEDGLM_ASSIGN_OR_RETURN(ServerProcess server, ServerProcess::Start(serve));
   absl::StatusOr<SoakReport> ran = Soak(options, std::move(server), std::move(swapper)).Run();

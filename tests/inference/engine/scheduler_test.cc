@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "inference/engine/engine.h"
+#include "inference/model/bound_adapter.h"
 #include "tests/inference/engine/all_logits.h"
 #include "tests/support/golden.h"
 #include "tests/support/tiny_model.h"
@@ -67,12 +68,12 @@ class SchedulerTest : public testing::Test {
     return *Engine::Open(folder_.path() / "model.gguf", options);
   }
 
-  static std::shared_ptr<const Adapter> RandomAdapter(const Engine& engine, uint64_t seed) {
+  static std::shared_ptr<const Adapter> RandomAdapter(const Engine& engine, uint64_t seed, int64_t rank = 4) {
     std::vector<ModuleShape> shapes;
     for (const LinearModule& m : LinearModules(engine.hyperparameters())) {
       shapes.push_back({m.peft_name, m.inputs, m.outputs});
     }
-    auto adapter = std::make_shared<Adapter>(MakeSeededAdapter({.rank = 4}, shapes, seed));
+    auto adapter = std::make_shared<Adapter>(MakeSeededAdapter({.rank = rank}, shapes, seed));
     std::mt19937 random(static_cast<uint32_t>(seed));
     std::normal_distribution<float> normal(0, 0.3f);
     for (auto& [name, pair] : adapter->modules) {
@@ -118,6 +119,13 @@ class SchedulerTest : public testing::Test {
     EngineStatistics statistics;
     EXPECT_TRUE(WaitUntil([&] { return predicate(statistics = engine.Statistics()); })) << "did not come about";
     return statistics;
+  }
+  static uint64_t ChargedToAdapters(const EngineStatistics& statistics) {
+    for (const auto& [account, bytes] : statistics.memory) {
+      if (account == "adapters") return bytes;
+    }
+    ADD_FAILURE() << "no account of adapters";
+    return 0;
   }
   static EngineStatistics AwaitQuiet(Engine& engine) {
     return Await(engine, [](const EngineStatistics& s) {
@@ -226,6 +234,97 @@ TEST_F(SchedulerTest, AnAdapterThatIsSwappedInMidAnswerLeavesNoSharedPages) {
   EXPECT_EQ(std::vector(mixed->tokens.begin(), mixed->tokens.begin() + 3),
             std::vector(base->tokens.begin(), base->tokens.begin() + 3));
   EXPECT_NE(mixed->tokens, base->tokens);
+}
+
+TEST_F(SchedulerTest, AdaptersAreChargedWithRoomToReplaceTheLargest) {
+  const auto engine = Open();
+  const auto small = RandomAdapter(*engine, 1, 2), large = RandomAdapter(*engine, 2, 6);
+  const uint64_t s = BoundAdapter::Bytes(*small), l = BoundAdapter::Bytes(*large);
+  ASSERT_EQ(l, 3 * s);
+  const auto charged = [&] { return ChargedToAdapters(engine->Statistics()); };
+  EXPECT_EQ(charged(), 0u);
+  ASSERT_TRUE(engine->SetAdapter(small).ok());
+  EXPECT_EQ(charged(), 2 * s);
+  ASSERT_TRUE(engine->SetAdapter(small).ok());
+  EXPECT_EQ(charged(), 2 * s);
+  ASSERT_TRUE(engine->AddAdapter("a", large).ok());
+  EXPECT_EQ(charged(), s + 2 * l);
+  ASSERT_TRUE(engine->AddAdapter("a", small).ok());
+  EXPECT_EQ(charged(), 3 * s);
+  // What does not fit the base leaves nothing behind.
+  auto wrong = std::make_shared<Adapter>(*small);
+  wrong->modules["model.layers.7.mlp.down_proj"] = wrong->modules.begin()->second;
+  EXPECT_EQ(ExitCodeOf(engine->AddAdapter("b", wrong)), ExitCode::kBadInputFile);
+  EXPECT_EQ(charged(), 3 * s);
+  ASSERT_TRUE(engine->SetAdapter(nullptr).ok());
+  EXPECT_EQ(charged(), 2 * s);
+  engine->RemoveAdapter("a");
+  engine->RemoveAdapter("a");
+  EXPECT_EQ(charged(), 0u);
+}
+
+TEST_F(SchedulerTest, ARetiredAdapterIsChargedUntilItsLastAnswerEnds) {
+  const auto engine = Open();
+  const auto adapter = RandomAdapter(*engine, 1);
+  const uint64_t bytes = BoundAdapter::Bytes(*adapter);
+  ASSERT_TRUE(engine->AddAdapter("a", adapter).ok());
+  GenerationRequest request = Request(RandomTokens(20, 1), 100);
+  request.adapter = "a";
+  int calls = 0;
+  const auto result = engine->Generate(request, [&](const GeneratedToken&) {
+    if (++calls == 3) {
+      EXPECT_TRUE(engine->AddAdapter("a", RandomAdapter(*engine, 2)).ok());
+      EXPECT_TRUE(engine->AddAdapter("a", RandomAdapter(*engine, 3)).ok());
+      // The answer's and the table's: the second was never used.
+      EXPECT_EQ(ChargedToAdapters(engine->Statistics()), 2 * bytes);
+      engine->RemoveAdapter("a");
+      EXPECT_EQ(ChargedToAdapters(engine->Statistics()), bytes);
+    }
+    return true;
+  });
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->tokens.size(), 100u);
+  Await(*engine, [](const EngineStatistics& s) { return ChargedToAdapters(s) == 0; });
+}
+
+TEST_F(SchedulerTest, AnAdapterTakesIdlePagesAndIsRefusedWhereNothingIsLeft) {
+  EngineOptions small;
+  small.memory_budget = 64 << 10;
+  const auto engine = Open(small);
+  ASSERT_TRUE(engine->Generate(Request(RandomTokens(200, 1), 10), nullptr).ok());
+  const EngineStatistics before = AwaitQuiet(*engine);
+  ASSERT_EQ(before.cache_pages, 7);
+  // 22.5 KiB, and as much again, beside 13 KiB of activations: there is room for a page or two.
+  const auto adapter = RandomAdapter(*engine, 1, 8);
+  const uint64_t bytes = BoundAdapter::Bytes(*adapter);
+  ASSERT_EQ(bytes, 23040u);
+  absl::Status status = engine->SetAdapter(adapter);
+  ASSERT_TRUE(status.ok()) << Message(status);
+  EXPECT_LT(engine->Statistics().cache_pages, before.cache_pages);
+  const GenerationRequest request = Request(RandomTokens(10, 1), 15);
+  const auto answer = engine->Generate(request, nullptr);
+  ASSERT_TRUE(answer.ok()) << Message(answer.status());
+
+  status = engine->AddAdapter("large", RandomAdapter(*engine, 2, 16));
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(Message(status).find("adapters want "), std::string::npos) << Message(status);
+  EXPECT_EQ(Message(status).find('\n'), std::string::npos);
+  EXPECT_TRUE(engine->AdapterNames().empty());
+  EXPECT_EQ(ChargedToAdapters(engine->Statistics()), 2 * bytes);
+
+  // As tight as it is, the one that is in force can be replaced again and again while answers are written.
+  int calls = 0;
+  const auto swapped = engine->Generate(request, [&](const GeneratedToken&) {
+    status = engine->SetAdapter(RandomAdapter(*engine, static_cast<uint64_t>(++calls), 8));
+    EXPECT_TRUE(status.ok()) << Message(status);
+    return true;
+  });
+  EXPECT_TRUE(swapped.ok());
+  EXPECT_EQ(calls, 15);
+  ASSERT_TRUE(engine->SetAdapter(adapter).ok());
+  const auto again = engine->Generate(request, nullptr);
+  ASSERT_TRUE(again.ok()) << Message(again.status());
+  EXPECT_EQ(again->tokens, answer->tokens);
 }
 
 TEST_F(SchedulerTest, WhoGivesUpItsPagesGetsTheSameAnswerLater) {
@@ -540,7 +639,7 @@ TEST_F(SchedulerTest, UnderPressureLessIsKeptThenNothingIsTaken) {
 
 TEST_F(SchedulerTest, ManyThreadsWithCancellationsAdaptersAndLittleMemoryLeaveNothingBehind) {
   EngineOptions options;
-  options.memory_budget = 160 << 10;
+  options.memory_budget = 208 << 10;  // 48 KiB are for adapters: three, and one of them again
   options.max_running = 4;
   options.max_waiting = 100;
   const auto engine = Open(options), reference = Open();
@@ -590,6 +689,8 @@ TEST_F(SchedulerTest, ManyThreadsWithCancellationsAdaptersAndLittleMemoryLeaveNo
   EXPECT_EQ(checked, 72);
   const EngineStatistics statistics = AwaitQuiet(*engine);
   EXPECT_GT(statistics.cache_hit_tokens, 0);
+  ASSERT_TRUE(engine->SetAdapter(nullptr).ok());
+  for (const char* name : {"a", "b"}) engine->RemoveAdapter(name);
   engine->SetMemoryPressure(2);
   Await(*engine, [](const EngineStatistics& s) {
     uint64_t bytes = 0;

@@ -22,6 +22,18 @@ TEST(MemoryBudget, AReservationShrinksAndGrowsWithinTheTotal) {
   EXPECT_EQ(budget.used(), 300u);
 }
 
+TEST(MemoryBudget, BytesAreHandedOverFromOneAccountToAnother) {
+  MemoryBudget budget(1000);
+  absl::StatusOr<MemoryReservation> pinned = budget.Reserve(MemoryAccount::kPinnedWeights, 700);
+  absl::StatusOr<MemoryReservation> streamed = budget.Reserve(MemoryAccount::kStreamedWeights, 300);
+  ASSERT_TRUE(pinned.ok() && streamed.ok());
+  pinned->MoveTo(*streamed, 200);
+  EXPECT_EQ(pinned->bytes(), 500u);
+  EXPECT_EQ(budget.used(MemoryAccount::kStreamedWeights), 500u);
+  streamed = MemoryReservation();
+  EXPECT_EQ(budget.used(), 500u);
+}
+
 TEST(MemoryBudget, WithoutANumberItIsPartOfWhatIsAvailable) {
   const uint64_t budget = MemoryBudget(0).total();
   EXPECT_GT(budget, 0u);

@@ -68,11 +68,13 @@ TEST(MemoryPlan, AccountsStayWithinTheBudgetAndAddUpToTheModel) {
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     RandomModel model(seed);
     std::mt19937_64 random(seed);
+    model.options.adapter_bytes = seed % 2 * (random() % (uint64_t{256} << 20));
     const uint64_t least = model.Least(), all = least + model.layout.bytes() + (uint64_t{1} << 30);
     for (int i = 0; i < 20; ++i) {
       const absl::StatusOr<MemoryPlan> plan = model.Plan(least + random() % (all - least));
       ASSERT_TRUE(plan.ok()) << seed << ": " << Message(plan.status());
       EXPECT_LE(plan->total(), plan->budget) << seed;
+      EXPECT_EQ(plan->account(MemoryAccount::kAdapters), model.options.adapter_bytes) << seed;
       EXPECT_EQ(plan->account(MemoryAccount::kPinnedWeights) + plan->streamed_bytes, model.layout.bytes()) << seed;
       EXPECT_EQ(plan->streams(), plan->pinned_count() <= plan->layers()) << seed;
       EXPECT_EQ(plan->account(MemoryAccount::kStreamedWeights),
@@ -123,6 +125,25 @@ TEST(MemoryPlan, TooSmallABudgetSaysInOneLineHowMuchIsNeeded) {
   EXPECT_NE(Message(status).find("the model needs "), std::string::npos) << Message(status);
   EXPECT_NE(Message(status).find("--memory-budget"), std::string::npos) << Message(status);
   EXPECT_EQ(Message(status).find('\n'), std::string::npos);
+}
+
+TEST(MemoryPlan, AdaptersAreMadeRoomForByLayersAndCountAmongWhatIsNeeded) {
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    RandomModel model(seed);
+    const uint64_t least = model.Least(), budget = least + model.layout.bytes() / 2;
+    int64_t pinned = model.Plan(budget)->pinned_count();
+    for (uint64_t part = 8; part >= 1; --part) {
+      model.options.adapter_bytes = (budget - least) / part;
+      const absl::StatusOr<MemoryPlan> plan = model.Plan(budget);
+      ASSERT_TRUE(plan.ok()) << seed << ": " << Message(plan.status());
+      EXPECT_LE(plan->pinned_count(), pinned) << seed;
+      pinned = plan->pinned_count();
+    }
+    ++model.options.adapter_bytes;
+    const absl::Status status = model.Plan(budget).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_NE(Message(status).find("the model and its adapters need "), std::string::npos) << Message(status);
+  }
 }
 
 TEST(MemoryPlan, ATokenTakesWhatTheDiskTakesForTheStreamedBytes) {

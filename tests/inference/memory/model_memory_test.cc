@@ -105,6 +105,49 @@ TEST_F(SmallModelMemory, GivesWayToOthersAndTakesBackWhenTheyAreDone) {
   RunPass(memory);
 }
 
+TEST_F(SmallModelMemory, LayersMakeRoomForAdaptersAndComeBackWhenTheyAreGone) {
+  MemoryBudget budget(OtherBytes() + WeightBytes());
+  const auto opened = ModelMemory::Open(file_, hyperparameters_, options_, budget);
+  ASSERT_TRUE(opened.ok());
+  ModelMemory& memory = **opened;
+  EXPECT_EQ(memory.WeightStatistics().pinned, 21);
+  const uint64_t adapters = WeightBytes() / 8;
+  ASSERT_TRUE(memory.PlanForAdapters(adapters).ok());
+  const int64_t beside = memory.WeightStatistics().pinned;
+  EXPECT_LT(beside, 21);
+  EXPECT_GT(beside, 1);
+  {
+    const auto charged = budget.Reserve(MemoryAccount::kAdapters, adapters);
+    ASSERT_TRUE(charged.ok()) << Message(charged.status());
+    // Not at the cost of what the plan promised to others.
+    EXPECT_GE(budget.total() - budget.used(), memory.plan().account(MemoryAccount::kKvPages) +
+                                                  memory.plan().account(MemoryAccount::kActivations));
+    for (int second = 0; second < 100; ++second) memory.GiveWay(0, 0);
+    EXPECT_EQ(memory.WeightStatistics().pinned, beside);
+    RunPass(memory);
+  }
+  for (int second = 0; second < 100; ++second) memory.GiveWay(0, 0);
+  EXPECT_EQ(memory.WeightStatistics().pinned, 21);
+  const absl::Status too_large = memory.PlanForAdapters(budget.total());
+  EXPECT_EQ(too_large.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(memory.WeightStatistics().pinned, 21);
+}
+
+TEST_F(SmallModelMemory, LayersAreUnpinnedForWhatOthersHoldBeyondThePlan) {
+  MemoryBudget budget(OtherBytes() + WeightBytes());
+  const auto opened = ModelMemory::Open(file_, hyperparameters_, options_, budget);
+  ASSERT_TRUE(opened.ok());
+  ModelMemory& memory = **opened;
+  const auto pages = budget.Reserve(MemoryAccount::kKvPages, budget.total() - budget.used());
+  ASSERT_TRUE(pages.ok());
+  EXPECT_FALSE(memory.UnpinFor(budget.total()));
+  EXPECT_EQ(memory.WeightStatistics().pinned, 21);
+  EXPECT_TRUE(memory.UnpinFor(WeightBytes() / 8));
+  EXPECT_LT(memory.WeightStatistics().pinned, 21);
+  EXPECT_GE(budget.total() - budget.used(), WeightBytes() / 8);
+  RunPass(memory);
+}
+
 TEST_F(SmallModelMemory, LayersAreNotTakenBackFromKvPages) {
   MemoryBudget budget(OtherBytes() + WeightBytes());
   const auto opened = ModelMemory::Open(file_, hyperparameters_, options_, budget);

@@ -42,7 +42,7 @@ class TransformerTest : public testing::TestWithParam<const char*> {
     for (auto& [name, pair] : adapter.modules) {
       for (float& value : pair.b.values) value = normal(random);
     }
-    return *BoundAdapter::Bind(adapter, modules);
+    return *BoundAdapter::Bind(adapter, modules, adapter_memory_);
   }
 
   SequenceCache NewCache(KvFormat format = KvFormat::kFloat32) { return SequenceCache(*pages_, format); }
@@ -74,6 +74,7 @@ class TransformerTest : public testing::TestWithParam<const char*> {
 
   TemporaryDirectory folder_;
   MemoryBudget budget_{64 << 20};
+  AdapterMemory adapter_memory_{budget_};
   ThreadPool pool_{2};
   std::unique_ptr<Transformer> model_;
   std::unique_ptr<PagePool> pages_;
