@@ -53,7 +53,7 @@ struct Node::State {
   std::unique_ptr<Engine> engine;
   std::unique_ptr<ApiServer> api;
   std::unique_ptr<RoundParticipant> participant;
-  InstalledAdapter installed;  // the round thread's, once it runs
+  InstalledRound installed;  // the round thread's, once it runs
 
   std::atomic<bool> stopping{false}, ended{false};
   absl::Status result;  // of the round thread: read after it has been joined

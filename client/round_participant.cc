@@ -79,11 +79,11 @@ absl::Status VerifyAdapter(const Adapter& adapter, const SiteIdentity& identity,
   return absl::OkStatus();
 }
 
-absl::StatusOr<InstalledAdapter> RoundParticipant::Resume() {
+absl::StatusOr<InstalledRound> RoundParticipant::Resume() {
   const std::filesystem::path folder = rooms_.options.state_dir / "adapter";
   std::error_code ignored;
-  if (!std::filesystem::exists(folder, ignored)) return InstalledAdapter{};
-  FEDGLM_ASSIGN_OR_RETURN(InstalledAdapter installed, ReadInstalled(rooms_.options.state_dir));
+  if (!std::filesystem::exists(folder, ignored)) return InstalledRound{};
+  FEDGLM_ASSIGN_OR_RETURN(InstalledRound installed, ReadInstalled(rooms_.options.state_dir));
   absl::StatusOr<Adapter> adapter = LoadAdapter(folder);
   absl::Status status = adapter.status();
   // The folder says which round it is: killed before installed.json was written, that file is of the round before.
@@ -96,7 +96,7 @@ absl::StatusOr<InstalledAdapter> RoundParticipant::Resume() {
   if (status.ok()) status = rooms_.install(std::make_shared<const Adapter>(*std::move(adapter)));
   if (status.ok()) return installed;
   LogWarning(folder.string() + ": " + Message(status) + "; it will be fetched again");
-  return InstalledAdapter{};
+  return InstalledRound{};
 }
 
 absl::Status RoundParticipant::Reject(const v1::ArtifactReference& reference, int64_t round, const absl::Status& reason) {
@@ -220,7 +220,7 @@ absl::Status RoundParticipant::NotEvaluated(const v1::InstallTask& task, const a
                      " waits, the one before goes on: the evaluation on the held-out records failed: " + Message(reason));
 }
 
-absl::StatusOr<InstalledAdapter> RoundParticipant::Install(const v1::InstallTask& task) {
+absl::StatusOr<InstalledRound> RoundParticipant::Install(const v1::InstallTask& task) {
   FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, FetchVerified(task.adapter(), task.round()));
   // Before the evaluation, in which what the adapter is to blame for and what the site is to blame for would look alike.
   if (const absl::Status fits = rooms_.fits(adapter); !fits.ok()) return Reject(task.adapter(), task.round(), fits);
@@ -241,7 +241,7 @@ absl::StatusOr<InstalledAdapter> RoundParticipant::Install(const v1::InstallTask
   const auto candidate = std::make_shared<const Adapter>(std::move(adapter));
   FEDGLM_RETURN_IF_ERROR(rooms_.install(candidate));
   FEDGLM_RETURN_IF_ERROR(SaveAdapter(*candidate, rooms_.options.state_dir / "adapter"));
-  const InstalledAdapter installed = {task.round(), task.adapter().sha256()};
+  const InstalledRound installed = {task.round(), task.adapter().sha256()};
   FEDGLM_RETURN_IF_ERROR(WriteInstalled(installed, rooms_.options.state_dir));
   rooms_.aggregator.ForgetArtifactsBut(installed.sha256);
   LogInfo("round " + std::to_string(task.round()) + ": its adapter now answers");

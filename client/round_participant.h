@@ -36,7 +36,7 @@ class RoundParticipant {
   explicit RoundParticipant(ParticipantRooms rooms) : rooms_(std::move(rooms)) {}
 
   // The adapter that ran before the node was stopped, put into the engine again; what it is.
-  absl::StatusOr<InstalledAdapter> Resume();
+  absl::StatusOr<InstalledRound> Resume();
 
   // Trains from the round's adapter and puts the update into the outbox, unless it is there already; then sends it.
   absl::Status Train(const v1::TrainTask& task);
@@ -49,7 +49,7 @@ class RoundParticipant {
   //   the aggregator is told;
   // - if the site cannot evaluate it (its records are gone, its memory is short). That says nothing of the adapter: the
   //   aggregator is told that the evaluation failed, and to install it is worth a retry.
-  absl::StatusOr<InstalledAdapter> Install(const v1::InstallTask& task);
+  absl::StatusOr<InstalledRound> Install(const v1::InstallTask& task);
 
  private:
   // Failed, and the aggregator is told, if the adapter is not to be trusted: the one before goes on answering, and so does

@@ -26,8 +26,8 @@ absl::Status WriteState(const Json& json, const std::filesystem::path& path) {
 
 }  // namespace
 
-absl::StatusOr<InstalledAdapter> ReadInstalled(const std::filesystem::path& state_dir) {
-  InstalledAdapter installed;
+absl::StatusOr<InstalledRound> ReadInstalled(const std::filesystem::path& state_dir) {
+  InstalledRound installed;
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<Json> json, ReadState(state_dir / kInstalled));
   if (!json) return installed;
   FEDGLM_ASSIGN_OR_RETURN(installed.round, RequireInteger(*json, "round"));
@@ -35,7 +35,7 @@ absl::StatusOr<InstalledAdapter> ReadInstalled(const std::filesystem::path& stat
   return installed;
 }
 
-absl::Status WriteInstalled(const InstalledAdapter& installed, const std::filesystem::path& state_dir) {
+absl::Status WriteInstalled(const InstalledRound& installed, const std::filesystem::path& state_dir) {
   return WriteState({{"version", 1}, {"round", installed.round}, {"sha256", installed.sha256}}, state_dir / kInstalled);
 }
 

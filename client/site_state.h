@@ -10,12 +10,12 @@
 namespace fedglm {
 
 // The adapter that runs at the site; installed.json. Round 0 is the one that the federation starts from.
-struct InstalledAdapter {
+struct InstalledRound {
   int64_t round = -1;  // -1: none yet
   std::string sha256;  // of the artifact
 };
-absl::StatusOr<InstalledAdapter> ReadInstalled(const std::filesystem::path& state_dir);
-absl::Status WriteInstalled(const InstalledAdapter& installed, const std::filesystem::path& state_dir);
+absl::StatusOr<InstalledRound> ReadInstalled(const std::filesystem::path& state_dir);
+absl::Status WriteInstalled(const InstalledRound& installed, const std::filesystem::path& state_dir);
 
 // Where in its shuffled records the site is; progress.json. A round that is trained twice (the node was killed meanwhile)
 // begins where it began the first time, and so gives the same update.

@@ -171,7 +171,7 @@ TEST_F(NodeProgramTest, HeldOutRecordsThatAreNoneDoNotEndANodeWhichGoesOnWhenThe
   EXPECT_THAT(Log(), Not(HasSubstr("Mustermann")));
   EXPECT_EQ(Get(ReadInstalled(Path("state"))).round, -1);
   WriteRecords("held-out.jsonl", held_out);
-  ASSERT_TRUE(WaitUntil([&] { return ReadInstalled(Path("state")).value_or(InstalledAdapter{}).round == 1; })) << Log();
+  ASSERT_TRUE(WaitUntil([&] { return ReadInstalled(Path("state")).value_or(InstalledRound{}).round == 1; })) << Log();
   ExpectEndsOnSigterm(node);
 }
 
@@ -204,7 +204,7 @@ TEST_F(NodeProgramTest, TakesPartInARoundAndServesTheNewAdapterAlsoAfterItWasKil
   // What a node that was killed may have left.
   ASSERT_TRUE(MakeDirectories(Path("state/adapter.1a2b3c4d")).ok());
   ASSERT_TRUE(MakeDirectories(Path("state/work/global.5e6f7a8b")).ok());
-  const auto installed = [&] { return ReadInstalled(Path("state")).value_or(InstalledAdapter{}).round; };
+  const auto installed = [&] { return ReadInstalled(Path("state")).value_or(InstalledRound{}).round; };
   {
     Process node = Start();
     ASSERT_TRUE(WaitUntil([&] { return installed() == 1; })) << Text("stderr") << Log();

@@ -155,7 +155,7 @@ TEST_F(RoundParticipantTest, ATaskThatMakesNoSenseDoesNothing) {
 
 TEST_F(RoundParticipantTest, AnAdapterIsEvaluatedInstalledAndRunsAgainInTheNextLife) {
   const Adapter adapter = Signed(3);
-  const InstalledAdapter installed = Get(Participant().Install(Install(adapter, 3)));
+  const InstalledRound installed = Get(Participant().Install(Install(adapter, 3)));
   EXPECT_EQ(installed.round, 3);
   ASSERT_NE(running_, nullptr);
   EXPECT_EQ(running_->modules, adapter.modules);
