@@ -7,7 +7,6 @@
 #include "base/configuration.h"
 #include "base/cpu.h"
 #include "base/json.h"
-#include "base/memory.h"
 #include "inference/engine/engine_memory.h"
 #include "inference/gguf/architecture.h"
 #include "inference/gguf/gguf_file.h"
@@ -100,7 +99,6 @@ absl::Status ExplainMemory(const ModelOptions& options, bool json, std::vector<s
   const WeightLayout layout = LayOutWeights(*file, hyperparameters.layers);
   const int threads = engine.threads > 0 ? engine.threads : UsablePhysicalCores();
   PlanOptions plan_options = PlanOptionsFor(hyperparameters, engine, threads);
-  plan_options.process_bytes = CurrentAnonymousBytes();
   if (!options.adapter.empty()) named_adapters.push_back(options.adapter);
   FEDGLM_ASSIGN_OR_RETURN(plan_options.adapter_bytes, AdapterRoom(named_adapters, *file));
   // First without measuring: a budget that is too small is said at once.

@@ -19,7 +19,7 @@ namespace fedglm::cli {
 namespace {
 
 struct QuantizeFlags {
-  std::string in, out, type, calibration;
+  std::string in, out, type, calibration, memory_budget;
   int threads = 0;
   bool json = false;
 };
@@ -48,6 +48,9 @@ absl::StatusOr<MomentsByTensor> Calibrate(const QuantizeFlags& flags) {
   std::unique_ptr<Progress> progress;
   CalibrationOptions options;
   options.threads = flags.threads;
+  if (!flags.memory_budget.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(options.memory_budget, ParseByteSize(flags.memory_budget));
+  }
   absl::StatusOr<MomentsByTensor> moments =
       MeasureMoments(flags.in, sequences, options, [&](int64_t done, int64_t total) {
         if (progress == nullptr) progress = std::make_unique<Progress>("calibrate", total, flags.json);
@@ -111,8 +114,11 @@ void AddQuantize(CommandLine& line) {
   app->add_option("in", flags->in, "GGUF file")->required();
   app->add_option("out", flags->out, "the GGUF file to write")->required();
   app->add_option("type", flags->type, "one of " + TypeNames())->required();
-  app->add_option("--calibration", flags->calibration,
-                  "a text, or records (.jsonl), like what the model will read: less is lost on such");
+  CLI::Option* const calibration =
+      app->add_option("--calibration", flags->calibration,
+                      "a text, or records (.jsonl), like what the model will read: less is lost on such");
+  app->add_option("--memory-budget", flags->memory_budget, "of calibration: at most so much memory, as 4GiB")
+      ->needs(calibration);
   app->add_option("-t,--threads", flags->threads)->check(CLI::Range(0, 1024));
   app->add_flag("--json", flags->json);
 }

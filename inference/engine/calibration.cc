@@ -4,6 +4,9 @@
 #include <string_view>
 #include <utility>
 
+#include "base/configuration.h"
+#include "inference/gguf/gguf_file.h"
+
 namespace fedglm {
 
 namespace {
@@ -38,6 +41,19 @@ void MomentCollector::Observe(const std::string& gguf_name, const float* x, int6
 
 MomentsByTensor MomentCollector::Moments() const { return {moments_.begin(), moments_.end()}; }
 
+uint64_t MomentCollector::Bytes(const Hyperparameters& hyperparameters) {
+  std::map<std::string, int64_t> columns = {{"output.weight", hyperparameters.hidden}};  // or the tied embedding
+  for (const LinearModule& module : LinearModules(hyperparameters)) {
+    // The first comes first here, too.
+    if (const std::string first = FirstWithInputOf(module.gguf_name); first == module.gguf_name || !columns.contains(first)) {
+      columns[module.gguf_name] = module.inputs;
+    }
+  }
+  uint64_t bytes = 0;
+  for (const auto& [name, count] : columns) bytes += InputMoments::Bytes(count);
+  return bytes;
+}
+
 CalibrationSequences SequencesOfText(std::string text) {
   return [text = std::move(text)](const Engine& engine,
                                   int64_t window) -> absl::StatusOr<std::vector<std::vector<Token>>> {
@@ -56,6 +72,16 @@ CalibrationSequences SequencesOfText(std::string text) {
   };
 }
 
+namespace {
+
+absl::StatusOr<uint64_t> MomentBytes(const std::filesystem::path& model) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<const GgufFile> file, GgufFile::Open(model));
+  FEDGLM_ASSIGN_OR_RETURN(const Hyperparameters hyperparameters, ReadHyperparameters(*file));
+  return MomentCollector::Bytes(hyperparameters);
+}
+
+}  // namespace
+
 absl::StatusOr<MomentsByTensor> MeasureMoments(
     const std::filesystem::path& model, const CalibrationSequences& sequences, const CalibrationOptions& options,
     const std::function<absl::Status(int64_t done, int64_t total)>& progress) {
@@ -65,7 +91,13 @@ absl::StatusOr<MomentsByTensor> MeasureMoments(
   engine_options.context = options.window;
   engine_options.memory_budget = options.memory_budget;
   engine_options.observer = &collector;
-  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Open(model, engine_options));
+  FEDGLM_ASSIGN_OR_RETURN(engine_options.caller_bytes, MomentBytes(model));
+  absl::StatusOr<std::unique_ptr<Engine>> opened = Engine::Open(model, engine_options);
+  if (absl::IsResourceExhausted(opened.status())) {
+    return Annotate(opened.status(), "calibration, which keeps " + FormatByteSize(engine_options.caller_bytes) +
+                                         " of measurements");
+  }
+  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, std::move(opened));
   FEDGLM_ASSIGN_OR_RETURN(const std::vector<std::vector<Token>> read, sequences(*engine, engine->context()));
   int64_t done = 0, total = 0;
   for (const std::vector<Token>& sequence : read) total += static_cast<int64_t>(sequence.size());

@@ -26,6 +26,9 @@ class MomentCollector : public ActivationObserver {
   // Of what was seen so far, for each matrix that was seen.
   MomentsByTensor Moments() const;
 
+  // What this holds when it has seen every matrix of a model.
+  static uint64_t Bytes(const Hyperparameters& hyperparameters);
+
  private:
   std::map<std::string, std::shared_ptr<InputMoments>> moments_;  // matrices with the same input share them
 };
@@ -33,7 +36,7 @@ class MomentCollector : public ActivationObserver {
 struct CalibrationOptions {
   int threads = 0;          // 0: physical cores the process may use
   int64_t window = 512;     // tokens that are read as one sequence
-  uint64_t memory_budget = 0;
+  uint64_t memory_budget = 0;  // bytes, of the engine and what is measured together; 0: as EngineOptions
 };
 
 // What the model reads: sequences of at most `window` tokens, made with the engine's tokenizer and chat template.
@@ -44,8 +47,10 @@ using CalibrationSequences =
 // if it has less than 2 tokens.
 CalibrationSequences SequencesOfText(std::string text);
 
-// `progress` gets the tokens read and how many there are; its error ends the work. BadFile if the model has no
-// vocabulary or cannot run; errors of `sequences`.
+// What is measured stays in memory (MomentCollector::Bytes) and counts in the budget like everything else: of the model
+// more is streamed for it. `progress` gets the tokens read and how many there are; its error ends the work. BadFile if the
+// model has no vocabulary or cannot run; ResourceExhausted, before anything is read, saying how much is needed, if the
+// budget is too small; errors of `sequences`.
 absl::StatusOr<MomentsByTensor> MeasureMoments(
     const std::filesystem::path& model, const CalibrationSequences& sequences, const CalibrationOptions& options,
     const std::function<absl::Status(int64_t done, int64_t total)>& progress);

@@ -33,6 +33,7 @@ struct EngineOptions {
   int64_t mixed_chunk = 0;         // the same while one is; 0: by how long steps take (mixed_chunk.h)
   int64_t context = 0;             // of one sequence, in tokens; 0: the model's own, at most 8192
   uint64_t memory_budget = 0;      // bytes; 0: from the cgroup or the machine
+  uint64_t caller_bytes = 0;       // of the budget, what the caller is going to hold beside the engine
   // Layers are pinned and streamed as the budget allows, and what the machine lacks is watched (memory/model_memory.h).
   // False: the kernel keeps of the weights what it likes, and the budget is for pages and activations alone.
   bool plan_weights = true;

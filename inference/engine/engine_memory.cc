@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/memory.h"
 #include "inference/cache/kv_layout.h"
 #include "inference/engine/engine_core.h"
 #include "inference/model/workspace.h"
@@ -20,6 +21,7 @@ int64_t ContextOf(const Hyperparameters& h, const EngineOptions& options) {
 PlanOptions PlanOptionsFor(const Hyperparameters& h, const EngineOptions& options, int threads) {
   PlanOptions plan;
   plan.budget = options.memory_budget;
+  plan.process_bytes = CurrentAnonymousBytes() + options.caller_bytes;
   plan.context = ContextOf(h, options);
   plan.running = std::max<int64_t>(1, options.max_running);
   plan.threads = threads;

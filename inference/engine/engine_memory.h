@@ -12,7 +12,7 @@ namespace fedglm {
 // Positions of one sequence: options.context, or the model's own up to 8192.
 int64_t ContextOf(const Hyperparameters& hyperparameters, const EngineOptions& options);
 
-// For a pool of `threads`. Bandwidths are left unknown.
+// For a pool of `threads`, in the process as it is now. Bandwidths are left unknown.
 PlanOptions PlanOptionsFor(const Hyperparameters& hyperparameters, const EngineOptions& options, int threads);
 
 }  // namespace fedglm

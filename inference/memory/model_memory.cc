@@ -5,7 +5,6 @@
 
 #include "base/configuration.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "base/thread_annotations.h"
 
 namespace fedglm {
@@ -21,7 +20,6 @@ absl::StatusOr<std::unique_ptr<ModelMemory>> ModelMemory::Open(std::shared_ptr<c
                                                                const Hyperparameters& hyperparameters,
                                                                PlanOptions options, MemoryBudget& budget) {
   options.budget = budget.total();
-  if (options.process_bytes == 0) options.process_bytes = CurrentAnonymousBytes();
   std::unique_ptr<ModelMemory> memory(new ModelMemory(budget));
   WeightLayout layout = LayOutWeights(*file, hyperparameters.layers);
   memory->layout_ = layout;

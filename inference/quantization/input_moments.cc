@@ -32,8 +32,11 @@ void AddTile(const float (&tile)[kTileRows][kWindow], int64_t width, float* sums
 
 }  // namespace
 
-InputMoments::InputMoments(int64_t columns)
-    : columns_(columns), sums_(static_cast<size_t>((columns + kWindow - 1) / kWindow) * kWindowFloats) {}
+uint64_t InputMoments::Bytes(int64_t columns) {
+  return static_cast<uint64_t>((columns + kWindow - 1) / kWindow) * kWindowFloats * sizeof(float);
+}
+
+InputMoments::InputMoments(int64_t columns) : columns_(columns), sums_(Bytes(columns) / sizeof(float)) {}
 
 void InputMoments::Add(const float* x, int64_t rows) {
   rows_ += rows;

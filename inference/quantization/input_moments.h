@@ -15,6 +15,8 @@ class InputMoments {
  public:
   static constexpr int64_t kWindow = 128;  // columns; the last window may have less
 
+  // What one of so many columns takes.
+  static uint64_t Bytes(int64_t columns);
   explicit InputMoments(int64_t columns);
 
   int64_t columns() const { return columns_; }

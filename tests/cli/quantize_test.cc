@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/file.h"
@@ -99,6 +100,25 @@ TEST_F(QuantizeCommand, CalibratesOnAText) {
   ASSERT_TRUE(WriteFileAtomically(Path("records.jsonl"), "no record\n").ok());
   EXPECT_EQ(Run({"quantize", model, Path("none.gguf"), "Q4_1", "--calibration", Path("records.jsonl")}).status, 6);
   EXPECT_EQ(Left("none.gguf"), 0);
+}
+
+TEST_F(QuantizeCommand, CalibrationKeepsToItsMemoryBudget) {
+  const std::string model = std::string(FEDGLM_SOURCE_DIR) + "/examples/hospital/glm4-hospital.gguf";
+  ASSERT_TRUE(WriteFileAtomically(Path("text"), "The lungs are clear.").ok());
+  const auto with_budget = [&](const std::string& budget) {
+    return Run({"quantize", model, Path("out.gguf"), "Q4_1", "--calibration", Path("text"), "-t", "1", "--memory-budget",
+                budget});
+  };
+  const Outcome small = with_budget("1MiB");
+  EXPECT_EQ(small.status, 1);
+  EXPECT_THAT(small.err, HasSubstr("calibration, which keeps "));
+  EXPECT_THAT(small.err, HasSubstr("of memory at least, the budget is 1"));
+  EXPECT_EQ(std::count(small.err.begin(), small.err.end(), '\n'), 1) << small.err;
+  EXPECT_EQ(with_budget("much").status, 2);
+  EXPECT_EQ(Run({"quantize", model, Path("out.gguf"), "Q4_1", "--memory-budget", "1GiB"}).status, 2);
+  EXPECT_EQ(Left("out.gguf"), 0);
+  const Outcome enough = with_budget("2GiB");
+  EXPECT_EQ(enough.status, 0) << enough.err;
 }
 
 // A disk that is full answers a write with an error, as a limit on the size of files does.

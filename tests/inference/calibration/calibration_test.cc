@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/file.h"
 #include "examples/hospital/report_generator.h"
@@ -127,6 +128,13 @@ TEST_F(Calibration, TheInputsOfEveryMatrixAreMeasured) {
     EXPECT_GT(found->second->Mean(0, 5, 5), 0.0) << tensor.name;
   }
   EXPECT_EQ(moments->size(), matrices);
+  // And what that takes was known before.
+  std::set<const InputMoments*> kept;
+  uint64_t bytes = 0;
+  for (const auto& [name, of_tensor] : *moments) {
+    if (kept.insert(of_tensor.get()).second) bytes += InputMoments::Bytes(of_tensor->columns());
+  }
+  EXPECT_EQ(bytes, MomentCollector::Bytes(*ReadHyperparameters(*file)));
 }
 
 // The KL divergence from the exact model, mean over the positions of reports that calibration did not see.
@@ -152,6 +160,30 @@ TEST_F(Calibration, BringsTheModelNearerToTheExactOneOnUnseenReports) {
     RecordProperty("divergence_ratio_" + std::string(type), std::to_string(calibrated / plain));
     EXPECT_LT(calibrated, 0.8 * plain) << type << ": " << calibrated << " against " << plain;
   }
+}
+
+// GLM-4 9B's and Llama's forms, by the formula of docs/quantization.md.
+TEST(MomentCollector, TakesTwoHundredAndSeventyTwoBytesForEachInputColumn) {
+  Hyperparameters h;
+  h.layers = 40, h.hidden = 4096, h.feed_forward = 13696;
+  h.heads = 32, h.kv_heads = 2, h.head_size = 128;
+  for (const ArchitectureKind kind : {ArchitectureKind::kGlm4, ArchitectureKind::kLlama}) {
+    h.kind = kind;
+    EXPECT_EQ(MomentCollector::Bytes(h), 272u * (40 * (3 * 4096 + 13696) + 4096));
+  }
+}
+
+TEST_F(Calibration, WhatIsMeasuredCountsInTheMemoryBudget) {
+  const uint64_t measured = MomentCollector::Bytes(*ReadHyperparameters(**GgufFile::Open(Model())));
+  int64_t calls = 0;
+  const auto count = [&](int64_t, int64_t) { return ++calls, absl::OkStatus(); };
+  const absl::Status status =
+      Measure(Model(), TrainingText(), {.threads = 1, .memory_budget = measured}, count).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(Message(status).rfind("calibration, which keeps ", 0), 0u) << Message(status);
+  EXPECT_NE(Message(status).find("of memory at least"), std::string::npos) << Message(status);
+  EXPECT_EQ(calls, 0);
+  EXPECT_TRUE(Measure(Model(), "The lungs are clear.", {.threads = 1, .memory_budget = uint64_t{2} << 30}, count).ok());
 }
 
 TEST_F(Calibration, StopsAndRefuses) {
