@@ -45,9 +45,8 @@ uint64_t MomentCollector::Bytes(const Hyperparameters& hyperparameters) {
   std::map<std::string, int64_t> columns = {{"output.weight", hyperparameters.hidden}};  // or the tied embedding
   for (const LinearModule& module : LinearModules(hyperparameters)) {
     // The first comes first here, too.
-    if (const std::string first = FirstWithInputOf(module.gguf_name); first == module.gguf_name || !columns.contains(first)) {
-      columns[module.gguf_name] = module.inputs;
-    }
+    const std::string first = FirstWithInputOf(module.gguf_name);
+    if (first == module.gguf_name || !columns.contains(first)) columns[module.gguf_name] = module.inputs;
   }
   uint64_t bytes = 0;
   for (const auto& [name, count] : columns) bytes += InputMoments::Bytes(count);

@@ -54,7 +54,8 @@ fs::path DefaultModel() {
   return real != nullptr && *real != '\0' ? fs::path(real) : ExecutableDirectory() / "glm4-hospital.gguf";
 }
 
-// So little that with these adapters (flags of serve) a quarter of the weights is streamed, and that all requests together have pages for one context.
+// So little that with these adapters (flags of serve) a quarter of the weights is streamed, and that all requests together
+// have pages for one context.
 absl::StatusOr<uint64_t> TightBudget(const fs::path& program, const fs::path& model,
                                      const std::vector<std::string>& adapters) {
   SpawnOptions spawn;
