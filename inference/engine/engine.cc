@@ -13,6 +13,7 @@
 #include "inference/engine/position_logits.h"
 #include "inference/engine/scheduler.h"
 #include "inference/engine/sequence.h"
+#include "inference/gguf/lora_gguf.h"
 #include "inference/memory/memory_monitor.h"
 #include "inference/memory/model_memory.h"
 
@@ -196,7 +197,7 @@ absl::Status Engine::SetAdapter(std::shared_ptr<const Adapter> adapter) {
 }
 
 absl::Status Engine::CheckAdapter(const Adapter& adapter) const {
-  return BoundAdapter::Bind(adapter, state_->modules).status();
+  return ToGgufOrder(adapter, state_->modules).status();
 }
 
 absl::Status Engine::AddAdapter(std::string name, std::shared_ptr<const Adapter> adapter) {

@@ -30,8 +30,7 @@ SoakRequest Refused(const char* kind, int status, const char* path, std::string 
   return {kind, AnswerShape::kNone, "POST", path, std::move(body), Manner::kWhole, status};
 }
 
-// Its refusal takes as long as the client takes to send it, or, for a prompt of a mebibyte, as the tokenizer takes to
-// read it (a tenth of a second): the server counts all tokens of a prompt before it says that they are too many.
+// Its refusal takes as long as the client takes to send it.
 SoakRequest Untimed(SoakRequest request) {
   request.timed = false;
   return request;
@@ -199,7 +198,7 @@ SoakRequest RequestMix::NextRefused() {
       std::string text = Prompt(1);
       while (text.size() < kHugePromptBytes) text += text;
       text.resize(kHugePromptBytes);
-      return Untimed(Refused("prompt of 1 MiB", 400, kChatPath, chat_with({{"messages", Messages(text)}})));
+      return Refused("prompt of 1 MiB", 400, kChatPath, chat_with({{"messages", Messages(text)}}));
     }
     case 9:
       return Refused("bad schema", 400, kChatPath,
