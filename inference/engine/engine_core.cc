@@ -38,12 +38,14 @@ absl::Status EngineCore::FitWorkspace(int64_t tokens) {
   if (workspace != nullptr && workspace_asked_for_ == tokens) return absl::OkStatus();
   workspace = nullptr;
   const Hyperparameters& h = hyperparameters();
-  const uint64_t free = budget.total() - std::min(budget.total(), budget.used());
-  int64_t rows = tokens;
-  while (rows > 1 && Workspace::Bytes(h, rows, LogitRows(rows)) > free / kLargestShare) rows /= 2;
-  FEDGLM_ASSIGN_OR_RETURN(workspace, Workspace::Make(h, rows, LogitRows(rows), budget));
-  workspace_asked_for_ = tokens;
-  return absl::OkStatus();
+  return EvictUntil([&]() -> absl::Status {
+    const uint64_t free = budget.total() - std::min(budget.total(), budget.used());
+    int64_t rows = tokens;
+    while (rows > 1 && Workspace::Bytes(h, rows, LogitRows(rows)) > free / kLargestShare) rows /= 2;
+    FEDGLM_ASSIGN_OR_RETURN(workspace, Workspace::Make(h, rows, LogitRows(rows), budget));
+    workspace_asked_for_ = tokens;
+    return absl::OkStatus();
+  });
 }
 
 bool EngineCore::ShrinkWorkspace() {
@@ -73,6 +75,15 @@ absl::Status EngineCore::Reserve(SequenceCache& cache, int64_t count) {
 
 absl::Status EngineCore::SetAsideForAdapters(uint64_t bytes) {
   return EvictUntil([&] { return adapter_memory.SetAside(bytes); });
+}
+
+void EngineCore::MakeRoomForWeights() {
+  const uint64_t wanted = residency != nullptr ? residency->RoomWanted() : 0;
+  if (wanted == 0) return;
+  const uint64_t free = budget.total() - std::min(budget.total(), budget.used());
+  const auto page = static_cast<uint64_t>(pages.layout().PageBytes(KvFormat::kFloat16));
+  if (free + static_cast<uint64_t>(pages.idle()) * page < wanted) return;
+  (void)EvictUntil([&] { return residency->TakeRoom(); });  // else the next time
 }
 
 void EngineCore::TrimIdlePages(int64_t most) {

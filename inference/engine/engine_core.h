@@ -53,7 +53,8 @@ struct EngineCore {
 
   // Rows of logits that a pass of `rows` gives at most, with so many running answers.
   static int64_t LogitRows(int64_t rows, int64_t running);
-  // A workspace for so many tokens, or for fewer if the budget has less room. ResourceExhausted if it has none for one.
+  // A workspace for so many tokens, or for fewer if the budget has less room. Idle pages are evicted for one of one token;
+  // ResourceExhausted if even that is not enough.
   absl::Status FitWorkspace(int64_t tokens);
   // Half as large, to make room for pages. False if it cannot be smaller.
   bool ShrinkWorkspace();
@@ -62,8 +63,12 @@ struct EngineCore {
   absl::Status Reserve(SequenceCache& cache, int64_t count);
   // AdapterMemory::SetAside; idle pages are evicted for it.
   absl::Status SetAsideForAdapters(uint64_t bytes);
+  // Idle pages are evicted for weights that gave way to others and could come back, if that is enough.
+  void MakeRoomForWeights();
   // Evicts idle pages until at most `most` are left.
   void TrimIdlePages(int64_t most);
+  // Whether adapters that were replaced still have memory, until the last answer that is computed with them has ended.
+  bool AdaptersLeave() const { return adapter_memory.charged() > adapters.Room(); }
   // What was computed with adapters that are gone.
   void ForgetRetiredAdapters();
 

@@ -173,14 +173,20 @@ void Scheduler::RemoveAbandoned() {
 void Scheduler::ApplyPressure() {
   const int level = pressure_.load(std::memory_order_relaxed);
   core_.TrimIdlePages(level >= 2 ? 0 : PagesFor(std::max(core_.context, kIdlePositions)));
+  core_.MakeRoomForWeights();
   if (!HasWork()) {
-    if (level >= 1) core_.workspace = nullptr;
+    // It may have been made when there was more room than weights leave it.
+    if (level >= 1 || (core_.residency != nullptr && core_.residency->RoomWanted() > 0)) core_.workspace = nullptr;
     return;
   }
-  const absl::Status status = core_.FitWorkspace((level >= 1 ? kPressedChunk : options_.prefill_chunk) +
-                                                 options_.max_running);
-  while (!status.ok() && !running_.empty()) End(running_.back(), status, FinishReason::kCancelled);
+  // The youngest gives up its pages, as for others' pages.
+  while (!FitWorkspace().ok() && !running_.empty()) Preempt(running_.back());
   while (static_cast<int64_t>(running_.size()) > MostRunning()) Preempt(running_.back());
+}
+
+absl::Status Scheduler::FitWorkspace() {
+  const bool pressed = pressure_.load(std::memory_order_relaxed) >= 1;
+  return core_.FitWorkspace((pressed ? kPressedChunk : options_.prefill_chunk) + options_.max_running);
 }
 
 bool Scheduler::HasWork() const {
@@ -213,10 +219,13 @@ void Scheduler::Admit() {
     next->owner.format = format;
     next->AdapterNow(core_.adapters.Default());
     if (next->purpose() == SequencePurpose::kAnswer) core_.prefixes.Lookup(next->owner, next->tokens(), next->cache);
+    // There is none if there was no work when the step began.
+    const bool computes = core_.workspace != nullptr || FitWorkspace().ok();
     while (running_.empty() && !FitsNow(*next) && core_.ShrinkWorkspace()) {
     }
-    if (core_.workspace == nullptr || !FitsNow(*next)) {
-      const bool possible = core_.workspace != nullptr && PagesToBegin(*next) <= core_.pages.Capacity(format);
+    if (!computes || !FitsNow(*next)) {
+      const bool fits = computes && PagesToBegin(*next) <= core_.pages.Capacity(format);
+      const bool possible = fits || core_.AdaptersLeave();
       next->cache.Clear();
       if (possible) {
         MutexLock lock(mutex_);

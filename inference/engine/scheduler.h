@@ -65,6 +65,7 @@ class Scheduler {
   void Admit();
   bool FitsNow(const Sequence& sequence) const;
   void Refuse(Sequence& sequence);
+  absl::Status FitWorkspace();
   bool HasWork() const;
   std::vector<Share> Plan();
   static std::vector<int64_t> ShareChunk(const std::vector<std::shared_ptr<Sequence>>& reading, int64_t chunk);

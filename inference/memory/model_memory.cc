@@ -64,12 +64,41 @@ void ModelMemory::GiveWay(int level, int pressure) {
     // The ring of the last few streamed layers may take more than to pin them all.
     while (count < most && CostOf(count) > CostOf(most)) ++count;
   }
-  if (count == pinned_count_) return;
+  if (count == pinned_count_) {
+    if (level > 0) GiveBackRoom();
+    return;
+  }
   if (const absl::Status status = Repin(count); !status.ok()) {
-    LogWarning("layers stay as they are: " + Message(status));
+    if (wanted_ == 0) LogWarning("layers stay as they are: " + Message(status));
+    if (count > pinned_count_) Want(CostOf(count));
+    calm_samples_ = kRepinSamples;  // again with the next sample
     return;
   }
   LogInfo(std::to_string(count) + " of " + std::to_string(plan_.layers() + 1) + " layers are pinned now");
+}
+
+void ModelMemory::Want(uint64_t bytes) {
+  wanted_ = bytes;
+  wants_room_ = bytes > 0;
+}
+
+void ModelMemory::GiveBackRoom() {
+  if (wanted_ == 0) return;
+  Want(0);
+  (void)pinned_.Resize(costs_[static_cast<size_t>(pinned_count_)].pinned_bytes);  // shrinks
+}
+
+uint64_t ModelMemory::RoomWanted() const {
+  if (!wants_room_) return 0;
+  MutexLock lock(mutex_);
+  const uint64_t charged = pinned_.bytes() + streamed_.bytes();
+  return wanted_ > charged ? wanted_ - charged : 0;
+}
+
+absl::Status ModelMemory::TakeRoom() {
+  MutexLock lock(mutex_);
+  const uint64_t charged = pinned_.bytes() + streamed_.bytes();
+  return wanted_ > charged ? pinned_.Resize(pinned_.bytes() + wanted_ - charged) : absl::OkStatus();
 }
 
 absl::StatusOr<int64_t> ModelMemory::PinnedBeside(uint64_t adapter_bytes) const {
@@ -83,6 +112,7 @@ absl::Status ModelMemory::PlanForAdapters(uint64_t adapter_bytes) {
   MutexLock lock(mutex_);
   FEDGLM_ASSIGN_OR_RETURN(const int64_t count, PinnedBeside(adapter_bytes));
   calm_samples_ = 0;  // what is freed now is not for layers
+  GiveBackRoom();
   return count < pinned_count_ ? Repin(count) : absl::OkStatus();
 }
 
@@ -109,6 +139,7 @@ absl::Status ModelMemory::Repin(int64_t count) {
     return status;
   }
   pinned_count_ = count;
+  Want(0);
   if (pinned_.bytes() < cost.pinned_bytes) {
     streamed_.MoveTo(pinned_, cost.pinned_bytes - pinned_.bytes());
   } else if (streamed_.bytes() < cost.ring_bytes()) {

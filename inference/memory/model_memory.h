@@ -2,6 +2,7 @@
 // programs want memory.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -46,11 +47,16 @@ class ModelMemory : public WeightResidency {
   // What each of the monitor's samples does to the weights (once a second, from the engine). While the sample's own pressure
   // is 3, an eighth of the planned layers is unpinned each time, at 4 a quarter: not while only the ladder's level is still
   // up, for what was given up already shows in the next sample. At level 0 they are pinned again, an eighth every 5 samples.
+  // Where KV pages have taken their place meanwhile, RoomWanted says how much of it is needed.
   void GiveWay(int level, int pressure);
+  uint64_t RoomWanted() const override;
+  absl::Status TakeRoom() override;
 
  private:
   explicit ModelMemory(MemoryBudget& budget) : budget_(budget) {}
   absl::Status Repin(int64_t count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Want(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GiveBackRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // what TakeRoom took for layers that do not come back now
   absl::StatusOr<int64_t> PinnedBeside(uint64_t adapter_bytes) const;  // layers, by the plan
   uint64_t CostOf(int64_t pinned) const { return costs_[static_cast<size_t>(pinned)].bytes(); }
 
@@ -62,7 +68,9 @@ class ModelMemory : public WeightResidency {
   std::vector<ResidencyCost> costs_;
   MemoryReservation scratch_;
   std::unique_ptr<WeightStreamer> streamer_;
-  Mutex mutex_;  // held while layers change
+  std::atomic<bool> wants_room_{false};  // wanted_ > 0
+  mutable Mutex mutex_;                  // held while layers change
+  uint64_t wanted_ ABSL_GUARDED_BY(mutex_) = 0;  // pinned and ring together, for the next layers to come back; 0: none
   MemoryReservation pinned_ ABSL_GUARDED_BY(mutex_), streamed_ ABSL_GUARDED_BY(mutex_);
   int64_t pinned_count_ ABSL_GUARDED_BY(mutex_) = 0;
   int calm_samples_ ABSL_GUARDED_BY(mutex_) = 0;  // one after another, at level 0

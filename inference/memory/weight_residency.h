@@ -19,6 +19,11 @@ class WeightResidency {
   virtual absl::StatusOr<ptrdiff_t> Acquire(int64_t layer) = 0;
   // The layer's weights are not read any more in this pass.
   virtual void Release(int64_t layer) = 0;
+
+  // Between passes. Bytes of the memory budget that are to be taken for weights which gave way and could come back; 0: none.
+  virtual uint64_t RoomWanted() const { return 0; }
+  // Takes them from what the budget has free. ResourceExhausted if that is less.
+  virtual absl::Status TakeRoom() { return absl::OkStatus(); }
 };
 
 }  // namespace fedglm

@@ -39,6 +39,16 @@ class Gate {
   bool open_ = false;
 };
 
+// Keeps the engine's thread in its first step until the end is open.
+struct Held : TokenConstraint {
+  Gate begun, end;
+  void Mask(std::span<float>) override {
+    begun.Open();
+    end.Wait();
+  }
+  void Accept(Token) override {}
+};
+
 std::vector<Token> RandomTokens(int64_t count, uint32_t seed) {
   std::mt19937 random(seed);
   std::vector<Token> tokens;
@@ -82,33 +92,29 @@ class SchedulerTest : public testing::Test {
     return adapter;
   }
 
-  // All at once, each from a thread of its own: no reader takes more than its first token before all have begun or stand
-  // in the queue, since a fast machine else answers the first ones before the last threads run.
+  // All at once, each from a thread of its own: the engine is held until the last one stands in the queue, since a fast
+  // machine else has answered the first ones by then.
   static std::vector<GenerationResult> Together(Engine& engine, const std::vector<GenerationRequest>& requests) {
     std::vector<GenerationResult> results(requests.size());
-    std::atomic<int64_t> begun{0};
-    std::atomic<bool> together{false};
-    const auto all_are_there = [&] {
-      const EngineStatistics s = engine.Statistics();
-      const auto all = static_cast<int64_t>(requests.size());
-      if (begun == all || s.running + s.waiting == all) together = true;
-      return together.load();
-    };
+    const auto held = std::make_shared<Held>();
+    std::thread holder([&] {
+      GenerationRequest request = Request({1}, 1);
+      request.constraint = held;
+      EXPECT_TRUE(engine.Generate(request, nullptr).ok());
+    });
+    held->begun.Wait();
     std::vector<std::thread> threads;
     for (size_t i = 0; i < requests.size(); ++i) {
       threads.emplace_back([&, i] {
-        bool first = true;
-        absl::StatusOr<GenerationResult> result = engine.Generate(requests[i], [&](const GeneratedToken&) {
-          if (std::exchange(first, false)) {
-            ++begun;
-            EXPECT_TRUE(WaitUntil(all_are_there));
-          }
-          return true;
-        });
+        absl::StatusOr<GenerationResult> result = engine.Generate(requests[i], nullptr);
         EXPECT_TRUE(result.ok()) << Message(result.status());
         if (result.ok()) results[i] = *std::move(result);
       });
     }
+    const auto all = static_cast<int64_t>(requests.size());
+    Await(engine, [&](const EngineStatistics& s) { return s.waiting == all; });
+    held->end.Open();
+    holder.join();
     for (std::thread& thread : threads) thread.join();
     return results;
   }

@@ -105,6 +105,37 @@ TEST_F(SmallModelMemory, GivesWayToOthersAndTakesBackWhenTheyAreDone) {
   RunPass(memory);
 }
 
+TEST_F(SmallModelMemory, LayersSayWhatRoomTheyNeedToComeBack) {
+  MemoryBudget budget(OtherBytes() + WeightBytes());
+  const auto opened = ModelMemory::Open(file_, hyperparameters_, options_, budget);
+  ASSERT_TRUE(opened.ok());
+  ModelMemory& memory = **opened;
+  const int64_t planned = memory.WeightStatistics().pinned;
+  for (int second = 0; second < 3; ++second) memory.GiveWay(3, 3);
+  const int64_t least = memory.WeightStatistics().pinned;
+  ASSERT_LT(least, planned);
+  EXPECT_EQ(memory.RoomWanted(), 0u);
+  {
+    const auto pages = budget.Reserve(MemoryAccount::kKvPages, budget.total() - budget.used());
+    ASSERT_TRUE(pages.ok());
+    for (int second = 0; second < 5; ++second) memory.GiveWay(0, 0);
+    EXPECT_EQ(memory.WeightStatistics().pinned, least);
+    EXPECT_GT(memory.RoomWanted(), 0u);
+    EXPECT_EQ(memory.TakeRoom().code(), absl::StatusCode::kResourceExhausted);
+    memory.GiveWay(3, 0);
+    EXPECT_EQ(memory.RoomWanted(), 0u);  // nothing comes back while others press
+    for (int second = 0; second < 5; ++second) memory.GiveWay(0, 0);
+  }
+  const uint64_t used = budget.used(), wanted = memory.RoomWanted();
+  ASSERT_TRUE(memory.TakeRoom().ok());
+  EXPECT_EQ(budget.used() - used, wanted);
+  EXPECT_EQ(memory.RoomWanted(), 0u);
+  const auto rest = budget.Reserve(MemoryAccount::kKvPages, budget.total() - budget.used());
+  memory.GiveWay(0, 0);  // what was taken for them nobody else has
+  EXPECT_GT(memory.WeightStatistics().pinned, least);
+  RunPass(memory);
+}
+
 TEST_F(SmallModelMemory, LayersMakeRoomForAdaptersAndComeBackWhenTheyAreGone) {
   MemoryBudget budget(OtherBytes() + WeightBytes());
   const auto opened = ModelMemory::Open(file_, hyperparameters_, options_, budget);
