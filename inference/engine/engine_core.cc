@@ -34,14 +34,22 @@ ThreadPool& EngineCore::PoolFor(int64_t rows) {
   return prefill_pool != nullptr && rows > kMostDecodeRows ? *prefill_pool : pool;
 }
 
+uint64_t EngineCore::FreeBytes() const { return budget.total() - std::min(budget.total(), budget.used()); }
+
+uint64_t EngineCore::IdleBytes() const {
+  const auto allocated = static_cast<uint64_t>(pages.allocated()), idle = static_cast<uint64_t>(pages.idle());
+  return allocated == 0 ? 0 : budget.used(MemoryAccount::kKvPages) / allocated * idle;
+}
+
 absl::Status EngineCore::FitWorkspace(int64_t tokens) {
   if (workspace != nullptr && workspace_asked_for_ == tokens) return absl::OkStatus();
   workspace = nullptr;
   const Hyperparameters& h = hyperparameters();
+  // Idle pages do not count: they have grown into whatever nobody had.
+  const uint64_t room = FreeBytes() + IdleBytes();
+  int64_t rows = tokens;
+  while (rows > 1 && Workspace::Bytes(h, rows, LogitRows(rows)) > room / kLargestShare) rows /= 2;
   return EvictUntil([&]() -> absl::Status {
-    const uint64_t free = budget.total() - std::min(budget.total(), budget.used());
-    int64_t rows = tokens;
-    while (rows > 1 && Workspace::Bytes(h, rows, LogitRows(rows)) > free / kLargestShare) rows /= 2;
     FEDGLM_ASSIGN_OR_RETURN(workspace, Workspace::Make(h, rows, LogitRows(rows), budget));
     workspace_asked_for_ = tokens;
     return absl::OkStatus();
@@ -80,9 +88,7 @@ absl::Status EngineCore::SetAsideForAdapters(uint64_t bytes) {
 void EngineCore::MakeRoomForWeights() {
   const uint64_t wanted = residency != nullptr ? residency->RoomWanted() : 0;
   if (wanted == 0) return;
-  const uint64_t free = budget.total() - std::min(budget.total(), budget.used());
-  const auto page = static_cast<uint64_t>(pages.layout().PageBytes(KvFormat::kFloat16));
-  if (free + static_cast<uint64_t>(pages.idle()) * page < wanted) return;
+  if (FreeBytes() + IdleBytes() < wanted) return;
   (void)EvictUntil([&] { return residency->TakeRoom(); });  // else the next time
 }
 

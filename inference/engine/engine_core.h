@@ -53,8 +53,8 @@ struct EngineCore {
 
   // Rows of logits that a pass of `rows` gives at most, with so many running answers.
   static int64_t LogitRows(int64_t rows, int64_t running);
-  // A workspace for so many tokens, or for fewer if the budget has less room. Idle pages are evicted for one of one token;
-  // ResourceExhausted if even that is not enough.
+  // A workspace for so many tokens, or for fewer if the budget has less room; idle pages are evicted for it.
+  // ResourceExhausted if there is no room for one token.
   absl::Status FitWorkspace(int64_t tokens);
   // Half as large, to make room for pages. False if it cannot be smaller.
   bool ShrinkWorkspace();
@@ -73,6 +73,8 @@ struct EngineCore {
   void ForgetRetiredAdapters();
 
  private:
+  uint64_t FreeBytes() const;  // of the budget
+  uint64_t IdleBytes() const;  // of idle pages, about: pages of two formats may be there
   // Evicts idle pages, one at a time, until `fits` is OK; its last error if there is none left to evict.
   absl::Status EvictUntil(const std::function<absl::Status()>& fits);
   int64_t LogitRows(int64_t rows) const { return LogitRows(rows, max_running); }

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -18,7 +19,7 @@ namespace fedglm::soak {
 namespace {
 
 constexpr size_t kStep = 1 << 20;
-constexpr int kStepPauseMicroseconds = 5000;  // slowly enough for the server's monitor to look twice
+constexpr uint64_t kTakingMicroseconds = 4'000'000;  // the server's monitor looks once a second
 
 bool Write(const std::filesystem::path& file, const char* text) {
   const int descriptor = open(file.c_str(), O_WRONLY | O_CLOEXEC);
@@ -35,12 +36,14 @@ bool Write(const std::filesystem::path& file, const char* text) {
   Write("/proc/self/oom_score_adj", "1000");
   if (!Write(group / "cgroup.procs", "0")) _exit(bench::kCannotJoinGroup);
   const auto keep = static_cast<uint64_t>(part_left * static_cast<double>(limit));
+  const uint64_t used = CgroupMemoryUsed(), steps = (limit - std::min(limit, used + keep)) / kStep;
+  const auto pause = static_cast<useconds_t>(kTakingMicroseconds / std::max<uint64_t>(1, steps));
   while (CgroupMemoryUsed() + keep < limit) {
     void* const step = mmap(nullptr, kStep, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (step == MAP_FAILED) break;
     std::memset(step, 1, kStep);
     *taken += kStep;
-    usleep(kStepPauseMicroseconds);
+    usleep(pause);
   }
   const timespec rest = {time.count() / 1000, time.count() % 1000 * 1'000'000};
   nanosleep(&rest, nullptr);

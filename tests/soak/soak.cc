@@ -35,7 +35,8 @@ constexpr double kCheckpointPart = 1.0 / 6, kLeastCheckpointMinutes = 2;
 constexpr double kHogMinutes = 5;          // from one to the next
 constexpr double kLastHogMinutes = 0.5;    // before the end, where the last checkpoint waits until all is calm
 constexpr double kSwapSeconds = 2;
-constexpr milliseconds kTick{250}, kHogTime{6000}, kSettle{2000};
+constexpr milliseconds kTick{250}, kHogTime{6000}, kSettle{2000}, kFillLimit{60'000};
+constexpr int kFillPrompts = 8;            // more positions together than the engine keeps
 constexpr double kCalmSeconds = 150;       // the longest until all layers are back after memory was taken
 constexpr double kPinnedPart = 0.75, kHogLeft = 0.02;
 
@@ -104,6 +105,7 @@ class Soak {
     ServedModel served = {kContext, 1, AdapterSwapper::Names()};
     served.models.insert(served.models.end(), {"", "base"});  // "": the server's own, with its adapter
     FEDGLM_ASSIGN_OR_RETURN(served.tokens_per_word, TokensPerWord(server_.port()));
+    tokens_per_word_ = served.tokens_per_word;
     FEDGLM_ASSIGN_OR_RETURN(pinned_, server_.Metric(kPinnedMetric));
     const bench::MachineLoad machine;
     const absl::Status status = UnderLoad(std::move(served));
@@ -135,6 +137,7 @@ class Soak {
     absl::Status status;
     while (status.ok() && Minutes() < options_.minutes) {
       status = Tick();
+      if (status.ok()) status = SwapWhenItIsTime();
       if (status.ok() && Minutes() >= next_checkpoint) {
         status = TakeCheckpoint(load);
         next_checkpoint += apart;
@@ -149,7 +152,7 @@ class Soak {
     return status;
   }
 
-  // A quarter of a second: samples, and swaps adapters when it is time.
+  // A quarter of a second, and a sample.
   absl::Status Tick() {
     std::this_thread::sleep_for(kTick);
     if (StopRequested()) return CancelledError("stopped");
@@ -160,9 +163,29 @@ class Soak {
     std::ranges::move(news.errors, std::back_inserter(report_.server_errors));
     FEDGLM_ASSIGN_OR_RETURN(const ProcessState state, server_.State());
     report_.samples.push_back({Minutes(), state, news.highest_pressure});
-    if (clock_.Seconds() < kSwapSeconds * static_cast<double>(swapper_.swaps() + 1)) return absl::OkStatus();
+    return absl::OkStatus();
+  }
+
+  absl::Status SwapWhenItIsTime() {
+    if (since_swap_.Seconds() < kSwapSeconds) return absl::OkStatus();
+    since_swap_ = Stopwatch();
     FEDGLM_RETURN_IF_ERROR(swapper_.Swap());
     server_.Signal(SIGUSR1);
+    return absl::OkStatus();
+  }
+
+  // How many keys and values are kept for who comes back is chance, up to a tenth of the memory; so as many as there may be.
+  absl::Status FillCache() {
+    std::mt19937_64 random(1);
+    const auto words = static_cast<int64_t>(0.85 * kContext / tokens_per_word_);
+    for (int i = 0; i < kFillPrompts; ++i) {
+      const std::string body = DumpJson({{"model", "base"}, {"prompt", FillerText(words, random)}, {"max_tokens", 1}});
+      FEDGLM_ASSIGN_OR_RETURN(HttpConnection connection, HttpConnection::Open(server_.port()));
+      FEDGLM_RETURN_IF_ERROR(connection.Send("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                                             "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body));
+      FEDGLM_ASSIGN_OR_RETURN(const HttpAnswer answer, connection.Receive(kFillLimit));
+      if (answer.status != 200) return FailedError("a prompt without load is answered with " + answer.body);
+    }
     return absl::OkStatus();
   }
 
@@ -172,8 +195,8 @@ class Soak {
     return absl::OkStatus();
   }
 
-  // Memory under load is what the requests of that moment need. A leak is what is left when there are none, and when
-  // the layers that gave way to another program are back.
+  // Memory under load is what the requests of that moment need. A leak is what is left when there are none, the layers that
+  // gave way to another program are back, and the cache is full.
   absl::Status TakeCheckpoint(Load& load) {
     load.Pause();
     const Stopwatch clock;
@@ -183,10 +206,13 @@ class Soak {
       FEDGLM_ASSIGN_OR_RETURN(const double pinned, server_.Metric(kPinnedMetric));
       calm = report_.samples.back().pressure == 0 && pinned == pinned_;
     }
+    if (!calm) return FailedError("the weights are not all back in memory");
+    FEDGLM_RETURN_IF_ERROR(FillCache());
+    FEDGLM_RETURN_IF_ERROR(TickFor(kSettle));
     FEDGLM_ASSIGN_OR_RETURN(const ProcessState state, server_.State());
     report_.checkpoints.push_back({Minutes(), state});
     load.Resume();
-    return calm ? absl::OkStatus() : FailedError("the weights are not all back in memory");
+    return absl::OkStatus();
   }
 
   absl::Status TakeMemoryMeanwhile() {
@@ -212,6 +238,8 @@ class Soak {
   ServerProcess server_;
   AdapterSwapper swapper_;
   const Stopwatch clock_;
+  Stopwatch since_swap_;
+  double tokens_per_word_ = 1;
   double pinned_ = 0;  // bytes of weights in memory when nothing presses
   SoakReport report_;
 };

@@ -1,8 +1,9 @@
 // Requests that are computed together: each must get the answer it would get alone, whatever the others do.
 #include <gtest/gtest.h>
 
-#include <cmath>
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -364,6 +365,26 @@ TEST_F(SchedulerTest, APrefixThatWasEvictedIsComputedAgain) {
   EXPECT_LT(after->cached_tokens, 199);
   EXPECT_EQ(after->tokens, before->tokens);
   EXPECT_GT(engine->Statistics().cache_evictions, 0);
+}
+
+TEST_F(SchedulerTest, IdlePagesDoNotMakeThePromptsChunksSmaller) {
+  EngineOptions small;
+  small.memory_budget = 512 << 10;
+  const auto engine = Open(small);
+  const auto steps_for = [&](uint32_t seed) {
+    const int64_t before = engine->Statistics().steps;
+    EXPECT_TRUE(engine->Generate(Request(RandomTokens(400, seed), 1), nullptr).ok());
+    return engine->Statistics().steps - before;
+  };
+  const int64_t fresh = steps_for(0);
+  for (uint32_t seed = 1; seed < 10; ++seed) steps_for(seed);  // pages take what is left
+  engine->SetMemoryPressure(1);  // without work, the workspace goes
+  Await(*engine, [](const EngineStatistics& s) {
+    return std::ranges::all_of(s.memory, [](const auto& account) { return account.first != "activations" || account.second == 0; });
+  });
+  for (uint32_t seed = 10; seed < 20; ++seed) steps_for(seed);
+  engine->SetMemoryPressure(0);
+  EXPECT_LE(steps_for(20), fresh + 1);
 }
 
 TEST_F(SchedulerTest, WhatCanNeverFitIsRefusedAtOnceAndWhatOutgrowsTheMemoryEnds) {
