@@ -21,7 +21,9 @@ namespace fedglm {
 namespace {
 
 constexpr int64_t kMostLogprobs = 20;
-constexpr std::chrono::milliseconds kPoll{100};  // how often a caller that waits asks whether it is still wanted
+// How often a caller that waits asks whether it is still wanted. When one of several choices is refused, the refusal waits
+// for the others to notice.
+constexpr std::chrono::milliseconds kPoll{25};
 
 // For a model without a vocabulary (llama.cpp's "no_vocab").
 class NoTokenizer : public Tokenizer {

@@ -35,7 +35,7 @@ constexpr double kCheckpointPart = 1.0 / 6, kLeastCheckpointMinutes = 2;
 constexpr double kHogMinutes = 5;          // from one to the next
 constexpr double kLastHogMinutes = 0.5;    // before the end, where the last checkpoint waits until all is calm
 constexpr double kSwapSeconds = 2;
-constexpr milliseconds kTick{250}, kHogTime{6000}, kSettle{2000}, kFillLimit{60'000};
+constexpr milliseconds kTick{250}, kHogTime{6000}, kPoll{2000}, kSettle{12'000}, kFillLimit{60'000};
 constexpr int kFillPrompts = 8;            // more positions together than the engine keeps
 constexpr double kCalmSeconds = 150;       // the longest until all layers are back after memory was taken
 constexpr double kPinnedPart = 0.75, kHogLeft = 0.02;
@@ -202,13 +202,13 @@ class Soak {
     const Stopwatch clock;
     bool calm = false;
     while (!calm && clock.Seconds() < kCalmSeconds) {
-      FEDGLM_RETURN_IF_ERROR(TickFor(kSettle));
+      FEDGLM_RETURN_IF_ERROR(TickFor(kPoll));
       FEDGLM_ASSIGN_OR_RETURN(const double pinned, server_.Metric(kPinnedMetric));
       calm = report_.samples.back().pressure == 0 && pinned == pinned_;
     }
     if (!calm) return FailedError("the weights are not all back in memory");
     FEDGLM_RETURN_IF_ERROR(FillCache());
-    FEDGLM_RETURN_IF_ERROR(TickFor(kSettle));
+    FEDGLM_RETURN_IF_ERROR(TickFor(kSettle));  // connections' threads stay for ten seconds
     FEDGLM_ASSIGN_OR_RETURN(const ProcessState state, server_.State());
     report_.checkpoints.push_back({Minutes(), state});
     load.Resume();
