@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "inference/kernels/levels.h"
+#include "inference/kernels/load_avx2.h"
 #include "inference/kernels/quantized_activations.h"
 
 namespace fedglm {
@@ -16,12 +17,6 @@ namespace {
 constexpr int64_t kDotRows = 4;  // walked together: as many streams as the prefetcher follows easily
 
 __m256i Load32(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
-__m128i Load16(const void* from) { return _mm_loadu_si128(static_cast<const __m128i*>(from)); }
-
-// 16 bytes of one row in the low half, of another in the high half.
-__m256i LoadPair(const std::byte* low, const std::byte* high) {
-  return _mm256_inserti128_si256(_mm256_castsi128_si256(Load16(low)), Load16(high), 1);
-}
 
 __m256i Twice(const void* from) { return _mm256_broadcastsi128_si256(Load16(from)); }
 

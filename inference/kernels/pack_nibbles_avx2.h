@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "inference/kernels/levels.h"
+#include "inference/kernels/load_avx2.h"
 #include "inference/quantization/block_type.h"
 #include "inference/quantization/blocks.h"
 
@@ -18,15 +19,10 @@ namespace {
 
 using EightRows = const std::byte* [8];
 
-__m128i LoadNibbles(const std::byte* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
-
 // Word w of each row's 16 bytes (four low nibbles, four high ones) goes to low + w * stride and high + w * stride.
 void SplitEightRows(const EightRows& rows, int64_t offset, uint8_t* low, uint8_t* high, int64_t stride) {
   __m256i pairs[4];  // row r in one half, r + 4 in the other
-  for (int r = 0; r < 4; ++r) {
-    pairs[r] = _mm256_inserti128_si256(_mm256_castsi128_si256(LoadNibbles(rows[r] + offset)),
-                                       LoadNibbles(rows[r + 4] + offset), 1);
-  }
+  for (int r = 0; r < 4; ++r) pairs[r] = LoadPair(rows[r] + offset, rows[r + 4] + offset);
   const __m256i first = _mm256_unpacklo_epi32(pairs[0], pairs[1]), second = _mm256_unpacklo_epi32(pairs[2], pairs[3]);
   const __m256i third = _mm256_unpackhi_epi32(pairs[0], pairs[1]), fourth = _mm256_unpackhi_epi32(pairs[2], pairs[3]);
   const __m256i words[4] = {_mm256_unpacklo_epi64(first, second), _mm256_unpackhi_epi64(first, second),
