@@ -40,8 +40,7 @@ absl::StatusOr<std::shared_ptr<KvPage>> PagePool::Allocate(KvFormat format) {
 }
 
 int64_t PagePool::Room(KvFormat format) const {
-  const uint64_t free = budget_.total() - std::min(budget_.total(), budget_.used());
-  return static_cast<int64_t>(free / static_cast<uint64_t>(layout_.PageBytes(format)));
+  return static_cast<int64_t>(budget_.free() / static_cast<uint64_t>(layout_.PageBytes(format)));
 }
 
 int64_t PagePool::Capacity(KvFormat format) const {

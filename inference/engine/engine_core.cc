@@ -34,8 +34,6 @@ ThreadPool& EngineCore::PoolFor(int64_t rows) {
   return prefill_pool != nullptr && rows > kMostDecodeRows ? *prefill_pool : pool;
 }
 
-uint64_t EngineCore::FreeBytes() const { return budget.total() - std::min(budget.total(), budget.used()); }
-
 uint64_t EngineCore::IdleBytes() const {
   const auto allocated = static_cast<uint64_t>(pages.allocated()), idle = static_cast<uint64_t>(pages.idle());
   return allocated == 0 ? 0 : budget.used(MemoryAccount::kKvPages) / allocated * idle;
@@ -46,7 +44,7 @@ absl::Status EngineCore::FitWorkspace(int64_t tokens) {
   workspace = nullptr;
   const Hyperparameters& h = hyperparameters();
   // Idle pages do not count: they have grown into whatever nobody had.
-  const uint64_t room = FreeBytes() + IdleBytes();
+  const uint64_t room = budget.free() + IdleBytes();
   int64_t rows = tokens;
   while (rows > 1 && Workspace::Bytes(h, rows, LogitRows(rows)) > room / kLargestShare) rows /= 2;
   return EvictUntil([&]() -> absl::Status {
@@ -85,11 +83,10 @@ absl::Status EngineCore::SetAsideForAdapters(uint64_t bytes) {
   return EvictUntil([&] { return adapter_memory.SetAside(bytes); });
 }
 
-void EngineCore::MakeRoomForWeights() {
+bool EngineCore::MakeRoomForWeights() {
   const uint64_t wanted = residency != nullptr ? residency->RoomWanted() : 0;
-  if (wanted == 0) return;
-  if (FreeBytes() + IdleBytes() < wanted) return;
-  (void)EvictUntil([&] { return residency->TakeRoom(); });  // else the next time
+  if (budget.free() + IdleBytes() < wanted) return false;
+  return wanted == 0 || EvictUntil([&] { return residency->TakeRoom(); }).ok();
 }
 
 void EngineCore::TrimIdlePages(int64_t most) {

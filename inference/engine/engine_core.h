@@ -63,8 +63,8 @@ struct EngineCore {
   absl::Status Reserve(SequenceCache& cache, int64_t count);
   // AdapterMemory::SetAside; idle pages are evicted for it.
   absl::Status SetAsideForAdapters(uint64_t bytes);
-  // Idle pages are evicted for weights that gave way to others and could come back, if that is enough.
-  void MakeRoomForWeights();
+  // Idle pages are evicted for weights that gave way to others and could come back, if that is enough. False: it is not.
+  bool MakeRoomForWeights();
   // Evicts idle pages until at most `most` are left.
   void TrimIdlePages(int64_t most);
   // Whether adapters that were replaced still have memory, until the last answer that is computed with them has ended.
@@ -73,7 +73,6 @@ struct EngineCore {
   void ForgetRetiredAdapters();
 
  private:
-  uint64_t FreeBytes() const;  // of the budget
   uint64_t IdleBytes() const;  // of idle pages, about: pages of two formats may be there
   // Evicts idle pages, one at a time, until `fits` is OK; its last error if there is none left to evict.
   absl::Status EvictUntil(const std::function<absl::Status()>& fits);

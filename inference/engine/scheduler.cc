@@ -173,10 +173,10 @@ void Scheduler::RemoveAbandoned() {
 void Scheduler::ApplyPressure() {
   const int level = pressure_.load(std::memory_order_relaxed);
   core_.TrimIdlePages(level >= 2 ? 0 : PagesFor(std::max(core_.context, kIdlePositions)));
-  core_.MakeRoomForWeights();
+  const bool weights_have_room = core_.MakeRoomForWeights();
   if (!HasWork()) {
     // It may have been made when there was more room than weights leave it.
-    if (level >= 1 || (core_.residency != nullptr && core_.residency->RoomWanted() > 0)) core_.workspace = nullptr;
+    if (level >= 1 || !weights_have_room) core_.workspace = nullptr;
     return;
   }
   // The youngest gives up its pages, as for others' pages.

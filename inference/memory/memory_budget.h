@@ -2,6 +2,7 @@
 // caller can act on (refuse new work, shrink), long before the kernel would act.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -54,6 +55,7 @@ class MemoryBudget {
   absl::StatusOr<MemoryReservation> Reserve(MemoryAccount account, uint64_t bytes);
 
   uint64_t total() const { return total_; }
+  uint64_t free() const { return total_ - std::min(total_, used()); }
   uint64_t used() const;
   uint64_t used(MemoryAccount account) const;
 

@@ -70,35 +70,33 @@ void ModelMemory::GiveWay(int level, int pressure) {
   }
   if (const absl::Status status = Repin(count); !status.ok()) {
     if (wanted_ == 0) LogWarning("layers stay as they are: " + Message(status));
-    if (count > pinned_count_) Want(CostOf(count));
+    if (count > pinned_count_) wanted_ = CostOf(count);
     calm_samples_ = kRepinSamples;  // again with the next sample
     return;
   }
   LogInfo(std::to_string(count) + " of " + std::to_string(plan_.layers() + 1) + " layers are pinned now");
 }
 
-void ModelMemory::Want(uint64_t bytes) {
-  wanted_ = bytes;
-  wants_room_ = bytes > 0;
-}
-
 void ModelMemory::GiveBackRoom() {
   if (wanted_ == 0) return;
-  Want(0);
+  wanted_ = 0;
   (void)pinned_.Resize(costs_[static_cast<size_t>(pinned_count_)].pinned_bytes);  // shrinks
 }
 
+uint64_t ModelMemory::MissingRoom() const {
+  const uint64_t wanted = wanted_;
+  return wanted - std::min(wanted, pinned_.bytes() + streamed_.bytes());
+}
+
 uint64_t ModelMemory::RoomWanted() const {
-  if (!wants_room_) return 0;
+  if (wanted_ == 0) return 0;  // the usual case, without waiting for layers that change
   MutexLock lock(mutex_);
-  const uint64_t charged = pinned_.bytes() + streamed_.bytes();
-  return wanted_ > charged ? wanted_ - charged : 0;
+  return MissingRoom();
 }
 
 absl::Status ModelMemory::TakeRoom() {
   MutexLock lock(mutex_);
-  const uint64_t charged = pinned_.bytes() + streamed_.bytes();
-  return wanted_ > charged ? pinned_.Resize(pinned_.bytes() + wanted_ - charged) : absl::OkStatus();
+  return pinned_.Resize(pinned_.bytes() + MissingRoom());
 }
 
 absl::StatusOr<int64_t> ModelMemory::PinnedBeside(uint64_t adapter_bytes) const {
@@ -119,7 +117,7 @@ absl::Status ModelMemory::PlanForAdapters(uint64_t adapter_bytes) {
 bool ModelMemory::UnpinFor(uint64_t bytes) {
   MutexLock lock(mutex_);
   calm_samples_ = 0;
-  const uint64_t free = budget_.total() - std::min(budget_.total(), budget_.used());
+  const uint64_t free = budget_.free();
   if (free >= bytes) return true;
   int64_t count = pinned_count_;
   while (count >= 0 && CostOf(count) + (bytes - free) > CostOf(pinned_count_)) --count;
@@ -139,7 +137,7 @@ absl::Status ModelMemory::Repin(int64_t count) {
     return status;
   }
   pinned_count_ = count;
-  Want(0);
+  wanted_ = 0;
   if (pinned_.bytes() < cost.pinned_bytes) {
     streamed_.MoveTo(pinned_, cost.pinned_bytes - pinned_.bytes());
   } else if (streamed_.bytes() < cost.ring_bytes()) {

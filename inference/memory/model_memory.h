@@ -55,7 +55,7 @@ class ModelMemory : public WeightResidency {
  private:
   explicit ModelMemory(MemoryBudget& budget) : budget_(budget) {}
   absl::Status Repin(int64_t count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Want(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint64_t MissingRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // of wanted_
   void GiveBackRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // what TakeRoom took for layers that do not come back now
   absl::StatusOr<int64_t> PinnedBeside(uint64_t adapter_bytes) const;  // layers, by the plan
   uint64_t CostOf(int64_t pinned) const { return costs_[static_cast<size_t>(pinned)].bytes(); }
@@ -68,9 +68,9 @@ class ModelMemory : public WeightResidency {
   std::vector<ResidencyCost> costs_;
   MemoryReservation scratch_;
   std::unique_ptr<WeightStreamer> streamer_;
-  std::atomic<bool> wants_room_{false};  // wanted_ > 0
-  mutable Mutex mutex_;                  // held while layers change
-  uint64_t wanted_ ABSL_GUARDED_BY(mutex_) = 0;  // pinned and ring together, for the next layers to come back; 0: none
+  mutable Mutex mutex_;  // held while layers change
+  // Pinned and ring together, for the next layers to come back; 0: none. Written with the mutex held.
+  std::atomic<uint64_t> wanted_{0};
   MemoryReservation pinned_ ABSL_GUARDED_BY(mutex_), streamed_ ABSL_GUARDED_BY(mutex_);
   int64_t pinned_count_ ABSL_GUARDED_BY(mutex_) = 0;
   int calm_samples_ ABSL_GUARDED_BY(mutex_) = 0;  // one after another, at level 0
