@@ -76,15 +76,21 @@ absl::StatusOr<uint64_t> TightBudget(const fs::path& program, const fs::path& mo
                                bytes("kv_pages_bytes") * kContext / positions);
 }
 
+// On a connection of its own.
+absl::StatusOr<HttpAnswer> Post(int port, const std::string& path, const Json& json, milliseconds limit) {
+  FEDGLM_ASSIGN_OR_RETURN(HttpConnection connection, HttpConnection::Open(port));
+  const std::string body = DumpJson(json);
+  FEDGLM_RETURN_IF_ERROR(connection.Send("POST " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" +
+                                         "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body));
+  return connection.Receive(limit);
+}
+
 // The load has to know how long words are in tokens.
 absl::StatusOr<double> TokensPerWord(int port) {
   constexpr int64_t kWords = 200;
   std::mt19937_64 random(1);
-  FEDGLM_ASSIGN_OR_RETURN(HttpConnection connection, HttpConnection::Open(port));
-  const std::string body = DumpJson({{"content", FillerText(kWords, random)}});
-  FEDGLM_RETURN_IF_ERROR(connection.Send("POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Length: " +
-                                         std::to_string(body.size()) + "\r\n\r\n" + body));
-  FEDGLM_ASSIGN_OR_RETURN(const HttpAnswer answer, connection.Receive(milliseconds(10'000)));
+  FEDGLM_ASSIGN_OR_RETURN(const HttpAnswer answer, Post(port, "/tokenize", {{"content", FillerText(kWords, random)}},
+                                                        milliseconds(10'000)));
   FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(answer.body, "/tokenize"));
   FEDGLM_ASSIGN_OR_RETURN(const int64_t count, RequireInteger(json, "count"));
   return static_cast<double>(count) / kWords;
@@ -179,11 +185,8 @@ class Soak {
     std::mt19937_64 random(1);
     const auto words = static_cast<int64_t>(0.85 * kContext / tokens_per_word_);
     for (int i = 0; i < kFillPrompts; ++i) {
-      const std::string body = DumpJson({{"model", "base"}, {"prompt", FillerText(words, random)}, {"max_tokens", 1}});
-      FEDGLM_ASSIGN_OR_RETURN(HttpConnection connection, HttpConnection::Open(server_.port()));
-      FEDGLM_RETURN_IF_ERROR(connection.Send("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-                                             "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body));
-      FEDGLM_ASSIGN_OR_RETURN(const HttpAnswer answer, connection.Receive(kFillLimit));
+      const Json body = {{"model", "base"}, {"prompt", FillerText(words, random)}, {"max_tokens", 1}};
+      FEDGLM_ASSIGN_OR_RETURN(const HttpAnswer answer, Post(server_.port(), "/v1/completions", body, kFillLimit));
       if (answer.status != 200) return FailedError("a prompt without load is answered with " + answer.body);
     }
     return absl::OkStatus();
