@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
+#include <utility>
 
 #include "base/cgroup.h"
 #include "bench/memory_group.h"
@@ -18,8 +20,8 @@
 namespace fedglm::soak {
 namespace {
 
-constexpr size_t kStep = 1 << 20;
-constexpr uint64_t kTakingMicroseconds = 4'000'000;  // the server's monitor looks once a second
+constexpr size_t kStep = 256 << 10;
+constexpr useconds_t kLookAgain = 2'000;  // microseconds
 
 bool Write(const std::filesystem::path& file, const char* text) {
   const int descriptor = open(file.c_str(), O_WRONLY | O_CLOEXEC);
@@ -30,42 +32,69 @@ bool Write(const std::filesystem::path& file, const char* text) {
 
 // In the child. It was forked from a program with threads: what it calls allocates, but takes no lock that another
 // thread of the parent may have held at the fork (glibc's own allocator is safe there).
-[[noreturn]] void Hog(const std::filesystem::path& group, uint64_t limit, double part_left,
-                      std::chrono::milliseconds time, uint64_t* taken) {
+[[noreturn]] void Hog(const HogOptions& options, const std::atomic<bool>& enough) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   Write("/proc/self/oom_score_adj", "1000");
-  if (!Write(group / "cgroup.procs", "0")) _exit(bench::kCannotJoinGroup);
-  const auto keep = static_cast<uint64_t>(part_left * static_cast<double>(limit));
-  const uint64_t used = CgroupMemoryUsed(), steps = (limit - std::min(limit, used + keep)) / kStep;
-  const auto pause = static_cast<useconds_t>(kTakingMicroseconds / std::max<uint64_t>(1, steps));
-  while (CgroupMemoryUsed() + keep < limit) {
+  if (!Write(options.group / "cgroup.procs", "0")) _exit(bench::kCannotJoinGroup);
+  const auto keep = static_cast<uint64_t>(options.part_left * static_cast<double>(options.limit));
+  const uint64_t used = CgroupMemoryUsed(), steps = (options.limit - std::min(options.limit, used + keep)) / kStep;
+  const auto pause = static_cast<useconds_t>(options.taking.count() * 1000 / std::max<int64_t>(1, static_cast<int64_t>(steps)));
+  while (!enough) {
+    if (CgroupMemoryUsed() + keep >= options.limit) {
+      usleep(kLookAgain);
+      continue;
+    }
     void* const step = mmap(nullptr, kStep, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (step == MAP_FAILED) break;
     std::memset(step, 1, kStep);
-    *taken += kStep;
     usleep(pause);
   }
-  const timespec rest = {time.count() / 1000, time.count() % 1000 * 1'000'000};
+  const timespec rest = {options.keeping.count() / 1000, options.keeping.count() % 1000 * 1'000'000};
   nanosleep(&rest, nullptr);
   _exit(0);
 }
 
 }  // namespace
 
-absl::StatusOr<HogOutcome> TakeMemory(const std::filesystem::path& group, uint64_t limit, double part_left,
-                                      std::chrono::milliseconds time) {
-  void* const shared = mmap(nullptr, sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+absl::StatusOr<MemoryHog> MemoryHog::Start(const HogOptions& options) {
+  using Flag = std::atomic<bool>;
+  void* const shared = mmap(nullptr, sizeof(Flag), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) return ErrnoError("mmap", errno);
-  auto* const taken = static_cast<uint64_t*>(shared);
-  const pid_t child = fork();
-  if (child == 0) Hog(group, limit, part_left, time, taken);
-  int status = 0;
-  const bool waited = child > 0 && waitpid(child, &status, 0) == child;
-  const HogOutcome outcome = {*taken, waited && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL};
-  munmap(shared, sizeof(uint64_t));
-  if (!waited) return ErrnoError("the program that takes memory", errno);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == bench::kCannotJoinGroup) return FailedError("cannot join " + group.string());
-  return outcome;
+  MemoryHog hog(options, new (shared) Flag(false));
+  hog.child_ = fork();
+  if (hog.child_ == 0) Hog(options, *hog.enough_);
+  if (hog.child_ < 0) return ErrnoError("fork", errno);
+  return hog;
+}
+
+MemoryHog::MemoryHog(MemoryHog&& other) noexcept
+    : options_(other.options_),
+      enough_(std::exchange(other.enough_, nullptr)),
+      child_(std::exchange(other.child_, -1)),
+      status_(other.status_),
+      ended_(other.ended_) {}
+
+MemoryHog::~MemoryHog() {
+  if (child_ > 0 && !ended_) {
+    kill(child_, SIGKILL);
+    waitpid(child_, &status_, 0);
+  }
+  if (enough_ != nullptr) munmap(enough_, sizeof(*enough_));
+}
+
+void MemoryHog::Enough() { *enough_ = true; }
+
+bool MemoryHog::Ended() {
+  if (!ended_) ended_ = waitpid(child_, &status_, WNOHANG) == child_;
+  return ended_;
+}
+
+absl::StatusOr<MemoryHog::End> MemoryHog::Outcome() const {
+  if (WIFSIGNALED(status_) && WTERMSIG(status_) == SIGKILL) return End::kKilled;
+  if (WIFEXITED(status_) && WEXITSTATUS(status_) == bench::kCannotJoinGroup) {
+    return FailedError("cannot join " + options_.group.string());
+  }
+  return End::kKeptIt;
 }
 
 }  // namespace fedglm::soak

@@ -1,6 +1,9 @@
 // Another program that takes memory for a while, in the server's control group.
 #pragma once
 
+#include <sys/types.h>
+
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -9,15 +12,37 @@
 
 namespace fedglm::soak {
 
-struct HogOutcome {
-  uint64_t taken_bytes = 0;
-  bool killed = false;  // by the kernel, because the group had no memory left
+struct HogOptions {
+  std::filesystem::path group;  // of the server
+  uint64_t limit = 0;           // its bytes
+  double part_left = 0;         // of the limit; what is given back meanwhile is taken too, until it is enough
+  std::chrono::milliseconds taking{0}, keeping{0};  // the time to come there first, and to stay there afterwards
 };
 
-// Forks a child that joins `group` and takes memory until only `part_left` of `limit` is left, keeps it for `time`, and
-// ends. Waits for it. The kernel is told to end it before any other process, should the group run out. Failed if it
-// cannot join.
-absl::StatusOr<HogOutcome> TakeMemory(const std::filesystem::path& group, uint64_t limit, double part_left,
-                                      std::chrono::milliseconds time);
+// A child process. The kernel is told to end it before any other process, should the group run out of memory.
+class MemoryHog {
+ public:
+  enum class End { kKeptIt, kKilled };  // kKilled: by the kernel, because the group had no memory left
+
+  static absl::StatusOr<MemoryHog> Start(const HogOptions& options);
+  MemoryHog(MemoryHog&& other) noexcept;
+  MemoryHog& operator=(MemoryHog&&) = delete;
+  ~MemoryHog();  // ends it
+
+  // It takes no more, keeps what it has for `keeping`, and ends.
+  void Enough();
+  bool Ended();
+  // After Ended(). Failed if it could not join the group.
+  absl::StatusOr<End> Outcome() const;
+
+ private:
+  MemoryHog(const HogOptions& options, std::atomic<bool>* enough) : options_(options), enough_(enough) {}
+
+  HogOptions options_;
+  std::atomic<bool>* enough_;  // shared with the child
+  pid_t child_ = -1;
+  int status_ = 0;
+  bool ended_ = false;
+};
 
 }  // namespace fedglm::soak

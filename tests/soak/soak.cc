@@ -3,7 +3,6 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -35,10 +34,12 @@ constexpr double kCheckpointPart = 1.0 / 6, kLeastCheckpointMinutes = 2;
 constexpr double kHogMinutes = 5;          // from one to the next
 constexpr double kLastHogMinutes = 0.5;    // before the end, where the last checkpoint waits until all is calm
 constexpr double kSwapSeconds = 2;
-constexpr milliseconds kTick{250}, kHogTime{6000}, kPoll{2000}, kSettle{12'000}, kFillLimit{60'000};
+constexpr milliseconds kTick{250}, kHogTaking{4000}, kHogKeeping{2000}, kPoll{2000}, kSettle{12'000}, kFillLimit{60'000};
 constexpr int kFillPrompts = 8;            // more positions together than the engine keeps
 constexpr double kCalmSeconds = 150;       // the longest until all layers are back after memory was taken
 constexpr double kPinnedPart = 0.75, kHogLeft = 0.02;
+constexpr double kHogSeconds = 15;         // the longest that it takes what the server gives back
+constexpr int kHogAttempts = 4;
 
 struct SoakOptions {
   fs::path model, svg, server_log;
@@ -218,22 +219,23 @@ class Soak {
     return absl::OkStatus();
   }
 
+  // Another program takes memory until the server gives up layers. The kernel may end it first: then it comes again.
   absl::Status TakeMemoryMeanwhile() {
-    absl::StatusOr<HogOutcome> outcome = FailedError("not begun");
-    std::atomic<bool> done{false};
-    std::thread hog([&] {
-      outcome = TakeMemory(server_.group(), report_.group_limit, kHogLeft, kHogTime);
-      done = true;
-    });
-    absl::Status status;
-    while (!done) {
-      if (absl::Status tick = Tick(); status.ok()) status = tick;
-    }
-    hog.join();
-    FEDGLM_RETURN_IF_ERROR(status);
-    FEDGLM_RETURN_IF_ERROR(outcome.status());
     ++report_.hogs;
-    report_.hogs_killed += outcome->killed ? 1 : 0;
+    for (int attempt = 0; attempt < kHogAttempts; ++attempt) {
+      FEDGLM_ASSIGN_OR_RETURN(MemoryHog hog, MemoryHog::Start({server_.group(), report_.group_limit, kHogLeft, kHogTaking,
+                                                               kHogKeeping}));
+      const Stopwatch clock;
+      bool felt = false;
+      while (!hog.Ended()) {
+        FEDGLM_RETURN_IF_ERROR(Tick());
+        felt = felt || report_.samples.back().pressure >= kUnpinningLevel;
+        if (felt || clock.Seconds() > kHogSeconds) hog.Enough();
+      }
+      FEDGLM_ASSIGN_OR_RETURN(const MemoryHog::End end, hog.Outcome());
+      report_.hogs_killed += end == MemoryHog::End::kKilled ? 1 : 0;
+      if (felt) break;
+    }
     return absl::OkStatus();
   }
 

@@ -109,7 +109,7 @@ std::vector<Verdict> Judge(const SoakReport& report) {
   if (report.group_limit > 0) {
     verdicts.push_back({"memory pressure while another program took memory",
                         "up to level " + std::to_string(report.HighestPressure()), "3 or 4",
-                        report.HighestPressure() >= 3});
+                        report.HighestPressure() >= kUnpinningLevel});
   }
   return verdicts;
 }
@@ -130,7 +130,7 @@ std::string ReportText(const SoakReport& report, const std::vector<Verdict>& ver
   text.back() = '\n';
   text += Format("%.0f tokens written, %.0f answers broken off, ", report.generated_tokens, report.cancelled) +
           std::to_string(report.adapter_swaps) + " adapters swapped, memory taken " + std::to_string(report.hogs) +
-          " times (" + std::to_string(report.hogs_killed) + " of them ended by the kernel)\n" +
+          " times (the kernel ended who took it " + std::to_string(report.hogs_killed) + " times)\n" +
           Format("other programs had %.0f %% of the processors' time\nwithout load:\n", 100 * report.others_share);
   for (const Checkpoint& checkpoint : report.checkpoints) {
     const ProcessState& state = checkpoint.state;

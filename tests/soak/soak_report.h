@@ -46,6 +46,7 @@ struct Verdict {
 
 // From this length on the client's own times are held against the bar.
 inline constexpr double kWholeSoakMinutes = 10;
+inline constexpr int kUnpinningLevel = 3;  // of the memory ladder: other programs' need is felt
 std::vector<Verdict> Judge(const SoakReport& report);
 
 std::string ReportText(const SoakReport& report, const std::vector<Verdict>& verdicts);
