@@ -63,15 +63,14 @@ void AnswerEmbeddings(ApiContext& context, const std::shared_ptr<Exchange>& exch
   for (const std::vector<Token>& input : request->inputs) tokens += static_cast<int64_t>(input.size());
   if (!TakePromptTokens(context, *exchange, tokens)) return;
 
+  const auto embeddings = context.engine.Embed(request->inputs, *adapter, [&] { return !exchange->Abandoned(); });
+  if (!embeddings.ok()) return RefuseOrHandOver(context, exchange, embeddings.status(), kPath, *body);
   Json data = Json::array();
-  for (const std::vector<Token>& input : request->inputs) {
-    if (exchange->Abandoned()) return exchange->SendStatus(CancelledError("the server is stopping"));
-    const absl::StatusOr<std::vector<float>> embedding = context.engine.Embed(input, *adapter);
-    if (!embedding.ok()) return RefuseOrHandOver(context, exchange, embedding.status(), kPath, *body);
-    const std::string_view bytes(reinterpret_cast<const char*>(embedding->data()), embedding->size() * sizeof(float));
+  for (const std::vector<float>& embedding : *embeddings) {
+    const std::string_view bytes(reinterpret_cast<const char*>(embedding.data()), embedding.size() * sizeof(float));
     data.push_back({{"object", "embedding"},
                     {"index", data.size()},
-                    {"embedding", request->base64 ? Json(Base64(bytes)) : Json(*embedding)}});
+                    {"embedding", request->base64 ? Json(Base64(bytes)) : Json(embedding)}});
   }
   exchange->SendJson({{"object", "list"},
                       {"data", std::move(data)},

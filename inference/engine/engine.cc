@@ -24,6 +24,7 @@ constexpr int64_t kMostLogprobs = 20;
 // How often a caller that waits asks whether it is still wanted. When one of several choices is refused, the refusal waits
 // for the others to notice.
 constexpr std::chrono::milliseconds kPoll{25};
+constexpr const char* kUnwanted = "nobody waits for the embeddings any more";
 
 // For a model without a vocabulary (llama.cpp's "no_vocab").
 class NoTokenizer : public Tokenizer {
@@ -139,20 +140,34 @@ struct Engine::State {
     return adapters.SetAside(now);
   }
 
-  // Puts a request into the queue.
-  absl::StatusOr<std::shared_ptr<Sequence>> Submit(const GenerationRequest& request, SequencePurpose purpose) {
+  // nullopt: the one in force.
+  absl::StatusOr<std::optional<InstalledAdapter>> FindAdapter(const std::string& name) {
+    if (name.empty()) return std::nullopt;
+    if (name == kBaseAdapter) return InstalledAdapter();
+    return core.adapters.Find(name);
+  }
+
+  absl::StatusOr<std::shared_ptr<Sequence>> MakeSequence(const GenerationRequest& request, SequencePurpose purpose,
+                                                         std::optional<InstalledAdapter> adapter) {
     FEDGLM_RETURN_IF_ERROR(CheckTokens(request.prompt));
-    if (request.logprobs > kMostLogprobs) return UsageError("at most " + std::to_string(kMostLogprobs) + " logprobs");
-    std::optional<InstalledAdapter> adapter;
-    if (request.adapter == kBaseAdapter) {
-      adapter.emplace();
-    } else if (!request.adapter.empty()) {
-      FEDGLM_ASSIGN_OR_RETURN(adapter, core.adapters.Find(request.adapter));
+    return std::make_shared<Sequence>(request, purpose, std::move(adapter), core.pages,
+                                      [this] { scheduler->Wake(); });
+  }
+
+  // Of a sequence that is in the queue.
+  absl::StatusOr<std::vector<float>> AwaitEmbedding(const std::shared_ptr<Sequence>& sequence,
+                                                    const std::function<bool()>& still_wanted) {
+    while (true) {
+      AnswerChannel::Item item = sequence->channel().Take(kPoll);
+      if (item.end) {
+        FEDGLM_RETURN_IF_ERROR(item.end->status);
+        return std::move(item.end->embedding);
+      }
+      if (still_wanted && !still_wanted()) {
+        scheduler->Abandon(sequence);
+        return CancelledError(kUnwanted);
+      }
     }
-    auto sequence = std::make_shared<Sequence>(request, purpose, std::move(adapter), core.pages,
-                                               [this] { scheduler->Wake(); });
-    FEDGLM_RETURN_IF_ERROR(scheduler->Submit(sequence));
-    return sequence;
   }
 };
 
@@ -215,7 +230,11 @@ std::vector<std::string> Engine::AdapterNames() const { return state_->core.adap
 
 absl::StatusOr<GenerationResult> Engine::Generate(const GenerationRequest& request, const TokenCallback& on_token) {
   const Stopwatch clock;
-  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<Sequence> sequence, state_->Submit(request, SequencePurpose::kAnswer));
+  if (request.logprobs > kMostLogprobs) return UsageError("at most " + std::to_string(kMostLogprobs) + " logprobs");
+  FEDGLM_ASSIGN_OR_RETURN(std::optional<InstalledAdapter> adapter, state_->FindAdapter(request.adapter));
+  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<Sequence> sequence,
+                          state_->MakeSequence(request, SequencePurpose::kAnswer, std::move(adapter)));
+  FEDGLM_RETURN_IF_ERROR(state_->scheduler->Submit(sequence));
   GenerationResult result;
   result.prompt_tokens = static_cast<int64_t>(request.prompt.size());
   result.reason = FinishReason::kCancelled;
@@ -253,18 +272,26 @@ absl::StatusOr<GenerationResult> Engine::Generate(const GenerationRequest& reque
   }
 }
 
-absl::StatusOr<std::vector<float>> Engine::Embed(const std::vector<Token>& tokens, const std::string& adapter) {
-  GenerationRequest request;
-  request.prompt = tokens;
-  request.adapter = adapter;
-  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<Sequence> sequence,
-                          state_->Submit(request, SequencePurpose::kEmbedding));
-  while (true) {
-    AnswerChannel::Item item = sequence->channel().Take(kPoll);
-    if (!item.end) continue;
-    FEDGLM_RETURN_IF_ERROR(item.end->status);
-    return std::move(item.end->embedding);
+absl::StatusOr<std::vector<std::vector<float>>> Engine::Embed(const std::vector<std::vector<Token>>& texts,
+                                                              const std::string& adapter,
+                                                              const std::function<bool()>& still_wanted) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::optional<InstalledAdapter> installed, state_->FindAdapter(adapter));
+  std::vector<std::shared_ptr<Sequence>> sequences;
+  for (const std::vector<Token>& text : texts) {
+    GenerationRequest request;
+    request.prompt = text;
+    FEDGLM_ASSIGN_OR_RETURN(sequences.emplace_back(),
+                            state_->MakeSequence(request, SequencePurpose::kEmbedding, installed));
+    FEDGLM_RETURN_IF_ERROR(state_->scheduler->CheckFits(*sequences.back()));
   }
+  std::vector<std::vector<float>> embeddings;
+  for (const std::shared_ptr<Sequence>& sequence : sequences) {
+    if (still_wanted && !still_wanted()) return CancelledError(kUnwanted);
+    FEDGLM_RETURN_IF_ERROR(embeddings.empty() ? state_->scheduler->Submit(sequence)
+                                              : state_->scheduler->SubmitNext(sequence));
+    FEDGLM_ASSIGN_OR_RETURN(embeddings.emplace_back(), state_->AwaitEmbedding(sequence, still_wanted));
+  }
+  return embeddings;
 }
 
 void Engine::SetMemoryPressure(int level) {

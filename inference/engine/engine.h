@@ -77,8 +77,12 @@ class Engine {
   // answer waits for it.
   absl::StatusOr<GenerationResult> Generate(const GenerationRequest& request, const TokenCallback& on_token);
 
-  // The mean of the last hidden states of `tokens`, scaled to length 1: [hidden]. Errors as Generate.
-  absl::StatusOr<std::vector<float>> Embed(const std::vector<Token>& tokens, const std::string& adapter = "");
+  // Of each text's tokens the mean of the last hidden states, scaled to length 1: [texts][hidden]. Errors as Generate:
+  // refused at once, or not, whatever presses while earlier texts are computed. Cancelled if `still_wanted`, which is asked
+  // some times a second, says no.
+  absl::StatusOr<std::vector<std::vector<float>>> Embed(const std::vector<std::vector<Token>>& texts,
+                                                        const std::string& adapter = "",
+                                                        const std::function<bool()>& still_wanted = {});
 
   // How hard other programs press on the memory (memory/memory_monitor.h): 0 none … 4. 1: smaller batches; 2: evict and
   // quantize KV pages; 3: unpin layers; 4: refuse new work.

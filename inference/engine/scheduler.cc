@@ -58,25 +58,40 @@ uint64_t Scheduler::BytesToBegin(const Sequence& sequence) const {
          Workspace::Bytes(core_.hyperparameters(), 1, 1);
 }
 
-absl::Status Scheduler::Submit(const std::shared_ptr<Sequence>& sequence) {
-  const int level = pressure_.load(std::memory_order_relaxed);
+absl::Status Scheduler::CheckFits(const Sequence& sequence) {
   // Accounts that do not make room for this one.
   const uint64_t others = core_.budget.used(MemoryAccount::kPinnedWeights) +
                           core_.budget.used(MemoryAccount::kStreamedWeights) +
                           core_.budget.used(MemoryAccount::kScratch) +
                           core_.budget.used(MemoryAccount::kAdapters);
-  const bool fits = BytesToBegin(*sequence) + others <= core_.budget.total();
+  if (BytesToBegin(sequence) + others <= core_.budget.total()) return absl::OkStatus();
   MutexLock lock(mutex_);
-  if (level >= 4 || !fits) {
+  ++statistics_.refused_memory;
+  return absl::ResourceExhaustedError(kTooLarge);
+}
+
+absl::Status Scheduler::Submit(const std::shared_ptr<Sequence>& sequence) {
+  const int level = pressure_.load(std::memory_order_relaxed);
+  if (level < 4) FEDGLM_RETURN_IF_ERROR(CheckFits(*sequence));
+  MutexLock lock(mutex_);
+  if (level >= 4) {
     ++statistics_.refused_memory;
-    return absl::ResourceExhaustedError(level >= 4 ? "the machine is short of memory; try again later"
-                                                   : kTooLarge);
+    return absl::ResourceExhaustedError("the machine is short of memory; try again later");
   }
-  if (closing_) return CancelledError("the engine is closing");
   if (in_flight_ >= MostRunning(level) + options_.max_waiting) {
     ++statistics_.refused_queue_full;
     return UnreachableError("the queue is full: " + std::to_string(options_.max_waiting) + " requests are waiting");
   }
+  return Enqueue(sequence);
+}
+
+absl::Status Scheduler::SubmitNext(const std::shared_ptr<Sequence>& sequence) {
+  MutexLock lock(mutex_);
+  return Enqueue(sequence);
+}
+
+absl::Status Scheduler::Enqueue(const std::shared_ptr<Sequence>& sequence) {
+  if (closing_) return CancelledError("the engine is closing");
   ++in_flight_;
   sequence->arrival = ++arrivals_;
   waiting_.push_back(sequence);

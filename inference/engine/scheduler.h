@@ -41,6 +41,10 @@ class Scheduler {
   // Its answer comes through its channel. Unavailable if the queue is full; ResourceExhausted if the budget could not
   // hold the prompt with nothing beside it, or under memory pressure 4.
   absl::Status Submit(const std::shared_ptr<Sequence>& sequence);
+  // As Submit, of a request of several sequences of which an earlier one was accepted: the rest is not refused for a full
+  // queue or pressure that came meanwhile. CheckFits before the first says what would not fit.
+  absl::Status SubmitNext(const std::shared_ptr<Sequence>& sequence);
+  absl::Status CheckFits(const Sequence& sequence);
   // Nobody waits for the answer any more: its pages are given back before the next step.
   void Abandon(const std::shared_ptr<Sequence>& sequence);
 
@@ -58,6 +62,7 @@ class Scheduler {
     int64_t count = 0;  // tokens of this step
   };
 
+  absl::Status Enqueue(const std::shared_ptr<Sequence>& sequence) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Run();
   bool Step();  // false: there was nothing to compute
   void RemoveAbandoned();

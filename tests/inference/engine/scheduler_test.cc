@@ -9,6 +9,7 @@
 #include <mutex>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "base/file.h"
 #include "inference/engine/engine.h"
@@ -484,7 +485,7 @@ TEST_F(SchedulerTest, AFullQueueRefusesAtOnce) {
   std::thread waiting([&] { EXPECT_TRUE(engine->Generate(Request({2}, 3), nullptr).ok()); });
   Await(*engine, [](const EngineStatistics& s) { return s.waiting == 1; });
   EXPECT_EQ(engine->Generate(Request({3}, 3), nullptr).status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(engine->Embed({3}).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(engine->Embed({{3}}).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(engine->Statistics().refused_queue_full, 2);
   gate.Open();
   running.join();
@@ -565,22 +566,46 @@ TEST_F(SchedulerTest, EmbeddingsAreOfLengthOneAndDoNotDependOnTheBatch) {
   const auto engine = Open();
   ASSERT_TRUE(engine->AddAdapter("a", RandomAdapter(*engine, 1)).ok());
   const std::vector<Token> text = RandomTokens(300, 1);
-  const auto alone = engine->Embed(text);
+  const auto alone = engine->Embed({text});
   ASSERT_TRUE(alone.ok()) << Message(alone.status());
-  ASSERT_EQ(alone->size(), static_cast<size_t>(TinyModel::kHidden));
+  ASSERT_EQ(alone->front().size(), static_cast<size_t>(TinyModel::kHidden));
   double squares = 0;
-  for (const float x : *alone) squares += static_cast<double>(x) * x;
+  for (const float x : alone->front()) squares += static_cast<double>(x) * x;
   EXPECT_NEAR(squares, 1.0, 1e-5);
   std::thread other([&] { (void)engine->Generate(Request(RandomTokens(500, 2), 50), nullptr); });
-  const auto beside = engine->Embed(text);
+  const auto beside = engine->Embed({text});
   other.join();
   ASSERT_TRUE(beside.ok());
-  EXPECT_LT(NormalisedError(*beside, *alone), 1e-10);
-  const auto adapted = engine->Embed(text, "a");
+  EXPECT_LT(NormalisedError(beside->front(), alone->front()), 1e-10);
+  const auto adapted = engine->Embed({text}, "a");
   ASSERT_TRUE(adapted.ok());
-  EXPECT_GT(NormalisedError(*adapted, *alone), 1e-4);
-  EXPECT_EQ(ExitCodeOf(engine->Embed(text, "nobody").status()), ExitCode::kUsage);
-  EXPECT_EQ(ExitCodeOf(engine->Embed({}).status()), ExitCode::kUsage);
+  EXPECT_GT(NormalisedError(adapted->front(), alone->front()), 1e-4);
+  EXPECT_EQ(ExitCodeOf(engine->Embed({text}, "nobody").status()), ExitCode::kUsage);
+  EXPECT_EQ(ExitCodeOf(engine->Embed({{}}).status()), ExitCode::kUsage);
+}
+
+TEST_F(SchedulerTest, TextsThatWereAcceptedAreNotRefusedLater) {
+  EngineOptions options;
+  options.max_running = 1;
+  const auto engine = Open(options);
+  GenerationRequest first = Request({1}, 1);
+  const auto held = std::make_shared<Held>();
+  first.constraint = held;
+  std::thread running([&] { EXPECT_TRUE(engine->Generate(first, nullptr).ok()); });
+  held->begun.Wait();
+  absl::StatusOr<std::vector<std::vector<float>>> embeddings, unwanted;
+  std::thread embedding([&] { embeddings = engine->Embed({{3}, {4}, {5}}); });
+  Await(*engine, [](const EngineStatistics& s) { return s.waiting == 1; });
+  bool asked = false;
+  unwanted = engine->Embed({{6}, {7}}, "", [&] { return !std::exchange(asked, true); });
+  EXPECT_EQ(unwanted.status().code(), absl::StatusCode::kCancelled);
+  engine->SetMemoryPressure(4);
+  EXPECT_EQ(engine->Embed({{3}, {4}}).status().code(), absl::StatusCode::kResourceExhausted);
+  held->end.Open();
+  running.join();
+  embedding.join();
+  ASSERT_TRUE(embeddings.ok()) << Message(embeddings.status());
+  EXPECT_EQ(embeddings->size(), 3u);
 }
 
 TEST_F(SchedulerTest, LogprobsAreTheModelsOwn) {
@@ -706,7 +731,7 @@ TEST_F(SchedulerTest, ManyThreadsWithCancellationsAdaptersAndLittleMemoryLeaveNo
     for (int i = 0; !done; ++i) {
       engine->SetMemoryPressure(i % 2);  // fewer running, smaller chunks
       (void)engine->SetAdapter(i % 3 == 0 ? nullptr : RandomAdapter(*engine, 3));
-      (void)engine->Embed(RandomTokens(20, static_cast<uint32_t>(i)));
+      (void)engine->Embed({RandomTokens(20, static_cast<uint32_t>(i))});
       (void)engine->SequenceLoss(RandomTokens(30, 1), std::vector<bool>(30, true));
     }
   });
