@@ -110,14 +110,31 @@ std::string ServerProcess::EndOfLog() const {
   return log.ok() ? log->substr(log->size() - std::min(log->size(), kLogShown)) : Message(log.status());
 }
 
-absl::StatusOr<double> ServerProcess::Metric(const std::string& name) const {
+absl::StatusOr<std::string> ServerProcess::Metrics() const {
   FEDGLM_ASSIGN_OR_RETURN(HttpConnection connection, HttpConnection::Open(port_));
   FEDGLM_RETURN_IF_ERROR(connection.Send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
-  FEDGLM_ASSIGN_OR_RETURN(const HttpAnswer answer, connection.Receive(kMetricsLimit));
+  FEDGLM_ASSIGN_OR_RETURN(HttpAnswer answer, connection.Receive(kMetricsLimit));
+  return std::move(answer.body);
+}
+
+absl::StatusOr<double> ServerProcess::Metric(const std::string& name) const {
+  FEDGLM_ASSIGN_OR_RETURN(const std::string metrics, Metrics());
   const std::string line = "\n" + name + " ";
-  const size_t at = answer.body.find(line);
+  const size_t at = metrics.find(line);
   if (at == std::string::npos) return FailedError("/metrics has no " + name);
-  return std::strtod(answer.body.c_str() + at + line.size(), nullptr);
+  return std::strtod(metrics.c_str() + at + line.size(), nullptr);
+}
+
+absl::StatusOr<std::map<std::string, uint64_t>> ServerProcess::Accounts() const {
+  FEDGLM_ASSIGN_OR_RETURN(const std::string metrics, Metrics());
+  const std::string begin = "\nfedglm_memory_bytes{account=\"", middle = "\"} ";
+  std::map<std::string, uint64_t> accounts;
+  for (size_t at = metrics.find(begin); at != std::string::npos; at = metrics.find(begin, at + 1)) {
+    const size_t name = at + begin.size(), end = metrics.find(middle, name);
+    if (end == std::string::npos) break;
+    accounts[metrics.substr(name, end - name)] = std::strtoull(metrics.c_str() + end + middle.size(), nullptr, 10);
+  }
+  return accounts;
 }
 
 int ServerProcess::Stop() { return process_.Terminate(kStopGrace); }

@@ -51,6 +51,8 @@ class ServerProcess {
   std::string EndOfLog() const;
   // A value of /metrics, with its labels as they stand there. Failed if there is none.
   absl::StatusOr<double> Metric(const std::string& name) const;
+  // Bytes of the memory budget by account.
+  absl::StatusOr<std::map<std::string, uint64_t>> Accounts() const;
   void Signal(int number) { process_.Signal(number); }
   // SIGTERM; its exit status.
   int Stop();
@@ -61,6 +63,7 @@ class ServerProcess {
   uint64_t group_limit() const { return group_limit_; }
 
  private:
+  absl::StatusOr<std::string> Metrics() const;
   ServerProcess(Process process, std::optional<bench::MemoryGroup> group, std::filesystem::path log)
       : group_(std::move(group)), process_(std::move(process)), log_(std::move(log)) {}
 

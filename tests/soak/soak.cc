@@ -15,6 +15,7 @@
 #include "bench/machine_load.h"
 #include "bench/measurement_program.h"
 #include "bench/page_cache.h"
+#include "bench/random_model.h"
 #include "tests/soak/adapter_swapper.h"
 #include "tests/soak/http_client.h"
 #include "tests/soak/load.h"
@@ -29,13 +30,15 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
 constexpr int64_t kContext = 1024;
+constexpr const char* kShape = "smollm2-135m";
 constexpr double kWarmUpPart = 0.25, kMostWarmUpMinutes = 10;
 constexpr double kCheckpointPart = 1.0 / 6, kLeastCheckpointMinutes = 2;
 constexpr double kHogMinutes = 5;          // from one to the next
 constexpr double kLastHogMinutes = 0.5;    // before the end, where the last checkpoint waits until all is calm
 constexpr double kSwapSeconds = 2;
 constexpr milliseconds kTick{250}, kHogTaking{4000}, kHogKeeping{2000}, kPoll{2000}, kSettle{12'000}, kFillLimit{60'000};
-constexpr int kFillPrompts = 8;            // more positions together than the engine keeps
+constexpr int kFillPrompts = 16;           // more positions together than the engine keeps
+constexpr double kShortPrompt = 60;        // tokens
 constexpr double kCalmSeconds = 150;       // the longest until all layers are back after memory was taken
 constexpr double kPinnedPart = 0.75, kHogLeft = 0.02;
 constexpr double kHogSeconds = 15;         // the longest that it takes what the server gives back
@@ -50,10 +53,23 @@ struct SoakOptions {
   bool json = false;
 };
 
-// FEDGLM_MODEL_SMOLLM2 if it is set, else the demo's base, which lies beside the programs.
+// FEDGLM_MODEL_SMOLLM2 if it is set. Empty: random weights of its shape. The demo's base is so small that its memory would be
+// lost in that of the requests.
 fs::path DefaultModel() {
   const char* const real = std::getenv("FEDGLM_MODEL_SMOLLM2");
-  return real != nullptr && *real != '\0' ? fs::path(real) : ExecutableDirectory() / "glm4-hospital.gguf";
+  return real != nullptr ? real : "";
+}
+
+// A file that nobody has read yet: its pages are charged to the server's control group, not to an earlier reader.
+absl::Status PutModel(const fs::path& source, const fs::path& path) {
+  if (source.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(const Hyperparameters shape, bench::ShapeOf(kShape));
+    const auto silently = [](auto&&...) { return absl::OkStatus(); };
+    return bench::WriteRandomModel({shape, BlockType::kQ4_1, BlockType::kQ4_1}, path, silently).status();
+  }
+  std::error_code error;
+  fs::copy_file(source, path, error);
+  return error ? ErrnoError(source.string(), error.value()) : absl::OkStatus();
 }
 
 // So little that with these adapters (flags of serve) a quarter of the weights is streamed, and that all requests together
@@ -184,9 +200,11 @@ class Soak {
   // How many keys and values are kept for who comes back is chance, up to a tenth of the memory; so as many as there may be.
   absl::Status FillCache() {
     std::mt19937_64 random(1);
-    const auto words = static_cast<int64_t>(0.85 * kContext / tokens_per_word_);
+    const auto words = [&](double tokens) { return static_cast<int64_t>(tokens / tokens_per_word_); };
     for (int i = 0; i < kFillPrompts; ++i) {
-      const Json body = {{"model", "base"}, {"prompt", FillerText(words, random)}, {"max_tokens", 1}};
+      // Long ones put out what was there; short ones fill the rest.
+      const int64_t length = words(i < kFillPrompts / 2 ? 0.85 * kContext : kShortPrompt);
+      const Json body = {{"model", "base"}, {"prompt", FillerText(length, random)}, {"max_tokens", 1}};
       FEDGLM_ASSIGN_OR_RETURN(const HttpAnswer answer, Post(server_.port(), "/v1/completions", body, kFillLimit));
       if (answer.status != 200) return FailedError("a prompt without load is answered with " + answer.body);
     }
@@ -214,7 +232,8 @@ class Soak {
     FEDGLM_RETURN_IF_ERROR(FillCache());
     FEDGLM_RETURN_IF_ERROR(TickFor(kSettle));  // connections' threads stay for ten seconds
     FEDGLM_ASSIGN_OR_RETURN(const ProcessState state, server_.State());
-    report_.checkpoints.push_back({Minutes(), state});
+    FEDGLM_ASSIGN_OR_RETURN(auto accounts, server_.Accounts());
+    report_.checkpoints.push_back(Checkpoint{Minutes(), state, std::move(accounts)});
     load.Resume();
     return absl::OkStatus();
   }
@@ -253,11 +272,8 @@ absl::Status Run(SoakOptions options) {
   if (options.model.empty()) options.model = DefaultModel();
   const fs::path program = ExecutableDirectory() / "fedglm";
   FEDGLM_ASSIGN_OR_RETURN(const TemporaryDirectory folder, TemporaryDirectory::Make("soak"));
-  // A copy, which nobody has read yet: its pages are charged to the server's control group, not to an earlier reader.
   const fs::path model = folder.path() / "model.gguf";
-  std::error_code error;
-  fs::copy_file(options.model, model, error);
-  if (error) return ErrnoError(options.model.string(), error.value());
+  FEDGLM_RETURN_IF_ERROR(PutModel(options.model, model));
   ServerOptions serve = {program, model, folder.path(), 0, kContext, {}};
   FEDGLM_ASSIGN_OR_RETURN(AdapterSwapper swapper, AdapterSwapper::Make(model, folder.path(), options.seed));
   serve.arguments = swapper.Arguments();
@@ -270,11 +286,12 @@ absl::Status Run(SoakOptions options) {
   FEDGLM_ASSIGN_OR_RETURN(ServerProcess server, ServerProcess::Start(serve));
   absl::StatusOr<SoakReport> ran = Soak(options, std::move(server), std::move(swapper)).Run();
   if (!options.server_log.empty()) {
+    std::error_code error;
     fs::copy_file(folder.path() / "server.log", options.server_log, fs::copy_options::overwrite_existing, error);
     if (error) return ErrnoError(options.server_log.string(), error.value());
   }
   FEDGLM_ASSIGN_OR_RETURN(SoakReport report, std::move(ran));
-  report.model = options.model.filename().string();
+  report.model = options.model.empty() ? std::string("random weights like ") + kShape : options.model.filename().string();
   report.memory_budget = serve.memory_budget;
   const std::vector<Verdict> verdicts = Judge(report);
   std::fprintf(options.json ? stderr : stdout, "%s", ReportText(report, verdicts).c_str());
@@ -293,7 +310,7 @@ int main(int argc, char** argv) {
   soak::SoakOptions options;
   CLI::App app("Mixed load on a real server at its memory limit", "soak");
   app.add_option("--minutes", options.minutes, "of load")->capture_default_str()->check(CLI::Range(2.0, 10'000.0));
-  app.add_option("-m,--model", options.model, "GGUF file (default: $FEDGLM_MODEL_SMOLLM2, else the demo's base)");
+  app.add_option("-m,--model", options.model, "GGUF file (default: $FEDGLM_MODEL_SMOLLM2, else random weights of its shape)");
   app.add_option("--memory-budget", options.memory_budget, "the server's (default: too little for all weights)");
   app.add_option("--streams", options.streams, "clients at once")->capture_default_str()->check(CLI::Range(1, 200));
   app.add_option("--seed", options.seed)->capture_default_str();

@@ -136,7 +136,9 @@ std::string ReportText(const SoakReport& report, const std::vector<Verdict>& ver
     const ProcessState& state = checkpoint.state;
     text += Format("  after %6.2f min: RSS ", checkpoint.minutes) + Mebibytes(state.rss) + ", of it anonymous " +
             Mebibytes(state.anonymous) + ", " + std::to_string(state.threads) + " threads, " +
-            std::to_string(state.descriptors) + " descriptors\n";
+            std::to_string(state.descriptors) + " descriptors\n    by account:";
+    for (const auto& [name, bytes] : checkpoint.accounts) text += " " + name + " " + Mebibytes(bytes) + ",";
+    text.back() = '\n';
   }
   for (const std::string& wrong : report.load.first_wrong) text += "wrong: " + wrong + "\n";
   for (const std::string& error : report.server_errors) text += "server: " + error + "\n";
@@ -171,6 +173,7 @@ Json ReportJson(const SoakReport& report, const std::vector<Verdict>& verdicts) 
     json["checkpoints"].push_back({{"minutes", checkpoint.minutes},
                                    {"rss_bytes", checkpoint.state.rss},
                                    {"anonymous_bytes", checkpoint.state.anonymous},
+                                   {"account_bytes", checkpoint.accounts},
                                    {"threads", checkpoint.state.threads},
                                    {"descriptors", checkpoint.state.descriptors}});
   }

@@ -15,6 +15,7 @@ namespace fedglm::soak {
 struct Checkpoint {
   double minutes = 0;    // after the start
   ProcessState state;    // without any load, all layers in their place
+  std::map<std::string, uint64_t> accounts;  // bytes of the memory budget
 };
 
 struct SoakReport {
