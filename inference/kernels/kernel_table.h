@@ -25,6 +25,11 @@ struct KernelTable {
   void (*accumulate_tile)(const float* w, int64_t rows, int64_t columns, const float* dy, int64_t dy_stride,
                           int64_t tokens, float* dx, int64_t dx_stride) = nullptr;
 
+  // y[t * y_stride + r] = sum_c w[r][c] x[t][c] for rows of BF16 as they lie in a file, x [tokens][columns], with the error of
+  // float32. No table need have it: then rows are decoded for multiply_tile.
+  void (*multiply_bf16)(const std::byte* w, int64_t rows, int64_t columns, const float* x, int64_t tokens, float* y,
+                        int64_t y_stride) = nullptr;
+
   // QuantizeRow of quantized_activations.h: the same bits from every instruction set.
   void (*quantize_row)(const float* x, int64_t columns, int8_t* values, int16_t* wide, float* scales, float* block_sums,
                        float* half_sums) = nullptr;
@@ -45,6 +50,7 @@ const KernelTable* ScalarKernels();
 const KernelTable* Avx2Kernels();
 const KernelTable* Avx512Kernels();
 const KernelTable* Avx512VnniKernels();
+const KernelTable* Avx512Bf16Kernels();
 const KernelTable* AmxKernels();
 const KernelTable* NeonKernels();
 const KernelTable* NeonI8mmKernels();

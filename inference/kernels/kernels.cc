@@ -13,6 +13,7 @@ namespace {
 
 // A decoded tile fits the second-level cache with room for the inputs.
 constexpr int64_t kTileFloats = 32 << 10;
+constexpr int64_t kBf16TileRows = 64;  // so many that to split the activations for them is little work
 
 // Takes from `slower` what `table` has not.
 KernelTable Completed(KernelTable table, const KernelTable& slower) {
@@ -24,6 +25,7 @@ KernelTable Completed(KernelTable table, const KernelTable& slower) {
   inherit(table.add_scaled, slower.add_scaled);
   inherit(table.multiply_tile, slower.multiply_tile);
   inherit(table.accumulate_tile, slower.accumulate_tile);
+  inherit(table.multiply_bf16, slower.multiply_bf16);
   inherit(table.quantize_row, slower.quantize_row);
   inherit(table.dot_rows, slower.dot_rows);
   inherit(table.multiply_levels, slower.multiply_levels);
@@ -34,8 +36,8 @@ KernelTable Completed(KernelTable table, const KernelTable& slower) {
 const std::vector<KernelTable>& AvailableTables() {
   static const std::vector<KernelTable> available = [] {
     std::vector<KernelTable> tables = {*ScalarKernels()};
-    for (const KernelTable* table : {Avx2Kernels(), Avx512Kernels(), Avx512VnniKernels(), AmxKernels(), NeonKernels(),
-                                     NeonI8mmKernels()}) {
+    for (const KernelTable* table : {Avx2Kernels(), Avx512Kernels(), Avx512VnniKernels(), Avx512Bf16Kernels(),
+                                     AmxKernels(), NeonKernels(), NeonI8mmKernels()}) {
       if (table != nullptr && table->supported()) tables.push_back(Completed(*table, tables.back()));
     }
     return tables;
@@ -102,6 +104,14 @@ absl::Status SelectInstructionSet(std::string_view name) {
 void MatMul(const WeightMatrix& weights, const float* x, int64_t tokens, float* y, ThreadPool& pool) {
   const KernelTable& kernels = Kernels();
   const int64_t columns = weights.columns;
+  if (weights.type == BlockType::kBF16 && kernels.multiply_bf16 != nullptr) {
+    pool.ParallelFor(weights.rows, kBf16TileRows, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; r += kBf16TileRows) {
+        kernels.multiply_bf16(weights.Row(r), std::min(kBf16TileRows, end - r), columns, x, tokens, y + r, weights.rows);
+      }
+    });
+    return;
+  }
   // Tiles small enough for the cache, and enough of them that every thread gets some.
   const int64_t fitting = std::max<int64_t>(4, kTileFloats / std::max<int64_t>(1, columns) / 4 * 4);
   const int64_t sharing = std::max<int64_t>(4, (weights.rows / pool.threads() + 3) / 4 * 4);

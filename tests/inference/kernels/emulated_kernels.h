@@ -6,8 +6,10 @@
 namespace fedglm {
 
 using MultiplyLevelsFunction = decltype(KernelTable::multiply_levels);
+using MultiplyBf16Function = decltype(KernelTable::multiply_bf16);
 
 MultiplyLevelsFunction EmulatedAvx512Vnni();
+MultiplyBf16Function EmulatedAvx512Bf16();
 MultiplyLevelsFunction EmulatedAmx();
 // Do this thread's tile registers hold nothing that the system would have to save?
 bool EmulatedTilesReleased();

@@ -1,4 +1,4 @@
-// The prefill loops for AVX-512 VNNI and AMX against the scalar reference on any machine: over intrinsics in plain C++.
+// The loops for AVX-512 VNNI, AVX-512 BF16 and AMX against the scalar reference on any machine: over intrinsics in plain C++.
 // (kernels_test.cc runs the real instructions where the machine has them.)
 #include "tests/inference/kernels/emulated_kernels.h"
 
@@ -129,6 +129,38 @@ TEST_P(EmulatedKernels, MultiplyAsTheScalarReferenceDoes) {
           ASSERT_NEAR(y[at], expected[at], 4e-6 * magnitude) << "row " << r << ", token " << t;
         }
       }
+    }
+  }
+}
+
+TEST(EmulatedAvx512Bf16, MultipliesWithTheErrorOfFloat32) {
+  for (unsigned seed = 1; seed <= 60; ++seed) {
+    Random random(seed);
+    const int64_t rows = Between(1, 20, random), tokens = Between(1, 60, random), columns = Between(1, 200, random);
+    const int64_t stride = rows + Between(0, 3, random);
+    SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << rows << " rows of " << columns << ", " << tokens << " tokens");
+    std::normal_distribution<float> normal;
+    std::vector<float> weights(static_cast<size_t>(rows * columns)), x(static_cast<size_t>(tokens * columns));
+    for (float& v : weights) v = normal(random);
+    for (float& v : x) v = normal(random) * std::ldexp(1.0f, static_cast<int>(Between(-12, 12, random)));
+    std::vector<std::byte> blocks(2 * weights.size());  // no more: the sanitizer sees a read beyond
+    for (int64_t r = 0; r < rows; ++r) {
+      ASSERT_TRUE(EncodeRow(BlockType::kBF16, weights.data() + r * columns, blocks.data() + 2 * r * columns, columns).ok());
+      DecodeRow(BlockType::kBF16, blocks.data() + 2 * r * columns, weights.data() + r * columns, columns);
+    }
+    std::vector<float> y(static_cast<size_t>(tokens * stride), NAN);
+    EmulatedAvx512Bf16()(blocks.data(), rows, columns, x.data(), tokens, y.data(), stride);
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t r = 0; r < rows; ++r) {
+        double sum = 0, magnitude = 0;
+        for (int64_t c = 0; c < columns; ++c) {
+          const double term = static_cast<double>(weights[r * columns + c]) * x[t * columns + c];
+          sum += term;
+          magnitude += std::fabs(term);
+        }
+        ASSERT_NEAR(y[t * stride + r], sum, 8e-6 * magnitude) << "row " << r << ", token " << t;
+      }
+      for (int64_t r = rows; r < stride; ++r) ASSERT_TRUE(std::isnan(y[t * stride + r])) << "written beyond the rows";
     }
   }
 }

@@ -35,7 +35,7 @@ struct TestMatrix {
 };
 
 struct Shape { int64_t rows, columns, tokens; };
-constexpr Shape kShapes[] = {{1, 256, 1}, {7, 256, 2}, {33, 512, 5}, {64, 256, 33}, {130, 768, 1}, {5, 2304, 13}};
+constexpr Shape kShapes[] = {{1, 256, 1}, {7, 256, 2}, {33, 512, 5}, {64, 256, 33}, {130, 768, 1}, {5, 2304, 13}, {70, 256, 60}};
 
 class EveryInstructionSet : public testing::TestWithParam<std::string_view> {
  protected:
@@ -189,7 +189,8 @@ TEST_P(EveryInstructionSet, ExtremeLevelsAndActivationsDoNotOverflow) {
 TEST_P(EveryInstructionSet, WhatIsNotFiniteIsNotHidden) {
   ThreadPool pool(1);
   std::mt19937 random(7);
-  for (const BlockType type : {BlockType::kQ4_0, BlockType::kQ8_0, BlockType::kQ4_K, BlockType::kQ6_K, BlockType::kQ3_K}) {
+  for (const BlockType type : {BlockType::kQ4_0, BlockType::kQ8_0, BlockType::kQ4_K, BlockType::kQ6_K, BlockType::kQ3_K,
+                               BlockType::kBF16}) {
     const TestMatrix matrix(type, 32, 256, random);
     for (const float value : {NAN, INFINITY, -INFINITY}) {
       for (const int64_t tokens : {1, 5}) {

@@ -1,4 +1,4 @@
-// The AVX, AVX2, AVX-512, VNNI and AMX intrinsics that the kernels of inference/kernels use, in plain C++: found in place of
+// The AVX, AVX2, AVX-512, VNNI, BF16 and AMX intrinsics that the kernels of inference/kernels use, in plain C++: found in place of
 // the compiler's <immintrin.h>, so that kernels compile unchanged and their loops can be tested on a machine that has
 // none of these instructions. Semantics are those of the operation sections in Intel's Software Developer's Manual;
 // where a CPU would raise a fault (a misaligned address, tile registers of other shapes than an instruction needs), the
@@ -207,6 +207,77 @@ static inline __m512i _mm512_dpwssd_epi32(__m512i sums, __m512i a, __m512i b) {
   return emulation::Each<__m512i>([&](int i) {
     int32_t sum = sums.lanes[i];
     for (int k = 2 * i; k < 2 * i + 2; ++k) sum += emulation::Part<int16_t>(a, k) * emulation::Part<int16_t>(b, k);
+    return sum;
+  });
+}
+
+// Masks, one bit a lane: what is not chosen is zero, and memory is not touched there.
+using __mmask16 = uint16_t;
+using __mmask32 = uint32_t;
+static inline __m512 _mm512_maskz_loadu_ps(__mmask16 chosen, const float* from) {
+  return emulation::Each<__m512>([&](int i) { return (chosen >> i & 1) != 0 ? from[i] : 0.0f; });
+}
+static inline __m512i _mm512_maskz_loadu_epi16(__mmask32 chosen, const void* from) {
+  uint16_t words[32] = {};
+  for (int i = 0; i < 32; ++i) {
+    if ((chosen >> i & 1) != 0) std::memcpy(words + i, static_cast<const char*>(from) + 2 * i, 2);
+  }
+  return emulation::Load<__m512i>(words, 1);
+}
+
+static inline void _mm256_storeu_si256(__m256i* to, __m256i value) { emulation::Store(to, value, 1); }
+static inline __m512i _mm512_cvtepu16_epi32(__m256i a) {
+  return emulation::Each<__m512i>([&](int i) { return static_cast<int32_t>(emulation::Part<uint16_t>(a, i)); });
+}
+static inline __m512 _mm512_castsi512_ps(__m512i a) { return emulation::Load<__m512>(&a, 1); }
+static inline __m512 _mm512_setzero_ps() { return {}; }
+static inline __m512 _mm512_sub_ps(__m512 a, __m512 b) {
+  return emulation::Each<__m512>([&](int i) { return a.lanes[i] - b.lanes[i]; });
+}
+static inline float _mm512_reduce_add_ps(__m512 a) {
+  float sums[16];
+  std::memcpy(sums, a.lanes, sizeof(sums));
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+  }
+  return sums[0];
+}
+
+// BF16: the upper half of a float. What is too small for a normal number is zero, going in and coming out.
+struct __m256bh { uint16_t lanes[16]; };
+struct __m512bh { uint16_t lanes[32]; };
+
+namespace emulation {
+
+static inline float FlushedToZero(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
+
+static inline uint16_t ToBf16(float x) {  // to the nearest, ties to even
+  x = FlushedToZero(x);
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  if (std::isnan(x)) return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+static inline float FromBf16(uint16_t x) {
+  const uint32_t bits = static_cast<uint32_t>(x) << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return FlushedToZero(value);
+}
+
+}  // namespace emulation
+
+static inline __m256bh _mm512_cvtneps_pbh(__m512 a) {
+  return emulation::Each<__m256bh>([&](int i) { return emulation::ToBf16(a.lanes[i]); });
+}
+// To each float of `sums` the products of two pairs, the odd one first.
+static inline __m512 _mm512_dpbf16_ps(__m512 sums, __m512bh a, __m512bh b) {
+  return emulation::Each<__m512>([&](int i) {
+    float sum = sums.lanes[i];
+    for (int k = 2 * i + 1; k >= 2 * i; --k) {
+      sum = emulation::FlushedToZero(std::fma(emulation::FromBf16(a.lanes[k]), emulation::FromBf16(b.lanes[k]), sum));
+    }
     return sum;
   });
 }
