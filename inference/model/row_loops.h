@@ -2,7 +2,8 @@
 // the standard library that the linker could merge with code for another processor.
 //
 // Each result is summed in an order that depends on `size` alone, not on how many rows are computed together: a token's
-// values are the same in every batch.
+// values are the same in every batch. So a row's end that fills no vector is padded: of a loop over single floats the
+// compiler contracts multiplications and additions as it likes, in one place and not in the other.
 #pragma once
 
 #include <cmath>
@@ -128,17 +129,19 @@ inline void ScoreBlock(const float* queries, const float* keys, int64_t size, fl
       for (int j = 0; j < kKeys; ++j) sums[i][j] += query * key[j];
     }
   }
-#if defined(__AVX2__)
-  if constexpr (kQueries == 4 && kKeys == 2) {
-    if (c == size) return StoreSums(sums, scores, stride);
+  if (c < size) {
+    Floats key[kKeys];
+    for (int j = 0; j < kKeys; ++j) key[j] = LoadPart(keys + j * size + c, size - c, 0);
+    for (int i = 0; i < kQueries; ++i) {
+      const Floats query = LoadPart(queries + i * size + c, size - c, 0);
+      for (int j = 0; j < kKeys; ++j) sums[i][j] += query * key[j];
+    }
   }
+#if defined(__AVX2__)
+  if constexpr (kQueries == 4 && kKeys == 2) return StoreSums(sums, scores, stride);
 #endif
   for (int i = 0; i < kQueries; ++i) {
-    for (int j = 0; j < kKeys; ++j) {
-      float sum = Sum(sums[i][j]);
-      for (int64_t rest = c; rest < size; ++rest) sum += queries[i * size + rest] * keys[j * size + rest];
-      scores[i * stride + j] = sum;
-    }
+    for (int j = 0; j < kKeys; ++j) scores[i * stride + j] = Sum(sums[i][j]);
   }
 }
 
@@ -176,6 +179,19 @@ inline void AddWeightedBlock(const float* weights, int64_t stride, const float* 
   }
 }
 
+// The same for `count` columns, fewer than a vector has.
+template <int kRows>
+inline void AddWeightedPart(const float* weights, int64_t stride, const float* rows, int64_t row_stride, int64_t n,
+                            int64_t count, float* out, int64_t out_stride) {
+  Floats sums[kRows];
+  for (int i = 0; i < kRows; ++i) sums[i] = LoadPart(out + i * out_stride, count, 0);
+  for (int64_t j = 0; j < n; ++j) {
+    const Floats row = LoadPart(rows + j * row_stride, count, 0);
+    for (int i = 0; i < kRows; ++i) sums[i] += Broadcast(weights[i * stride + j]) * row;
+  }
+  for (int i = 0; i < kRows; ++i) StorePart(out + i * out_stride, sums[i], count);
+}
+
 template <int kRows, int kVectors>
 inline void AddWeightedRows(const float* weights, int64_t stride, const float* rows, int64_t row_stride, int64_t n,
                             int64_t size, float* out, int64_t out_stride) {
@@ -186,12 +202,8 @@ inline void AddWeightedRows(const float* weights, int64_t stride, const float* r
   for (; c + kLanes <= size; c += kLanes) {
     AddWeightedBlock<kRows, 1>(weights, stride, rows + c, row_stride, n, out + c, out_stride);
   }
-  for (; c < size; ++c) {
-    for (int i = 0; i < kRows; ++i) {
-      float sum = out[i * out_stride + c];
-      for (int64_t j = 0; j < n; ++j) sum += weights[i * stride + j] * rows[j * row_stride + c];
-      out[i * out_stride + c] = sum;
-    }
+  if (c < size) {
+    AddWeightedPart<kRows>(weights, stride, rows + c, row_stride, n, size - c, out + c, out_stride);
   }
 }
 
