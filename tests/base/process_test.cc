@@ -68,14 +68,14 @@ TEST(Process, ReadLinesGivesEveryLineAndEndsWithTheChild) {
 }
 
 TEST(Process, ReadLinesGivesBackTheFirstErrorOfItsCaller) {
-  Process process = Start(Shell("echo one; echo two; sleep 60"));
+  Process process = Start(Shell("echo one; echo two; exec sleep 60"));
   int lines = 0;
   const auto fail = [&](const std::string& line) { return ++lines == 2 ? FailedError("at " + line) : absl::OkStatus(); };
   EXPECT_EQ(Message(process.ReadLines(fail, {})), "at two");
 }
 
 TEST(Process, ReadLinesEndsAChildThatIsNoLongerWanted) {
-  Process process = Start(Shell("echo one; sleep 60"));
+  Process process = Start(Shell("echo one; exec sleep 60"));
   bool stop = false;
   const auto ask_to_stop = [&](const std::string&) {
     stop = true;
