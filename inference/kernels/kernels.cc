@@ -77,6 +77,14 @@ const KernelTable& Kernels() { return *Chosen().load(std::memory_order_relaxed);
 // for all of them pays only beyond.
 constexpr int64_t kFewTokens = 3;
 
+// 16-bit floats are converted once for each group of tokens that multiplies them; for so many tokens they are decoded before.
+constexpr int64_t kDirectTokens = 12;
+
+bool MultipliedAsItLies(const WeightMatrix& weights, int64_t tokens) {
+  if (weights.type == BlockType::kF32) return reinterpret_cast<uintptr_t>(weights.data) % alignof(float) == 0;
+  return (weights.type == BlockType::kF16 || weights.type == BlockType::kBF16) && tokens <= kDirectTokens;
+}
+
 // Room for one tile, kept by each thread.
 float* TileScratch(int64_t floats) {
   thread_local std::vector<float> scratch;
@@ -116,19 +124,17 @@ void MatMul(const WeightMatrix& weights, const float* x, int64_t tokens, float* 
   const int64_t fitting = std::max<int64_t>(4, kTileFloats / std::max<int64_t>(1, columns) / 4 * 4);
   const int64_t sharing = std::max<int64_t>(4, (weights.rows / pool.threads() + 3) / 4 * 4);
   const int64_t tile = std::min(fitting, sharing);
+  const bool direct = MultipliedAsItLies(weights, tokens);
   pool.ParallelFor(weights.rows, tile, [&](int64_t begin, int64_t end) {
-    float* const decoded = TileScratch(std::min(tile, end - begin) * columns);
+    float* const decoded = direct ? nullptr : TileScratch(std::min(tile, end - begin) * columns);
     for (int64_t first = begin; first < end; first += tile) {
       const int64_t rows = std::min(tile, end - first);
-      const float* w = decoded;
-      if (weights.type == BlockType::kF32 && reinterpret_cast<uintptr_t>(weights.data) % alignof(float) == 0) {
-        w = reinterpret_cast<const float*>(weights.Row(first));
-      } else {
-        for (int64_t r = 0; r < rows; ++r) {
-          kernels.decode_row(weights.type, weights.Row(first + r), decoded + r * columns, columns);
-        }
+      for (int64_t r = 0; r < rows && !direct; ++r) {
+        kernels.decode_row(weights.type, weights.Row(first + r), decoded + r * columns, columns);
       }
-      kernels.multiply_tile(w, rows, columns, x, columns, tokens, y + first, weights.rows);
+      kernels.multiply_tile(direct ? weights.type : BlockType::kF32,
+                            direct ? weights.Row(first) : reinterpret_cast<const std::byte*>(decoded), rows, columns, x,
+                            columns, tokens, y + first, weights.rows);
     }
   });
 }

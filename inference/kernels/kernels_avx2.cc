@@ -20,6 +20,11 @@ struct Vector {
   static Register Broadcast(float x) { return _mm256_set1_ps(x); }
   static Register Add(Register a, Register b) { return _mm256_add_ps(a, b); }
   static Register MultiplyAdd(Register a, Register b, Register c) { return _mm256_fmadd_ps(a, b, c); }
+  static __m128i Load16Bits(const std::byte* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+  static Register LoadHalves(const std::byte* p) { return _mm256_cvtph_ps(Load16Bits(p)); }
+  static Register LoadBf16(const std::byte* p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(Load16Bits(p)), 16));
+  }
   static float Sum(Register x) {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     half = _mm_add_ps(half, _mm_movehl_ps(half, half));

@@ -20,6 +20,11 @@ struct Vector {
   static Register Broadcast(float x) { return _mm512_set1_ps(x); }
   static Register Add(Register a, Register b) { return _mm512_add_ps(a, b); }
   static Register MultiplyAdd(Register a, Register b, Register c) { return _mm512_fmadd_ps(a, b, c); }
+  static __m256i Load16Bits(const std::byte* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static Register LoadHalves(const std::byte* p) { return _mm512_cvtph_ps(Load16Bits(p)); }
+  static Register LoadBf16(const std::byte* p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(Load16Bits(p)), 16));
+  }
   static float Sum(Register x) { return _mm512_reduce_add_ps(x); }
 };
 

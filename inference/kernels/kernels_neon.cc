@@ -22,6 +22,9 @@ struct Vector {
   static Register Broadcast(float x) { return vdupq_n_f32(x); }
   static Register Add(Register a, Register b) { return vaddq_f32(a, b); }
   static Register MultiplyAdd(Register a, Register b, Register c) { return vfmaq_f32(c, a, b); }
+  static uint16x4_t Load16Bits(const std::byte* p) { return vld1_u16(reinterpret_cast<const uint16_t*>(p)); }
+  static Register LoadHalves(const std::byte* p) { return vcvt_f32_f16(vreinterpret_f16_u16(Load16Bits(p))); }
+  static Register LoadBf16(const std::byte* p) { return vreinterpretq_f32_u32(vshll_n_u16(Load16Bits(p), 16)); }
   static float Sum(Register x) { return vaddvq_f32(x); }
 };
 

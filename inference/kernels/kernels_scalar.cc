@@ -18,10 +18,26 @@ void AddScaledScalar(float scale, const float* x, float* y, int64_t count) {
   for (int64_t i = 0; i < count; ++i) y[i] += scale * x[i];
 }
 
-void MultiplyTileScalar(const float* w, int64_t rows, int64_t columns, const float* x, int64_t x_stride, int64_t tokens,
-                        float* y, int64_t y_stride) {
+// Number `index` of a row of F32, F16 or BF16.
+float WeightAt(BlockType type, const std::byte* row, int64_t index) {
+  float weight;
+  if (type == BlockType::kF32) {
+    std::memcpy(&weight, row + 4 * index, sizeof(weight));
+    return weight;
+  }
+  const uint16_t bits = LoadHalf(row + 2 * index);
+  return type == BlockType::kF16 ? HalfToFloat(bits) : Bfloat16ToFloat(bits);
+}
+
+void MultiplyTileScalar(BlockType type, const std::byte* w, int64_t rows, int64_t columns, const float* x,
+                        int64_t x_stride, int64_t tokens, float* y, int64_t y_stride) {
   for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t r = 0; r < rows; ++r) y[t * y_stride + r] = DotScalar(w + r * columns, x + t * x_stride, columns);
+    for (int64_t r = 0; r < rows; ++r) {
+      const std::byte* const row = w + r * RowBytes(type, columns);
+      float sum = 0;
+      for (int64_t c = 0; c < columns; ++c) sum += WeightAt(type, row, c) * x[t * x_stride + c];
+      y[t * y_stride + r] = sum;
+    }
   }
 }
 

@@ -1,9 +1,15 @@
 // The loops that all vector instruction sets share, over a `Vector` that each kernel file defines before it includes this:
-//   struct Vector { static constexpr int64_t kWidth; using Register; Zero, Load, Store, Broadcast, MultiplyAdd, Sum }.
+//   struct Vector { static constexpr int64_t kWidth; using Register; Zero, Load, Store, Broadcast, MultiplyAdd, Sum;
+//                   LoadHalves, LoadBf16 }: of kWidth 16-bit numbers.
 // Internal linkage, as in quantization/decode_blocks.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
+
+#include "inference/quantization/block_type.h"
+#include "inference/quantization/half.h"
 
 namespace fedglm {
 namespace {
@@ -34,9 +40,38 @@ void AddScaledRow(float scale, const float* x, float* y, int64_t count) {
   for (; i < count; ++i) y[i] += scale * x[i];
 }
 
+// Weights that are multiplied as they lie in the file, or as they were decoded.
+struct FloatWeights {
+  static constexpr int64_t kBytes = 4;
+  static Vector::Register Load(const std::byte* w) { return Vector::Load(reinterpret_cast<const float*>(w)); }
+  static float One(const std::byte* w) {
+    float weight;
+    std::memcpy(&weight, w, sizeof(weight));
+    return weight;
+  }
+};
+
+uint16_t Load16Bits(const std::byte* from) {
+  uint16_t bits;
+  std::memcpy(&bits, from, sizeof(bits));
+  return bits;
+}
+
+struct HalfWeights {
+  static constexpr int64_t kBytes = 2;
+  static Vector::Register Load(const std::byte* w) { return Vector::LoadHalves(w); }
+  static float One(const std::byte* w) { return HalfToFloat(Load16Bits(w)); }
+};
+
+struct Bf16Weights {
+  static constexpr int64_t kBytes = 2;
+  static Vector::Register Load(const std::byte* w) { return Vector::LoadBf16(w); }
+  static float One(const std::byte* w) { return Bfloat16ToFloat(Load16Bits(w)); }
+};
+
 // kRows rows times kTokens tokens, all sums in registers.
-template <int kRows, int kTokens>
-void MultiplyBlock(const float* w, int64_t columns, const float* x, int64_t x_stride, float* y, int64_t y_stride) {
+template <typename Weights, int kRows, int kTokens>
+void MultiplyBlock(const std::byte* w, int64_t columns, const float* x, int64_t x_stride, float* y, int64_t y_stride) {
   Vector::Register sums[kRows][kTokens];
   for (int r = 0; r < kRows; ++r) {
     for (int t = 0; t < kTokens; ++t) sums[r][t] = Vector::Zero();
@@ -44,7 +79,7 @@ void MultiplyBlock(const float* w, int64_t columns, const float* x, int64_t x_st
   int64_t c = 0;
   for (; c + Vector::kWidth <= columns; c += Vector::kWidth) {
     Vector::Register weights[kRows];
-    for (int r = 0; r < kRows; ++r) weights[r] = Vector::Load(w + r * columns + c);
+    for (int r = 0; r < kRows; ++r) weights[r] = Weights::Load(w + (r * columns + c) * Weights::kBytes);
     for (int t = 0; t < kTokens; ++t) {
       const Vector::Register input = Vector::Load(x + t * x_stride + c);
       for (int r = 0; r < kRows; ++r) sums[r][t] = Vector::MultiplyAdd(weights[r], input, sums[r][t]);
@@ -53,25 +88,30 @@ void MultiplyBlock(const float* w, int64_t columns, const float* x, int64_t x_st
   for (int t = 0; t < kTokens; ++t) {
     for (int r = 0; r < kRows; ++r) {
       float sum = Vector::Sum(sums[r][t]);
-      for (int64_t rest = c; rest < columns; ++rest) sum += w[r * columns + rest] * x[t * x_stride + rest];
+      for (int64_t rest = c; rest < columns; ++rest) {
+        sum += Weights::One(w + (r * columns + rest) * Weights::kBytes) * x[t * x_stride + rest];
+      }
       y[t * y_stride + r] = sum;
     }
   }
 }
 
-template <int kRows>
-void MultiplyRows(const float* w, int64_t columns, const float* x, int64_t x_stride, int64_t tokens, float* y,
+template <typename Weights, int kRows>
+void MultiplyRows(const std::byte* w, int64_t columns, const float* x, int64_t x_stride, int64_t tokens, float* y,
                   int64_t y_stride) {
+  const auto block = [&]<int kTokens>(int64_t t) {
+    MultiplyBlock<Weights, kRows, kTokens>(w, columns, x + t * x_stride, x_stride, y + t * y_stride, y_stride);
+  };
   int64_t t = 0;
-  for (; t + kTokenBlock <= tokens; t += kTokenBlock) {
-    MultiplyBlock<kRows, kTokenBlock>(w, columns, x + t * x_stride, x_stride, y + t * y_stride, y_stride);
-  }
-  for (; t + 2 <= tokens; t += 2) MultiplyBlock<kRows, 2>(w, columns, x + t * x_stride, x_stride, y + t * y_stride, y_stride);
-  if (t < tokens) MultiplyBlock<kRows, 1>(w, columns, x + t * x_stride, x_stride, y + t * y_stride, y_stride);
+  for (; t + kTokenBlock <= tokens; t += kTokenBlock) block.template operator()<kTokenBlock>(t);
+  for (; t + 2 <= tokens; t += 2) block.template operator()<2>(t);
+  if (t < tokens) block.template operator()<1>(t);
 }
 
-void MultiplyTile(const float* w, int64_t rows, int64_t columns, const float* x, int64_t x_stride, int64_t tokens,
-                  float* y, int64_t y_stride) {
+template <typename Weights>
+void MultiplyTileOf(const std::byte* w, int64_t rows, int64_t columns, const float* x, int64_t x_stride, int64_t tokens,
+                    float* y, int64_t y_stride) {
+  const int64_t row_bytes = columns * Weights::kBytes;
   // Tokens in groups that stay in the second-level cache while all rows of the tile pass by.
   const int64_t group = 8 * kTokenBlock;
   for (int64_t t = 0; t < tokens; t += group) {
@@ -79,9 +119,21 @@ void MultiplyTile(const float* w, int64_t rows, int64_t columns, const float* x,
     const float* inputs = x + t * x_stride;
     float* outputs = y + t * y_stride;
     int64_t r = 0;
-    for (; r + 4 <= rows; r += 4) MultiplyRows<4>(w + r * columns, columns, inputs, x_stride, count, outputs + r, y_stride);
-    for (; r < rows; ++r) MultiplyRows<1>(w + r * columns, columns, inputs, x_stride, count, outputs + r, y_stride);
+    for (; r + 4 <= rows; r += 4) {
+      MultiplyRows<Weights, 4>(w + r * row_bytes, columns, inputs, x_stride, count, outputs + r, y_stride);
+    }
+    for (; r < rows; ++r) {
+      MultiplyRows<Weights, 1>(w + r * row_bytes, columns, inputs, x_stride, count, outputs + r, y_stride);
+    }
   }
+}
+
+void MultiplyTile(BlockType type, const std::byte* w, int64_t rows, int64_t columns, const float* x, int64_t x_stride,
+                  int64_t tokens, float* y, int64_t y_stride) {
+  const auto multiply = type == BlockType::kF16    ? MultiplyTileOf<HalfWeights>
+                        : type == BlockType::kBF16 ? MultiplyTileOf<Bf16Weights>
+                                                   : MultiplyTileOf<FloatWeights>;
+  multiply(w, rows, columns, x, x_stride, tokens, y, y_stride);
 }
 
 // kTokens tokens times kVectors vectors of columns: the sums stay in registers while the tile's rows pass by.
