@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <span>
 #include <utility>
 
 #include "base/clock.h"
@@ -282,12 +283,11 @@ absl::StatusOr<std::vector<std::vector<float>>> Engine::Embed(const std::vector<
     request.prompt = text;
     FEDGLM_ASSIGN_OR_RETURN(sequences.emplace_back(),
                             state_->MakeSequence(request, SequencePurpose::kEmbedding, installed));
-    FEDGLM_RETURN_IF_ERROR(state_->scheduler->CheckFits(*sequences.back()));
   }
   std::vector<std::vector<float>> embeddings;
   for (const std::shared_ptr<Sequence>& sequence : sequences) {
     if (still_wanted && !still_wanted()) return CancelledError(kUnwanted);
-    FEDGLM_RETURN_IF_ERROR(embeddings.empty() ? state_->scheduler->Submit(sequence)
+    FEDGLM_RETURN_IF_ERROR(embeddings.empty() ? state_->scheduler->Submit(sequence, std::span(sequences).subspan(1))
                                               : state_->scheduler->SubmitNext(sequence));
     FEDGLM_ASSIGN_OR_RETURN(embeddings.emplace_back(), state_->AwaitEmbedding(sequence, still_wanted));
   }

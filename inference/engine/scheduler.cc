@@ -58,27 +58,27 @@ uint64_t Scheduler::BytesToBegin(const Sequence& sequence) const {
          Workspace::Bytes(core_.hyperparameters(), 1, 1);
 }
 
-absl::Status Scheduler::CheckFits(const Sequence& sequence) {
+bool Scheduler::CouldFit(const Sequence& sequence) const {
   // Accounts that do not make room for this one.
   const uint64_t others = core_.budget.used(MemoryAccount::kPinnedWeights) +
                           core_.budget.used(MemoryAccount::kStreamedWeights) +
                           core_.budget.used(MemoryAccount::kScratch) +
                           core_.budget.used(MemoryAccount::kAdapters);
-  if (BytesToBegin(sequence) + others <= core_.budget.total()) return absl::OkStatus();
-  MutexLock lock(mutex_);
-  ++statistics_.refused_memory;
-  return absl::ResourceExhaustedError(kTooLarge);
+  return BytesToBegin(sequence) + others <= core_.budget.total();
 }
 
-absl::Status Scheduler::Submit(const std::shared_ptr<Sequence>& sequence) {
+absl::Status Scheduler::Submit(const std::shared_ptr<Sequence>& sequence,
+                               std::span<const std::shared_ptr<Sequence>> later) {
   const int level = pressure_.load(std::memory_order_relaxed);
-  if (level < 4) FEDGLM_RETURN_IF_ERROR(CheckFits(*sequence));
+  const bool fits =
+      CouldFit(*sequence) && std::ranges::all_of(later, [&](const auto& other) { return CouldFit(*other); });
   MutexLock lock(mutex_);
-  if (level >= 4) {
+  if (level >= 4 || !fits) {
     ++statistics_.refused_memory;
-    return absl::ResourceExhaustedError("the machine is short of memory; try again later");
+    return absl::ResourceExhaustedError(level >= 4 ? "the machine is short of memory; try again later"
+                                                   : kTooLarge);
   }
-  if (in_flight_ >= MostRunning(level) + options_.max_waiting) {
+  if (!closing_ && in_flight_ >= MostRunning(level) + options_.max_waiting) {
     ++statistics_.refused_queue_full;
     return UnreachableError("the queue is full: " + std::to_string(options_.max_waiting) + " requests are waiting");
   }

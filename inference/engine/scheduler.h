@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -39,12 +40,10 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   // Its answer comes through its channel. Unavailable if the queue is full; ResourceExhausted if the budget could not
-  // hold the prompt with nothing beside it, or under memory pressure 4.
-  absl::Status Submit(const std::shared_ptr<Sequence>& sequence);
-  // As Submit, of a request of several sequences of which an earlier one was accepted: the rest is not refused for a full
-  // queue or pressure that came meanwhile. CheckFits before the first says what would not fit.
+  // hold the prompt, or that of one that will come `later`, with nothing beside it, or under memory pressure 4.
+  absl::Status Submit(const std::shared_ptr<Sequence>& sequence, std::span<const std::shared_ptr<Sequence>> later = {});
+  // For what was named as `later`: not refused for a full queue or pressure that came meanwhile.
   absl::Status SubmitNext(const std::shared_ptr<Sequence>& sequence);
-  absl::Status CheckFits(const Sequence& sequence);
   // Nobody waits for the answer any more: its pages are given back before the next step.
   void Abandon(const std::shared_ptr<Sequence>& sequence);
 
@@ -85,6 +84,7 @@ class Scheduler {
   void End(const std::shared_ptr<Sequence>& sequence, const absl::Status& status, FinishReason reason);
   int64_t MostRunning() const;
   int64_t MostRunning(int level) const;
+  bool CouldFit(const Sequence& sequence) const;
   uint64_t BytesToBegin(const Sequence& sequence) const;
   void UpdateGauges();
 

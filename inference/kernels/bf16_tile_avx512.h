@@ -15,12 +15,14 @@
 #include <cstdint>
 #include <vector>
 
+#include "inference/kernels/tile_blocks.h"
+
 namespace fedglm {
 namespace {
 
-constexpr int64_t kBf16Width = 32;             // numbers in a register
-constexpr int64_t kSplitTokens = 24;           // whose parts stay in the second-level cache while the rows pass by
-constexpr int kBf16Rows = 4, kBf16Tokens = 6;  // 24 of the 32 registers hold sums
+constexpr int64_t kBf16Width = 32;    // numbers in a register
+constexpr int64_t kSplitTokens = 24;  // whose parts stay in the second-level cache while the rows pass by
+constexpr int kBf16Tokens = 6;        // with 4 rows, 24 of the 32 registers hold sums
 
 __mmask16 First16(int64_t count) {
   return static_cast<__mmask16>((uint32_t{1} << std::clamp<int64_t>(count, 0, 16)) - 1);
@@ -84,20 +86,6 @@ void MultiplyBf16Block(const std::byte* w, int64_t columns, const uint16_t* part
   }
 }
 
-template <int kRows>
-void MultiplyBf16Rows(const std::byte* w, int64_t columns, const uint16_t* parts, int64_t tokens, float* y,
-                      int64_t y_stride) {
-  const int64_t parts_stride = 2 * SplitWidth(columns);
-  int64_t t = 0;
-  for (; t + kBf16Tokens <= tokens; t += kBf16Tokens) {
-    MultiplyBf16Block<kRows, kBf16Tokens>(w, columns, parts + t * parts_stride, y + t * y_stride, y_stride);
-  }
-  for (; t + 2 <= tokens; t += 2) {
-    MultiplyBf16Block<kRows, 2>(w, columns, parts + t * parts_stride, y + t * y_stride, y_stride);
-  }
-  if (t < tokens) MultiplyBf16Block<kRows, 1>(w, columns, parts + t * parts_stride, y + t * y_stride, y_stride);
-}
-
 // KernelTable::multiply_bf16
 void MultiplyBf16(const std::byte* w, int64_t rows, int64_t columns, const float* x, int64_t tokens, float* y,
                   int64_t y_stride) {
@@ -110,11 +98,10 @@ void MultiplyBf16(const std::byte* w, int64_t rows, int64_t columns, const float
     const int64_t count = std::min(kSplitTokens, tokens - first);
     for (int64_t t = 0; t < count; ++t) SplitRow(x + (first + t) * columns, columns, parts.data() + t * parts_stride);
     float* const out = y + first * y_stride;
-    int64_t r = 0;
-    for (; r + kBf16Rows <= rows; r += kBf16Rows) {
-      MultiplyBf16Rows<kBf16Rows>(w + 2 * r * columns, columns, parts.data(), count, out + r, y_stride);
-    }
-    for (; r < rows; ++r) MultiplyBf16Rows<1>(w + 2 * r * columns, columns, parts.data(), count, out + r, y_stride);
+    ForEachBlock<kBf16Tokens>(rows, count, [&]<int kRows, int kTokens>(int64_t row, int64_t token) {
+      MultiplyBf16Block<kRows, kTokens>(w + 2 * row * columns, columns, parts.data() + token * parts_stride,
+                                        out + token * y_stride + row, y_stride);
+    });
   }
 }
 

@@ -129,12 +129,16 @@ void MatMul(const WeightMatrix& weights, const float* x, int64_t tokens, float* 
     float* const decoded = direct ? nullptr : TileScratch(std::min(tile, end - begin) * columns);
     for (int64_t first = begin; first < end; first += tile) {
       const int64_t rows = std::min(tile, end - first);
-      for (int64_t r = 0; r < rows && !direct; ++r) {
-        kernels.decode_row(weights.type, weights.Row(first + r), decoded + r * columns, columns);
+      BlockType type = weights.type;
+      const std::byte* w = weights.Row(first);
+      if (!direct) {
+        for (int64_t r = 0; r < rows; ++r) {
+          kernels.decode_row(type, weights.Row(first + r), decoded + r * columns, columns);
+        }
+        type = BlockType::kF32;
+        w = reinterpret_cast<const std::byte*>(decoded);
       }
-      kernels.multiply_tile(direct ? weights.type : BlockType::kF32,
-                            direct ? weights.Row(first) : reinterpret_cast<const std::byte*>(decoded), rows, columns, x,
-                            columns, tokens, y + first, weights.rows);
+      kernels.multiply_tile(type, w, rows, columns, x, columns, tokens, y + first, weights.rows);
     }
   });
 }

@@ -3,16 +3,13 @@
 
 #if defined(__x86_64__)
 #include "inference/kernels/amx_permission.h"
+#include "inference/kernels/avx512_support.h"
 #include "inference/kernels/level_tile_amx.h"
 
 namespace fedglm {
 namespace {
 
-bool Supported() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vbmi") && AmxInt8Permitted();
-}
+bool Supported() { return HasAvx512() && __builtin_cpu_supports("avx512vbmi") && AmxInt8Permitted(); }
 
 }  // namespace
 

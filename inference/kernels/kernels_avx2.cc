@@ -4,6 +4,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include "inference/kernels/load_avx2.h"
 #include "inference/quantization/decode_blocks.h"
 
 namespace fedglm {
@@ -20,10 +21,9 @@ struct Vector {
   static Register Broadcast(float x) { return _mm256_set1_ps(x); }
   static Register Add(Register a, Register b) { return _mm256_add_ps(a, b); }
   static Register MultiplyAdd(Register a, Register b, Register c) { return _mm256_fmadd_ps(a, b, c); }
-  static __m128i Load16Bits(const std::byte* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
-  static Register LoadHalves(const std::byte* p) { return _mm256_cvtph_ps(Load16Bits(p)); }
+  static Register LoadHalves(const std::byte* p) { return _mm256_cvtph_ps(Load16(p)); }
   static Register LoadBf16(const std::byte* p) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(Load16Bits(p)), 16));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(Load16(p)), 16));
   }
   static float Sum(Register x) {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
@@ -50,9 +50,7 @@ bool Supported() {
 
 void DecodeHalfRow(const std::byte* blocks, float* weights, int64_t columns) {
   int64_t i = 0;
-  for (; i + 8 <= columns; i += 8) {
-    _mm256_storeu_ps(weights + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(blocks + 2 * i))));
-  }
+  for (; i + 8 <= columns; i += 8) Vector::Store(weights + i, Vector::LoadHalves(blocks + 2 * i));
   DecodeBlocksOf(BlockType::kF16, blocks + 2 * i, weights + i, columns - i);
 }
 

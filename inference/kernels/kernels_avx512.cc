@@ -4,6 +4,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include "inference/kernels/avx512_support.h"
 #include "inference/quantization/decode_blocks.h"
 
 namespace fedglm {
@@ -37,16 +38,12 @@ namespace fedglm {
 namespace {
 
 bool Supported() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
+  return HasAvx512() && __builtin_cpu_supports("fma");
 }
 
 void DecodeHalfRow(const std::byte* blocks, float* weights, int64_t columns) {
   int64_t i = 0;
-  for (; i + 16 <= columns; i += 16) {
-    _mm512_storeu_ps(weights + i,
-                     _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(blocks + 2 * i))));
-  }
+  for (; i + 16 <= columns; i += 16) Vector::Store(weights + i, Vector::LoadHalves(blocks + 2 * i));
   DecodeBlocksOf(BlockType::kF16, blocks + 2 * i, weights + i, columns - i);
 }
 

@@ -2,15 +2,13 @@
 #include "inference/kernels/kernel_table.h"
 
 #if defined(__x86_64__)
+#include "inference/kernels/avx512_support.h"
 #include "inference/kernels/bf16_tile_avx512.h"
 
 namespace fedglm {
 namespace {
 
-bool Supported() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bf16");
-}
+bool Supported() { return HasAvx512() && __builtin_cpu_supports("avx512bf16"); }
 
 }  // namespace
 

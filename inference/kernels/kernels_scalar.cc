@@ -1,4 +1,6 @@
 // The reference: one number after the other, what the others are tested against.
+#include <vector>
+
 #include "inference/kernels/kernel_table.h"
 #include "inference/kernels/levels.h"
 #include "inference/quantization/decode_blocks.h"
@@ -18,26 +20,14 @@ void AddScaledScalar(float scale, const float* x, float* y, int64_t count) {
   for (int64_t i = 0; i < count; ++i) y[i] += scale * x[i];
 }
 
-// Number `index` of a row of F32, F16 or BF16.
-float WeightAt(BlockType type, const std::byte* row, int64_t index) {
-  float weight;
-  if (type == BlockType::kF32) {
-    std::memcpy(&weight, row + 4 * index, sizeof(weight));
-    return weight;
-  }
-  const uint16_t bits = LoadHalf(row + 2 * index);
-  return type == BlockType::kF16 ? HalfToFloat(bits) : Bfloat16ToFloat(bits);
-}
-
 void MultiplyTileScalar(BlockType type, const std::byte* w, int64_t rows, int64_t columns, const float* x,
                         int64_t x_stride, int64_t tokens, float* y, int64_t y_stride) {
-  for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t r = 0; r < rows; ++r) {
-      const std::byte* const row = w + r * RowBytes(type, columns);
-      float sum = 0;
-      for (int64_t c = 0; c < columns; ++c) sum += WeightAt(type, row, c) * x[t * x_stride + c];
-      y[t * y_stride + r] = sum;
-    }
+  std::vector<float> decoded(type == BlockType::kF32 ? 0 : static_cast<size_t>(columns));
+  for (int64_t r = 0; r < rows; ++r) {
+    const std::byte* const blocks = w + r * RowBytes(type, columns);
+    if (type != BlockType::kF32) DecodeBlocksOf(type, blocks, decoded.data(), columns);
+    const float* const row = type == BlockType::kF32 ? reinterpret_cast<const float*>(blocks) : decoded.data();
+    for (int64_t t = 0; t < tokens; ++t) y[t * y_stride + r] = DotScalar(row, x + t * x_stride, columns);
   }
 }
 

@@ -17,12 +17,6 @@
 namespace fedglm {
 namespace {
 
-[[maybe_unused]] uint16_t LoadHalf(const std::byte* from) {
-  uint16_t half;
-  std::memcpy(&half, from, sizeof(half));
-  return half;
-}
-
 // How large the levels of a type are, and so how many products of theirs fit 16 bits.
 enum class LevelRange {
   kNone,      // a float type: no levels

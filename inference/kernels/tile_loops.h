@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "inference/kernels/tile_blocks.h"
 #include "inference/quantization/block_type.h"
 #include "inference/quantization/half.h"
 
@@ -51,27 +52,21 @@ struct FloatWeights {
   }
 };
 
-uint16_t Load16Bits(const std::byte* from) {
-  uint16_t bits;
-  std::memcpy(&bits, from, sizeof(bits));
-  return bits;
-}
-
 struct HalfWeights {
   static constexpr int64_t kBytes = 2;
   static Vector::Register Load(const std::byte* w) { return Vector::LoadHalves(w); }
-  static float One(const std::byte* w) { return HalfToFloat(Load16Bits(w)); }
+  static float One(const std::byte* w) { return HalfToFloat(LoadHalf(w)); }
 };
 
 struct Bf16Weights {
   static constexpr int64_t kBytes = 2;
   static Vector::Register Load(const std::byte* w) { return Vector::LoadBf16(w); }
-  static float One(const std::byte* w) { return Bfloat16ToFloat(Load16Bits(w)); }
+  static float One(const std::byte* w) { return Bfloat16ToFloat(LoadHalf(w)); }
 };
 
-// kRows rows times kTokens tokens, all sums in registers.
+// kRows rows times kTokens tokens, all sums in registers. Not inlined: the loops around it would take some of AVX2's sixteen.
 template <typename Weights, int kRows, int kTokens>
-void MultiplyBlock(const std::byte* w, int64_t columns, const float* x, int64_t x_stride, float* y, int64_t y_stride) {
+[[gnu::noinline]] void MultiplyBlock(const std::byte* w, int64_t columns, const float* x, int64_t x_stride, float* y, int64_t y_stride) {
   Vector::Register sums[kRows][kTokens];
   for (int r = 0; r < kRows; ++r) {
     for (int t = 0; t < kTokens; ++t) sums[r][t] = Vector::Zero();
@@ -96,18 +91,6 @@ void MultiplyBlock(const std::byte* w, int64_t columns, const float* x, int64_t 
   }
 }
 
-template <typename Weights, int kRows>
-void MultiplyRows(const std::byte* w, int64_t columns, const float* x, int64_t x_stride, int64_t tokens, float* y,
-                  int64_t y_stride) {
-  const auto block = [&]<int kTokens>(int64_t t) {
-    MultiplyBlock<Weights, kRows, kTokens>(w, columns, x + t * x_stride, x_stride, y + t * y_stride, y_stride);
-  };
-  int64_t t = 0;
-  for (; t + kTokenBlock <= tokens; t += kTokenBlock) block.template operator()<kTokenBlock>(t);
-  for (; t + 2 <= tokens; t += 2) block.template operator()<2>(t);
-  if (t < tokens) block.template operator()<1>(t);
-}
-
 template <typename Weights>
 void MultiplyTileOf(const std::byte* w, int64_t rows, int64_t columns, const float* x, int64_t x_stride, int64_t tokens,
                     float* y, int64_t y_stride) {
@@ -118,13 +101,10 @@ void MultiplyTileOf(const std::byte* w, int64_t rows, int64_t columns, const flo
     const int64_t count = tokens - t < group ? tokens - t : group;
     const float* inputs = x + t * x_stride;
     float* outputs = y + t * y_stride;
-    int64_t r = 0;
-    for (; r + 4 <= rows; r += 4) {
-      MultiplyRows<Weights, 4>(w + r * row_bytes, columns, inputs, x_stride, count, outputs + r, y_stride);
-    }
-    for (; r < rows; ++r) {
-      MultiplyRows<Weights, 1>(w + r * row_bytes, columns, inputs, x_stride, count, outputs + r, y_stride);
-    }
+    ForEachBlock<kTokenBlock>(rows, count, [&]<int kRows, int kTokens>(int64_t row, int64_t token) {
+      MultiplyBlock<Weights, kRows, kTokens>(w + row * row_bytes, columns, inputs + token * x_stride, x_stride,
+                                             outputs + token * y_stride + row, y_stride);
+    });
   }
 }
 

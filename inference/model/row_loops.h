@@ -317,11 +317,7 @@ void DecodeHalves(const std::byte* halves, int64_t count, float* out) {
     _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(halves + 2 * i))));
   }
 #endif
-  for (; i < count; ++i) {
-    uint16_t half;
-    std::memcpy(&half, halves + 2 * i, 2);
-    out[i] = HalfToFloat(half);
-  }
+  for (; i < count; ++i) out[i] = HalfToFloat(LoadHalf(halves + 2 * i));
 }
 
 void EncodeQ8Block(const float* x, int64_t count, std::byte* out) {
@@ -341,9 +337,7 @@ void EncodeQ8Block(const float* x, int64_t count, std::byte* out) {
 }
 
 void DecodeQ8Block(const std::byte* block, int64_t count, float* out) {
-  uint16_t half;
-  std::memcpy(&half, block, 2);
-  const float step = HalfToFloat(half);
+  const float step = HalfToFloat(LoadHalf(block));
   const std::byte* const levels = block + 2;
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {

@@ -3,13 +3,22 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #if defined(__F16C__)
 #include <immintrin.h>
 #endif
 
 namespace fedglm {
+
+// The bits of either, from wherever they lie.
+static inline uint16_t LoadHalf(const std::byte* from) {
+  uint16_t half;
+  std::memcpy(&half, from, sizeof(half));
+  return half;
+}
 
 static inline float HalfToFloat(uint16_t half) {
 #if defined(__F16C__)

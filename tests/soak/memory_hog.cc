@@ -71,13 +71,12 @@ MemoryHog::MemoryHog(MemoryHog&& other) noexcept
     : options_(other.options_),
       enough_(std::exchange(other.enough_, nullptr)),
       child_(std::exchange(other.child_, -1)),
-      status_(other.status_),
-      ended_(other.ended_) {}
+      status_(other.status_) {}
 
 MemoryHog::~MemoryHog() {
-  if (child_ > 0 && !ended_) {
+  if (child_ > 0 && !status_) {
     kill(child_, SIGKILL);
-    waitpid(child_, &status_, 0);
+    waitpid(child_, nullptr, 0);
   }
   if (enough_ != nullptr) munmap(enough_, sizeof(*enough_));
 }
@@ -85,13 +84,14 @@ MemoryHog::~MemoryHog() {
 void MemoryHog::Enough() { *enough_ = true; }
 
 bool MemoryHog::Ended() {
-  if (!ended_) ended_ = waitpid(child_, &status_, WNOHANG) == child_;
-  return ended_;
+  int status = 0;
+  if (!status_ && waitpid(child_, &status, WNOHANG) == child_) status_ = status;
+  return status_.has_value();
 }
 
 absl::StatusOr<MemoryHog::End> MemoryHog::Outcome() const {
-  if (WIFSIGNALED(status_) && WTERMSIG(status_) == SIGKILL) return End::kKilled;
-  if (WIFEXITED(status_) && WEXITSTATUS(status_) == bench::kCannotJoinGroup) {
+  if (WIFSIGNALED(*status_) && WTERMSIG(*status_) == SIGKILL) return End::kKilled;
+  if (WIFEXITED(*status_) && WEXITSTATUS(*status_) == bench::kCannotJoinGroup) {
     return FailedError("cannot join " + options_.group.string());
   }
   return End::kKeptIt;

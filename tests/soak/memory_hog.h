@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include "base/status.h"
 
@@ -41,8 +42,7 @@ class MemoryHog {
   HogOptions options_;
   std::atomic<bool>* enough_;  // shared with the child
   pid_t child_ = -1;
-  int status_ = 0;
-  bool ended_ = false;
+  std::optional<int> status_;  // of waitpid, when it has ended
 };
 
 }  // namespace fedglm::soak

@@ -12,8 +12,8 @@ constexpr const char* kChatPath = "/v1/chat/completions";
 constexpr const char* kCompletionPath = "/v1/completions";
 constexpr const char* kEmbeddingPath = "/v1/embeddings";
 
-constexpr double kShortPrompt = 0.05, kMediumPrompt = 0.2, kLongPrompt = 0.85;  // parts of the context
-constexpr size_t kTooLargeBytes = (8 << 20) + 4096;                             // a body's limit, and a little
+constexpr double kShortPrompt = 0.05, kMediumPrompt = 0.2;  // parts of the context
+constexpr size_t kTooLargeBytes = (8 << 20) + 4096;         // a body's limit, and a little
 constexpr size_t kHugePromptBytes = 1 << 20;
 
 Json Messages(const Json& content) { return Json::array({{{"role", "user"}, {"content", content}}}); }

@@ -10,6 +10,8 @@
 
 namespace fedglm::soak {
 
+inline constexpr double kLongPrompt = 0.85;  // part of the context
+
 // How a client behaves.
 enum class Manner {
   kWhole,               // reads to the end

@@ -38,7 +38,7 @@ constexpr double kLastHogMinutes = 0.5;    // before the end, where the last che
 constexpr double kSwapSeconds = 2;
 constexpr milliseconds kTick{250}, kHogTaking{4000}, kHogKeeping{2000}, kPoll{2000}, kSettle{12'000}, kFillLimit{60'000};
 constexpr int kFillPrompts = 16;           // more positions together than the engine keeps
-constexpr double kShortPrompt = 60;        // tokens
+constexpr double kRestPrompt = 60;         // tokens
 constexpr double kCalmSeconds = 150;       // the longest until all layers are back after memory was taken
 constexpr double kPinnedPart = 0.75, kHogLeft = 0.02;
 constexpr double kHogSeconds = 15;         // the longest that it takes what the server gives back
@@ -203,7 +203,7 @@ class Soak {
     const auto words = [&](double tokens) { return static_cast<int64_t>(tokens / tokens_per_word_); };
     for (int i = 0; i < kFillPrompts; ++i) {
       // Long ones put out what was there; short ones fill the rest.
-      const int64_t length = words(i < kFillPrompts / 2 ? 0.85 * kContext : kShortPrompt);
+      const int64_t length = words(i < kFillPrompts / 2 ? kLongPrompt * kContext : kRestPrompt);
       const Json body = {{"model", "base"}, {"prompt", FillerText(length, random)}, {"max_tokens", 1}};
       FEDGLM_ASSIGN_OR_RETURN(const HttpAnswer answer, Post(server_.port(), "/v1/completions", body, kFillLimit));
       if (answer.status != 200) return FailedError("a prompt without load is answered with " + answer.body);

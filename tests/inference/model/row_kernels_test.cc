@@ -53,7 +53,7 @@ TEST_P(RowKernelsTest, ScoresAndWeightedSumsAreRightAndDoNotDependOnTheNumberOfR
       for (int64_t c = 0; c < size; ++c) {
         double exact = 0.5;
         for (int64_t j = 0; j < n; ++j) exact += static_cast<double>(scores[i * stride + j]) * keys[j * size + c];
-        EXPECT_NEAR(sums[i * size + c], exact, 2e-4 * (1 + std::fabs(exact)));
+        EXPECT_NEAR(sums[i * size + c], exact, 1e-4 * (1 + std::fabs(exact)));
         EXPECT_EQ(sums[i * size + c], alone[static_cast<size_t>(c)]);
       }
     }

@@ -1,5 +1,5 @@
-// The AVX, AVX2, AVX-512, VNNI, BF16 and AMX intrinsics that the kernels of inference/kernels use, in plain C++: found in place of
-// the compiler's <immintrin.h>, so that kernels compile unchanged and their loops can be tested on a machine that has
+// The AVX, AVX2, AVX-512, VNNI, BF16 and AMX intrinsics that the kernels of inference/kernels use, in plain C++: found in
+// place of the compiler's <immintrin.h>, so that kernels compile unchanged and their loops can be tested on a machine that has
 // none of these instructions. Semantics are those of the operation sections in Intel's Software Developer's Manual;
 // where a CPU would raise a fault (a misaligned address, tile registers of other shapes than an instruction needs), the
 // test aborts.
@@ -15,6 +15,8 @@
 // Code for these would ask for more intrinsics; without them the kernels' headers take their portable ways.
 #undef __AVX2__
 #undef __F16C__
+
+#include "inference/quantization/half.h"
 
 // KeepOrder orders registers, of which there are none here.
 #define asm(...)
@@ -251,20 +253,8 @@ namespace emulation {
 
 static inline float FlushedToZero(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
 
-static inline uint16_t ToBf16(float x) {  // to the nearest, ties to even
-  x = FlushedToZero(x);
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  if (std::isnan(x)) return static_cast<uint16_t>(bits >> 16 | 0x40);
-  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
-
-static inline float FromBf16(uint16_t x) {
-  const uint32_t bits = static_cast<uint32_t>(x) << 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof(value));
-  return FlushedToZero(value);
-}
+static inline uint16_t ToBf16(float x) { return fedglm::FloatToBfloat16(FlushedToZero(x)); }
+static inline float FromBf16(uint16_t x) { return FlushedToZero(fedglm::Bfloat16ToFloat(x)); }
 
 }  // namespace emulation
 
