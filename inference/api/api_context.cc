@@ -45,6 +45,10 @@ bool AnsweredByUpstreamModel(ApiContext& context, const std::shared_ptr<Exchange
   const auto tokens = static_cast<int64_t>(exchange->body().size()) / kBytesPerToken;
   if (!TakePromptTokens(context, *exchange, tokens)) return true;
   if (context.upstreams.Answer(exchange, path, body, exchange->facts.model)) return true;
+  if (exchange->ClientHasGone()) {
+    exchange->SendToNobody();
+    return true;
+  }
   ApiError error;
   error.status = 502;
   error.code = "upstream_unreachable";

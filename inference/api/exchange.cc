@@ -10,6 +10,7 @@ namespace fedglm {
 namespace {
 
 constexpr size_t kMaxIdBytes = 128, kMaxShownBytes = 64;
+constexpr int kClientClosedRequest = 499;  // nginx's, known to those who read logs
 
 std::string Quoted(const std::string& text) { return DumpJson(text.substr(0, kMaxShownBytes)); }
 
@@ -51,6 +52,16 @@ void Exchange::SendError(const ApiError& error) {
   if (facts.refusal.empty() && error.status < 500 && error.status != 429) facts.refusal = "invalid";
   if (facts.refusal.empty() && !error.code.empty()) facts.refusal = error.code;
   SendJson(ErrorJson(error), error.status);
+}
+
+void Exchange::SendStatus(const absl::Status& status) {
+  if (absl::IsCancelled(status) && ClientHasGone()) return SendToNobody();
+  SendError(ToApiError(status));
+}
+
+void Exchange::SendToNobody() {
+  facts.broken_off = true;
+  Send(kClientClosedRequest, "text/plain", "");
 }
 
 }  // namespace fedglm

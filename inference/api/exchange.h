@@ -53,12 +53,16 @@ class Exchange {
   virtual void SendStream(int status, const std::string& content_type,
                           std::function<bool(const SendBytes&)> produce) = 0;
 
+  virtual bool ClientHasGone() const = 0;
   // The client has gone, or the server stops and waits no longer.
   virtual bool Abandoned() const = 0;
 
   void SendJson(const Json& json, int status = 200) { Send(status, "application/json", DumpJson(json)); }
   void SendError(const ApiError& error);
-  void SendStatus(const absl::Status& status) { SendError(ToApiError(status)); }
+  // Cancelled with a client that has gone: as SendToNobody.
+  void SendStatus(const absl::Status& status);
+  // For the log and the metrics: who has gone was refused nothing, and the server did not fail.
+  void SendToNobody();
 
   const Stopwatch& since_arrival() const { return stopwatch_; }
   RequestFacts facts;

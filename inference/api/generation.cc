@@ -35,17 +35,19 @@ std::vector<GenerationRequest> MakeGenerationRequests(const ApiContext& context,
 
 absl::StatusOr<std::unique_ptr<Generation>> Generation::Start(ApiContext& context, Exchange& exchange,
                                                               std::vector<GenerationRequest> requests) {
-  std::unique_ptr<Generation> generation(new Generation(context, exchange, std::move(requests)));
+  FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<ParallelAnswers> answers,
+                          ParallelAnswers::Start(context.engine, std::move(requests)));
+  std::unique_ptr<Generation> generation(new Generation(context, exchange, std::move(answers)));
   FEDGLM_ASSIGN_OR_RETURN(generation->first_, generation->Next());
   return generation;
 }
 
 absl::StatusOr<std::optional<AnswerEvent>> Generation::Next() {
   if (first_) return std::exchange(first_, std::nullopt);
-  while (!answers_.ended()) {
-    std::optional<AnswerEvent> event = answers_.Next(kPoll);
+  while (!answers_->ended()) {
+    std::optional<AnswerEvent> event = answers_->Next(kPoll);
     if (exchange_.Abandoned()) {
-      answers_.Cancel();
+      answers_->Cancel();
       exchange_.facts.broken_off = true;
       return CancelledError("the server is stopping");
     }

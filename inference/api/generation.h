@@ -35,13 +35,13 @@ class Generation {
   const TokenUsage& usage() const { return usage_; }  // of the answers that have ended
 
  private:
-  Generation(ApiContext& context, Exchange& exchange, std::vector<GenerationRequest> requests)
-      : context_(context), exchange_(exchange), answers_(context.engine, std::move(requests)) {}
+  Generation(ApiContext& context, Exchange& exchange, std::unique_ptr<ParallelAnswers> answers)
+      : context_(context), exchange_(exchange), answers_(std::move(answers)) {}
   absl::Status Account(const AnswerEvent& event);
 
   ApiContext& context_;
   Exchange& exchange_;
-  ParallelAnswers answers_;
+  const std::unique_ptr<ParallelAnswers> answers_;
   std::optional<AnswerEvent> first_;
   TokenUsage usage_;
   bool token_seen_ = false;

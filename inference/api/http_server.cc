@@ -80,14 +80,15 @@ class HttpExchange : public Exchange {
     produce_ = std::move(produce);
   }
 
-  bool Abandoned() const override {
-    if (giving_up_) return true;
+  bool ClientHasGone() const override {
     if (socket_ == kNotLookedFor) {
       socket_ = request_.ssl != nullptr ? SSL_get_fd(request_.ssl)
                                         : FindSocketOfPeer(request_.remote_addr, request_.remote_port);
     }
     return PeerHasGone(socket_);
   }
+
+  bool Abandoned() const override { return giving_up_ || ClientHasGone(); }
 
   // False: it has sent why not. The body is then no longer on the connection, or the connection will be closed.
   bool ReadBody(const httplib::ContentReader& reader) {
@@ -104,7 +105,11 @@ class HttpExchange : public Exchange {
     });
     if (read) return true;
     closes_ = true;
-    SendError(fits ? BadHttp(400) : TooLarge());
+    if (fits && ClientHasGone()) {
+      SendToNobody();
+    } else {
+      SendError(fits ? BadHttp(400) : TooLarge());
+    }
     return false;
   }
 
@@ -152,6 +157,7 @@ class HttpExchange : public Exchange {
     }
     done();
     if (closes_) response_.set_header("Connection", "close");
+    if (response_.body.empty()) return written();  // of a provider of nothing the library asks for more, without end
     body_ = std::move(response_.body);
     response_.body.clear();
     const std::string type = response_.get_header_value("Content-Type");

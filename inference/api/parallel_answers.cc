@@ -4,18 +4,13 @@
 
 namespace fedglm {
 
-ParallelAnswers::ParallelAnswers(Engine& engine, std::vector<GenerationRequest> requests)
-    : requests_(std::move(requests)), running_(requests_.size()) {
-  for (size_t i = 0; i < requests_.size(); ++i) {
-    requests_[i].still_wanted = [this] { return !cancelled_; };
-    try {
-      threads_.emplace_back([this, &engine, i] { Run(engine, static_cast<int>(i), requests_[i]); });
-    } catch (const std::system_error&) {  // the process may have no more threads
-      AnswerEvent end{static_cast<int>(i), "", {}, std::nullopt};
-      end.end = absl::ResourceExhaustedError("no thread is left for another answer");
-      Put(std::move(end));
-    }
-  }
+absl::StatusOr<std::unique_ptr<ParallelAnswers>> ParallelAnswers::Start(Engine& engine,
+                                                                        std::vector<GenerationRequest> requests) {
+  std::unique_ptr<ParallelAnswers> started(new ParallelAnswers(engine.tokenizer(), requests.size()));
+  for (GenerationRequest& request : requests) request.still_wanted = [p = started.get()] { return !p->cancelled_; };
+  FEDGLM_ASSIGN_OR_RETURN(std::vector<PendingAnswer> answers, engine.Take(std::move(requests)));
+  for (size_t i = 0; i < answers.size(); ++i) started->Follow(static_cast<int>(i), std::move(answers[i]));
+  return started;
 }
 
 ParallelAnswers::~ParallelAnswers() {
@@ -23,13 +18,23 @@ ParallelAnswers::~ParallelAnswers() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void ParallelAnswers::Run(Engine& engine, int choice, const GenerationRequest& request) {
+void ParallelAnswers::Follow(int choice, PendingAnswer answer) {
+  try {
+    threads_.emplace_back([this, choice, answer = std::move(answer)]() mutable { Run(choice, answer); });
+  } catch (const std::system_error&) {  // the process may have no more threads
+    AnswerEvent end{choice, "", {}, std::nullopt};
+    end.end = absl::ResourceExhaustedError("no thread is left for another answer");
+    Put(std::move(end));
+  }
+}
+
+void ParallelAnswers::Run(int choice, PendingAnswer& answer) {
   AnswerEvent end{choice, "", {}, std::nullopt};
-  end.end = engine.Generate(request, [&](const GeneratedToken& token) {
+  end.end = answer.Wait([&](const GeneratedToken& token) {
     if (cancelled_) return false;
     AnswerEvent event{choice, std::string(token.text), {}, std::nullopt};
     // The token that ends a turn is no part of the answer: it only brings text that was held back.
-    if (request.logprobs >= 0 && !engine.tokenizer().EndsGeneration(token.token)) {
+    if (answer.request().logprobs >= 0 && !tokenizer_.EndsGeneration(token.token)) {
       event.scores.push_back({{token.token, token.logprob}, token.top});
     }
     if (!event.text.empty() || !event.scores.empty()) Put(std::move(event));

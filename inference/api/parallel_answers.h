@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -28,7 +29,8 @@ struct AnswerEvent {
 // Thread-safe. `engine` must outlive it.
 class ParallelAnswers {
  public:
-  ParallelAnswers(Engine& engine, std::vector<GenerationRequest> requests);
+  // Errors as Engine::Take.
+  static absl::StatusOr<std::unique_ptr<ParallelAnswers>> Start(Engine& engine, std::vector<GenerationRequest> requests);
   ~ParallelAnswers();  // cancels what still runs, and waits for it
 
   // The next event in the order they came; nothing if none came in time, or if all answers have ended.
@@ -37,10 +39,12 @@ class ParallelAnswers {
   void Cancel() { cancelled_ = true; }
 
  private:
-  void Run(Engine& engine, int choice, const GenerationRequest& request);
+  ParallelAnswers(const Tokenizer& tokenizer, size_t answers) : tokenizer_(tokenizer), running_(answers) {}
+  void Follow(int choice, PendingAnswer answer);
+  void Run(int choice, PendingAnswer& answer);
   void Put(AnswerEvent event);
 
-  std::vector<GenerationRequest> requests_;  // not changed once the threads run
+  const Tokenizer& tokenizer_;
   std::atomic<bool> cancelled_{false};
   mutable Mutex mutex_;
   std::condition_variable arrived_;

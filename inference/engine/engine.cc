@@ -22,9 +22,7 @@ namespace fedglm {
 namespace {
 
 constexpr int64_t kMostLogprobs = 20;
-// How often a caller that waits asks whether it is still wanted. When one of several choices is refused, the refusal waits
-// for the others to notice.
-constexpr std::chrono::milliseconds kPoll{25};
+constexpr std::chrono::milliseconds kPoll{25};  // how often a caller that waits asks whether it is still wanted
 constexpr const char* kUnwanted = "nobody waits for the embeddings any more";
 
 // For a model without a vocabulary (llama.cpp's "no_vocab").
@@ -148,10 +146,10 @@ struct Engine::State {
     return core.adapters.Find(name);
   }
 
-  absl::StatusOr<std::shared_ptr<Sequence>> MakeSequence(const GenerationRequest& request, SequencePurpose purpose,
+  absl::StatusOr<std::shared_ptr<Sequence>> MakeSequence(GenerationRequest request, SequencePurpose purpose,
                                                          std::optional<InstalledAdapter> adapter) {
     FEDGLM_RETURN_IF_ERROR(CheckTokens(request.prompt));
-    return std::make_shared<Sequence>(request, purpose, std::move(adapter), core.pages,
+    return std::make_shared<Sequence>(std::move(request), purpose, std::move(adapter), core.pages,
                                       [this] { scheduler->Wake(); });
   }
 
@@ -229,48 +227,26 @@ void Engine::RemoveAdapter(std::string_view name) {
 
 std::vector<std::string> Engine::AdapterNames() const { return state_->core.adapters.Names(); }
 
-absl::StatusOr<GenerationResult> Engine::Generate(const GenerationRequest& request, const TokenCallback& on_token) {
-  const Stopwatch clock;
-  if (request.logprobs > kMostLogprobs) return UsageError("at most " + std::to_string(kMostLogprobs) + " logprobs");
-  FEDGLM_ASSIGN_OR_RETURN(std::optional<InstalledAdapter> adapter, state_->FindAdapter(request.adapter));
-  FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<Sequence> sequence,
-                          state_->MakeSequence(request, SequencePurpose::kAnswer, std::move(adapter)));
-  FEDGLM_RETURN_IF_ERROR(state_->scheduler->Submit(sequence));
-  GenerationResult result;
-  result.prompt_tokens = static_cast<int64_t>(request.prompt.size());
-  result.reason = FinishReason::kCancelled;
-  const auto out_of_time = [&] { return request.timeout_seconds > 0 && clock.Seconds() >= request.timeout_seconds; };
-  while (true) {
-    AnswerChannel::Item item = sequence->channel().Take(kPoll);
-    if (item.end) {
-      FEDGLM_RETURN_IF_ERROR(item.end->status);
-      result.reason = item.end->reason;
-      result.cached_tokens = item.end->cached_tokens;
-      result.queue_seconds = item.end->queue_seconds;
-      result.prefill_seconds = item.end->prefill_seconds;
-      result.decode_seconds = item.end->decode_seconds;
-      return result;
-    }
-    bool wanted = !out_of_time();
-    if (item.token) {
-      AnswerToken& token = *item.token;
-      result.text += token.text;
-      if (token.of_answer) {
-        result.tokens.push_back(token.token);
-        if (request.logprobs >= 0) {
-          result.logprobs.push_back(token.logprob);
-          result.top.push_back(token.top);
-        }
-      }
-      wanted = wanted && (!on_token || on_token({token.token, token.text, token.logprob, std::move(token.top)}));
-    } else {
-      wanted = wanted && (!request.still_wanted || request.still_wanted());
-    }
-    if (!wanted) {
-      state_->scheduler->Abandon(sequence);
-      return result;
-    }
+absl::StatusOr<std::vector<PendingAnswer>> Engine::Take(std::vector<GenerationRequest> requests) {
+  std::vector<std::shared_ptr<Sequence>> sequences;
+  for (GenerationRequest& request : requests) {
+    if (request.logprobs > kMostLogprobs) return UsageError("at most " + std::to_string(kMostLogprobs) + " logprobs");
+    FEDGLM_ASSIGN_OR_RETURN(std::optional<InstalledAdapter> adapter, state_->FindAdapter(request.adapter));
+    FEDGLM_ASSIGN_OR_RETURN(
+        sequences.emplace_back(),
+        state_->MakeSequence(std::move(request), SequencePurpose::kAnswer, std::move(adapter)));
   }
+  FEDGLM_RETURN_IF_ERROR(state_->scheduler->Submit(sequences));
+  std::vector<PendingAnswer> answers;
+  for (std::shared_ptr<Sequence>& sequence : sequences) {
+    answers.push_back(PendingAnswer(*state_->scheduler, std::move(sequence)));
+  }
+  return answers;
+}
+
+absl::StatusOr<GenerationResult> Engine::Generate(const GenerationRequest& request, const TokenCallback& on_token) {
+  FEDGLM_ASSIGN_OR_RETURN(std::vector<PendingAnswer> answers, Take({request}));
+  return answers.front().Wait(on_token);
 }
 
 absl::StatusOr<std::vector<std::vector<float>>> Engine::Embed(const std::vector<std::vector<Token>>& texts,
@@ -282,13 +258,14 @@ absl::StatusOr<std::vector<std::vector<float>>> Engine::Embed(const std::vector<
     GenerationRequest request;
     request.prompt = text;
     FEDGLM_ASSIGN_OR_RETURN(sequences.emplace_back(),
-                            state_->MakeSequence(request, SequencePurpose::kEmbedding, installed));
+                            state_->MakeSequence(std::move(request), SequencePurpose::kEmbedding, installed));
   }
   std::vector<std::vector<float>> embeddings;
   for (const std::shared_ptr<Sequence>& sequence : sequences) {
     if (still_wanted && !still_wanted()) return CancelledError(kUnwanted);
-    FEDGLM_RETURN_IF_ERROR(embeddings.empty() ? state_->scheduler->Submit(sequence, std::span(sequences).subspan(1))
-                                              : state_->scheduler->SubmitNext(sequence));
+    FEDGLM_RETURN_IF_ERROR(embeddings.empty()
+                               ? state_->scheduler->Submit(std::span(&sequence, 1), std::span(sequences).subspan(1))
+                               : state_->scheduler->SubmitNext(sequence));
     FEDGLM_ASSIGN_OR_RETURN(embeddings.emplace_back(), state_->AwaitEmbedding(sequence, still_wanted));
   }
   return embeddings;

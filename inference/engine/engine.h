@@ -14,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "inference/autotune/tuning.h"
 #include "inference/engine/generation.h"
+#include "inference/engine/pending_answer.h"
 #include "inference/gguf/architecture.h"
 #include "inference/gguf/gguf_file.h"
 #include "inference/tokenizer/chat_template.h"
@@ -71,13 +72,15 @@ class Engine {
   void RemoveAdapter(std::string_view name);
   std::vector<std::string> AdapterNames() const;  // of AddAdapter, sorted
 
-  // UsageError if the prompt is empty, has ids out of range or does not fit the context, or the adapter is unknown.
-  // At once: Unavailable if the queue is full, ResourceExhausted if the memory budget or its pressure allows no more work.
-  // An answer that outgrows the memory although it is the only one ends with kLength. `on_token` may be slow: only its own
-  // answer waits for it.
+  // Takes all of them, or none, and does not wait. UsageError if a prompt is empty, has ids out of range or does not fit the
+  // context, an adapter is unknown, or there are more requests than the queue ever holds. Unavailable if the queue is full,
+  // ResourceExhausted if the memory budget or its pressure allows no more work. An answer that outgrows the memory although
+  // it is the only one ends with kLength.
+  absl::StatusOr<std::vector<PendingAnswer>> Take(std::vector<GenerationRequest> requests);
+  // One request: Take's errors, and PendingAnswer::Wait.
   absl::StatusOr<GenerationResult> Generate(const GenerationRequest& request, const TokenCallback& on_token);
 
-  // Of each text's tokens the mean of the last hidden states, scaled to length 1: [texts][hidden]. Errors as Generate:
+  // Of each text's tokens the mean of the last hidden states, scaled to length 1: [texts][hidden]. Errors as Take:
   // refused at once, or not, whatever presses while earlier texts are computed. Cancelled if `still_wanted`, which is asked
   // some times a second, says no.
   absl::StatusOr<std::vector<std::vector<float>>> Embed(const std::vector<std::vector<Token>>& texts,

@@ -40,7 +40,8 @@ uint64_t EngineCore::IdleBytes() const {
 }
 
 absl::Status EngineCore::FitWorkspace(int64_t tokens) {
-  if (workspace != nullptr && workspace_asked_for_ == tokens) return absl::OkStatus();
+  const bool outdated = workspace_asked_for_ != tokens || (workspace_shrunk_ && pages.in_use() == 0);
+  if (workspace != nullptr && !outdated) return absl::OkStatus();
   workspace = nullptr;
   const Hyperparameters& h = hyperparameters();
   // Idle pages do not count: they have grown into whatever nobody had.
@@ -50,6 +51,7 @@ absl::Status EngineCore::FitWorkspace(int64_t tokens) {
   return EvictUntil([&]() -> absl::Status {
     FEDGLM_ASSIGN_OR_RETURN(workspace, Workspace::Make(h, rows, LogitRows(rows), budget));
     workspace_asked_for_ = tokens;
+    workspace_shrunk_ = false;
     return absl::OkStatus();
   });
 }
@@ -61,6 +63,7 @@ bool EngineCore::ShrinkWorkspace() {
   absl::StatusOr<std::unique_ptr<Workspace>> made =
       Workspace::Make(hyperparameters(), rows, LogitRows(rows), budget);
   if (made.ok()) workspace = *std::move(made);
+  workspace_shrunk_ = true;
   return made.ok();
 }
 

@@ -56,7 +56,7 @@ struct EngineCore {
   // A workspace for so many tokens, or for fewer if the budget has less room; idle pages are evicted for it.
   // ResourceExhausted if there is no room for one token.
   absl::Status FitWorkspace(int64_t tokens);
-  // Half as large, to make room for pages. False if it cannot be smaller.
+  // Half as large, to make room for pages. False if it cannot be smaller. FitWorkspace makes it anew when no page is in use.
   bool ShrinkWorkspace();
   // Pages for the cache's next `count` positions; idle ones of others are evicted for them. ResourceExhausted if even
   // that is not enough.
@@ -67,8 +67,6 @@ struct EngineCore {
   bool MakeRoomForWeights();
   // Evicts idle pages until at most `most` are left.
   void TrimIdlePages(int64_t most);
-  // Whether adapters that were replaced still have memory, until the last answer that is computed with them has ended.
-  bool AdaptersLeave() const { return adapter_memory.charged() > adapters.Room(); }
   // What was computed with adapters that are gone.
   void ForgetRetiredAdapters();
 
@@ -78,6 +76,7 @@ struct EngineCore {
   absl::Status EvictUntil(const std::function<absl::Status()>& fits);
   int64_t LogitRows(int64_t rows) const { return LogitRows(rows, max_running); }
   int64_t workspace_asked_for_ = 0;
+  bool workspace_shrunk_ = false;
 };
 
 }  // namespace fedglm

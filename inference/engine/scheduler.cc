@@ -58,43 +58,50 @@ uint64_t Scheduler::BytesToBegin(const Sequence& sequence) const {
          Workspace::Bytes(core_.hyperparameters(), 1, 1);
 }
 
+// Adapters that were replaced will be gone by then, and the workspace can be as small as one token.
 bool Scheduler::CouldFit(const Sequence& sequence) const {
   // Accounts that do not make room for this one.
   const uint64_t others = core_.budget.used(MemoryAccount::kPinnedWeights) +
                           core_.budget.used(MemoryAccount::kStreamedWeights) +
-                          core_.budget.used(MemoryAccount::kScratch) +
-                          core_.budget.used(MemoryAccount::kAdapters);
+                          core_.budget.used(MemoryAccount::kScratch) + core_.adapters.Room();
   return BytesToBegin(sequence) + others <= core_.budget.total();
 }
 
-absl::Status Scheduler::Submit(const std::shared_ptr<Sequence>& sequence,
+absl::Status Scheduler::Submit(std::span<const std::shared_ptr<Sequence>> sequences,
                                std::span<const std::shared_ptr<Sequence>> later) {
   const int level = pressure_.load(std::memory_order_relaxed);
-  const bool fits =
-      CouldFit(*sequence) && std::ranges::all_of(later, [&](const auto& other) { return CouldFit(*other); });
+  const auto could_fit = [this](const std::shared_ptr<Sequence>& sequence) { return CouldFit(*sequence); };
+  const bool fit = std::ranges::all_of(sequences, could_fit) && std::ranges::all_of(later, could_fit);
+  const auto count = static_cast<int64_t>(sequences.size());
+  const int64_t most = MostRunning(/*level=*/0) + options_.max_waiting;
+  if (count > most) {
+    return UsageError(std::to_string(count) + " answers at once; there are places for " + std::to_string(most));
+  }
   MutexLock lock(mutex_);
-  if (level >= 4 || !fits) {
+  if (level >= 4 || !fit) {
     ++statistics_.refused_memory;
     return absl::ResourceExhaustedError(level >= 4 ? "the machine is short of memory; try again later"
                                                    : kTooLarge);
   }
-  if (!closing_ && in_flight_ >= MostRunning(level) + options_.max_waiting) {
+  if (!closing_ && in_flight_ + count > MostRunning(level) + options_.max_waiting) {
     ++statistics_.refused_queue_full;
     return UnreachableError("the queue is full: " + std::to_string(options_.max_waiting) + " requests are waiting");
   }
-  return Enqueue(sequence);
+  return Enqueue(sequences);
 }
 
 absl::Status Scheduler::SubmitNext(const std::shared_ptr<Sequence>& sequence) {
   MutexLock lock(mutex_);
-  return Enqueue(sequence);
+  return Enqueue(std::span(&sequence, 1));
 }
 
-absl::Status Scheduler::Enqueue(const std::shared_ptr<Sequence>& sequence) {
+absl::Status Scheduler::Enqueue(std::span<const std::shared_ptr<Sequence>> sequences) {
   if (closing_) return CancelledError("the engine is closing");
-  ++in_flight_;
-  sequence->arrival = ++arrivals_;
-  waiting_.push_back(sequence);
+  for (const std::shared_ptr<Sequence>& sequence : sequences) {
+    ++in_flight_;
+    sequence->arrival = ++arrivals_;
+    waiting_.push_back(sequence);
+  }
   woken_ = true;
   wake_.notify_all();
   return absl::OkStatus();
@@ -218,62 +225,96 @@ bool Scheduler::FitsNow(const Sequence& sequence) const {
   return needed <= core_.pages.Room(sequence.cache.format()) + core_.pages.idle();
 }
 
+// The oldest goes first, and while it waits for pages of those that run, nobody passes it.
 void Scheduler::Admit() {
-  const int level = pressure_.load(std::memory_order_relaxed);
+  uint64_t passed = 0;  // arrival of the last one that has to wait
   while (static_cast<int64_t>(running_.size()) < MostRunning()) {
-    std::shared_ptr<Sequence> next;
-    {
+    const std::shared_ptr<Sequence> next = TakeWaiting(passed);
+    if (next == nullptr) return;
+    if (next->abandoned) {  // since it was taken: Abandon has not found it in the queue
       MutexLock lock(mutex_);
-      if (waiting_.empty()) return;
-      next = waiting_.front();
-      waiting_.pop_front();
+      --in_flight_;
+      continue;
     }
-    const KvFormat format = level >= 2 ? KvFormat::kQ8_0 : options_.format;
-    next->cache = SequenceCache(core_.pages, format);
-    next->published_pages = 0;
-    next->owner.format = format;
-    next->AdapterNow(core_.adapters.Default());
-    if (next->purpose() == SequencePurpose::kAnswer) core_.prefixes.Lookup(next->owner, next->tokens(), next->cache);
-    // There is none if there was no work when the step began.
-    const bool computes = core_.workspace != nullptr || FitWorkspace().ok();
-    while (running_.empty() && !FitsNow(*next) && core_.ShrinkWorkspace()) {
+    if (MakeRoomFor(*next)) {
+      Start(next);
+      if (passed > 0) return;
+      continue;
     }
-    if (!computes || !FitsNow(*next)) {
-      const bool fits = computes && PagesToBegin(*next) <= core_.pages.Capacity(format);
-      const bool possible = fits || core_.AdaptersLeave();
-      next->cache.Clear();
-      if (possible) {
-        MutexLock lock(mutex_);
-        waiting_.push_front(std::move(next));  // until others have given pages back
-        return;
-      }
+    next->cache.Clear();
+    if (!CouldFit(*next)) {
       Refuse(*next);
       continue;
     }
-    const int64_t found = next->cache.length();
-    {
-      MutexLock lock(mutex_);
-      if (next->computed == 0) {
-        next->cached_tokens = found;
-        statistics_.prompt_tokens += static_cast<int64_t>(next->request().prompt.size());
-        statistics_.cache_hit_tokens += found;
-      } else {
-        statistics_.recomputed_tokens += std::max<int64_t>(0, next->computed - found);
-      }
-    }
-    next->published_pages = found / kPageTokens;
-    next->Admitted();
-    running_.insert(std::upper_bound(running_.begin(), running_.end(), next, Older), next);
+    passed = next->arrival;
+    PutBack(next);
+    // When nobody runs, what it lacks is an adapter that was replaced, and one behind it is to be computed with that.
+    if (!running_.empty()) return;
   }
 }
 
+// The oldest that came after `arrival`; nullptr if there is none.
+std::shared_ptr<Sequence> Scheduler::TakeWaiting(uint64_t arrival) {
+  MutexLock lock(mutex_);
+  const auto place = std::ranges::find_if(waiting_, [&](const auto& sequence) { return sequence->arrival > arrival; });
+  if (place == waiting_.end()) return nullptr;
+  std::shared_ptr<Sequence> sequence = std::move(*place);
+  waiting_.erase(place);
+  return sequence;
+}
+
+void Scheduler::PutBack(const std::shared_ptr<Sequence>& sequence) {
+  MutexLock lock(mutex_);
+  waiting_.insert(std::upper_bound(waiting_.begin(), waiting_.end(), sequence, Older), sequence);
+}
+
+// With what others have computed of it. False: there is too little memory now.
+bool Scheduler::MakeRoomFor(Sequence& sequence) {
+  const KvFormat format = pressure_.load(std::memory_order_relaxed) >= 2 ? KvFormat::kQ8_0 : options_.format;
+  sequence.cache = SequenceCache(core_.pages, format);
+  sequence.published_pages = 0;
+  sequence.owner.format = format;
+  sequence.AdapterNow(core_.adapters.Default());
+  if (sequence.purpose() == SequencePurpose::kAnswer) {
+    core_.prefixes.Lookup(sequence.owner, sequence.tokens(), sequence.cache);
+  }
+  // There is no workspace if there was no work when the step began.
+  if (core_.workspace == nullptr && !FitWorkspace().ok()) return false;
+  while (running_.empty() && !FitsNow(sequence) && core_.ShrinkWorkspace()) {
+  }
+  return core_.workspace != nullptr && FitsNow(sequence);
+}
+
+void Scheduler::Start(const std::shared_ptr<Sequence>& sequence) {
+  const int64_t found = sequence->cache.length();
+  {
+    MutexLock lock(mutex_);
+    if (sequence->computed == 0) {
+      sequence->cached_tokens = found;
+      statistics_.prompt_tokens += static_cast<int64_t>(sequence->request().prompt.size());
+      statistics_.cache_hit_tokens += found;
+    } else {
+      statistics_.recomputed_tokens += std::max<int64_t>(0, sequence->computed - found);
+    }
+  }
+  sequence->published_pages = found / kPageTokens;
+  sequence->Admitted();
+  running_.insert(std::upper_bound(running_.begin(), running_.end(), sequence, Older), sequence);
+}
+
+// What has begun has an end; nothing of it is taken back.
 void Scheduler::Refuse(Sequence& sequence) {
+  const bool begun = sequence.answered() > 0;
   {
     MutexLock lock(mutex_);
     --in_flight_;
-    ++statistics_.refused_memory;
+    statistics_.refused_memory += begun ? 0 : 1;
   }
-  sequence.Finish(absl::ResourceExhaustedError(kTooLarge), FinishReason::kCancelled);
+  if (begun) {
+    sequence.Finish(absl::OkStatus(), FinishReason::kLength);
+  } else {
+    sequence.Finish(absl::ResourceExhaustedError(kTooLarge), FinishReason::kCancelled);
+  }
 }
 
 // Half of the chunk goes to the oldest prompt, so that it gets there; the rest to the shortest first, so that they need
@@ -339,6 +380,7 @@ void Scheduler::ReservePages(std::vector<Share>& shares) {
       const bool alone = running_.size() == 1 && core_.pages.in_use() == sequence->cache.pages();
       if (alone) {
         shares.erase(shares.begin() + static_cast<ptrdiff_t>(i));
+        if (core_.ShrinkWorkspace()) return;  // it goes on in the next step, which is planned for that
         const bool begun = sequence->answered() > 0;
         End(sequence, begun ? absl::OkStatus() : status, begun ? FinishReason::kLength : FinishReason::kCancelled);
         return;
@@ -356,9 +398,9 @@ void Scheduler::Preempt(const std::shared_ptr<Sequence>& sequence) {
   sequence->mixed = false;
   sequence->ForgetHidden();
   running_.erase(std::find(running_.begin(), running_.end(), sequence));
+  PutBack(sequence);
   MutexLock lock(mutex_);
   ++statistics_.preemptions;
-  waiting_.insert(std::upper_bound(waiting_.begin(), waiting_.end(), sequence, Older), sequence);
 }
 
 void Scheduler::Compute(const std::vector<Share>& shares) {

@@ -39,9 +39,11 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // Its answer comes through its channel. Unavailable if the queue is full; ResourceExhausted if the budget could not
-  // hold the prompt, or that of one that will come `later`, with nothing beside it, or under memory pressure 4.
-  absl::Status Submit(const std::shared_ptr<Sequence>& sequence, std::span<const std::shared_ptr<Sequence>> later = {});
+  // All of `sequences` or none; their answers come through their channels. Unavailable if the queue is full, UsageError if
+  // it never has so many places; ResourceExhausted if the budget could not hold one's prompt, or that of one that will come
+  // `later`, with nothing beside it, or under memory pressure 4.
+  absl::Status Submit(std::span<const std::shared_ptr<Sequence>> sequences,
+                      std::span<const std::shared_ptr<Sequence>> later = {});
   // For what was named as `later`: not refused for a full queue or pressure that came meanwhile.
   absl::Status SubmitNext(const std::shared_ptr<Sequence>& sequence);
   // Nobody waits for the answer any more: its pages are given back before the next step.
@@ -61,12 +63,16 @@ class Scheduler {
     int64_t count = 0;  // tokens of this step
   };
 
-  absl::Status Enqueue(const std::shared_ptr<Sequence>& sequence) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Enqueue(std::span<const std::shared_ptr<Sequence>> sequences) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Run();
   bool Step();  // false: there was nothing to compute
   void RemoveAbandoned();
   void ApplyPressure();
   void Admit();
+  std::shared_ptr<Sequence> TakeWaiting(uint64_t arrival);
+  void PutBack(const std::shared_ptr<Sequence>& sequence);
+  bool MakeRoomFor(Sequence& sequence);
+  void Start(const std::shared_ptr<Sequence>& sequence);
   bool FitsNow(const Sequence& sequence) const;
   void Refuse(Sequence& sequence);
   absl::Status FitWorkspace();
@@ -84,7 +90,7 @@ class Scheduler {
   void End(const std::shared_ptr<Sequence>& sequence, const absl::Status& status, FinishReason reason);
   int64_t MostRunning() const;
   int64_t MostRunning(int level) const;
-  bool CouldFit(const Sequence& sequence) const;
+  bool CouldFit(const Sequence& sequence) const;  // with nothing beside it
   uint64_t BytesToBegin(const Sequence& sequence) const;
   void UpdateGauges();
 

@@ -431,6 +431,24 @@ TEST_F(ApiServerTest, AClientThatGoesAwayEndsItsAnswer) {
     EXPECT_TRUE(WaitUntil(gone)) << "stream " << stream;
     EXPECT_TRUE(WaitUntil([&] { return engine_->Statistics().running == 0; }));
   }
+  // Neither the server's fault nor a refusal. (The stream's status is 200 if it had begun.)
+  const auto metrics = [&] { return client_->Get("/metrics")->body; };
+  EXPECT_TRUE(WaitUntil([&] { return metrics().find("status=\"499\"}") != std::string::npos; })) << metrics();
+  EXPECT_THAT(metrics(), testing::Not(HasSubstr("status=\"503\"")));
+  EXPECT_THAT(metrics(), testing::Not(HasSubstr("fedglm_refusals_total{")));
+  server_->Stop();  // nothing is left that it would wait for
+}
+
+TEST_F(ApiServerTest, AClientThatGoesAwayInItsRequestIsNotRefused) {
+  const std::string body = DumpJson(Question());
+  const auto half = [&](size_t, size_t, httplib::DataSink& sink) {
+    sink.write(body.data(), body.size() / 2);
+    return false;
+  };
+  EXPECT_FALSE(client_->Post(kChat, body.size(), half, "application/json"));
+  const auto metrics = [&] { return client_->Get("/metrics")->body; };
+  EXPECT_TRUE(WaitUntil([&] { return metrics().find("status=\"499\"}") != std::string::npos; })) << metrics();
+  EXPECT_THAT(metrics(), testing::Not(HasSubstr("fedglm_refusals_total{")));
 }
 
 TEST_F(ApiServerTest, StoppingLetsAnAnswerFinish) {

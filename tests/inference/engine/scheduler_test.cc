@@ -493,6 +493,119 @@ TEST_F(SchedulerTest, AFullQueueRefusesAtOnce) {
   EXPECT_TRUE(engine->Generate(Request({3}, 3), nullptr).ok());
 }
 
+TEST_F(SchedulerTest, SeveralRequestsAreTakenTogetherOrNotAtAll) {
+  EngineOptions options;
+  options.max_running = 1;
+  options.max_waiting = 2;
+  const auto engine = Open(options);
+  const std::vector<GenerationRequest> two = {Request({2}, 3), Request({3}, 4)};
+  const auto expected = Together(*engine, two);
+  GenerationRequest first = Request({1}, 1);
+  const auto held = std::make_shared<Held>();
+  first.constraint = held;
+  absl::StatusOr<std::vector<PendingAnswer>> running = engine->Take({first});
+  ASSERT_TRUE(running.ok());
+  held->begun.Wait();
+  EXPECT_EQ(engine->Take({two[0], two[1], two[1]}).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(engine->Take({two[0], two[0], two[0], two[0]}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(engine->Take({two[0], Request({}, 1)}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(engine->Statistics().waiting, 0);
+  EXPECT_EQ(engine->Statistics().refused_queue_full, 1);
+  ASSERT_TRUE(engine->Take(two).ok());  // and given up
+  EXPECT_EQ(engine->Statistics().waiting, 0);
+  EXPECT_EQ(engine->Statistics().cancelled, 2);
+  absl::StatusOr<std::vector<PendingAnswer>> answers = engine->Take(two);
+  ASSERT_TRUE(answers.ok());
+  EXPECT_EQ(engine->Statistics().waiting, 2);
+  held->end.Open();
+  for (size_t i = 0; i < two.size(); ++i) {
+    const auto answer = (*answers)[i].Wait(nullptr);
+    ASSERT_TRUE(answer.ok());
+    EXPECT_EQ(answer->tokens, expected[i].tokens);
+  }
+  EXPECT_TRUE(running->front().Wait(nullptr).ok());
+  EXPECT_EQ(AwaitQuiet(*engine).cancelled, 2);
+}
+
+// The workspace was made when there was more room than the adapter leaves now. What runs keeps it as large as it is; alone,
+// the prompt has room beside a smaller one.
+TEST_F(SchedulerTest, APromptThatFitsOnlyAloneWaitsAndIsNotRefusedLate) {
+  EngineOptions options;
+  options.memory_budget = 256 << 10;
+  const auto engine = Open(options), ample = Open();
+  ASSERT_TRUE(engine->Generate(Request({1}, 1), nullptr).ok());
+  ASSERT_TRUE(engine->AddAdapter("a", RandomAdapter(*engine, 1, 16)).ok());
+  GenerationRequest first = Request({1}, 3);
+  const auto held = std::make_shared<Held>();
+  first.constraint = held;
+  const absl::StatusOr<std::vector<PendingAnswer>> running = engine->Take({first});
+  ASSERT_TRUE(running.ok());
+  held->begun.Wait();
+  int64_t length = 4000;
+  const auto longest = [&] { return Request(RandomTokens(length, 1), 1); };
+  absl::StatusOr<std::vector<PendingAnswer>> pending = engine->Take({longest()});
+  while (!pending.ok() && length > 500) {
+    length -= 10;
+    pending = engine->Take({longest()});
+  }
+  ASSERT_TRUE(pending.ok()) << Message(pending.status());
+  held->end.Open();
+  const auto answer = pending->front().Wait(nullptr), expected = ample->Generate(longest(), nullptr);
+  ASSERT_TRUE(answer.ok()) << Message(answer.status());
+  EXPECT_EQ(answer->tokens, expected->tokens);
+  std::printf("  the longest prompt that is taken: %d tokens\n", static_cast<int>(length));
+}
+
+// What waits for memory of replaced adapters must not stand in the way of those that are to be computed with them.
+TEST_F(SchedulerTest, WhoWaitsForReplacedAdaptersLetsTheirAnswersPass) {
+  EngineOptions options;
+  options.memory_budget = 160 << 10;
+  options.max_running = 1;
+  const auto engine = Open(options);
+  const auto replace = [&](uint64_t seed) {
+    const absl::Status status = engine->AddAdapter("a", RandomAdapter(*engine, seed, 8));
+    EXPECT_TRUE(status.ok()) << Message(status);
+  };
+  replace(1);
+  Gate gate;
+  std::thread holder([&] {
+    const auto held = [&](const GeneratedToken&) {
+      gate.Wait();
+      return true;
+    };
+    EXPECT_TRUE(engine->Generate(Request({1}, 60), held).ok());
+  });
+  Await(*engine, [](const EngineStatistics& s) { return s.running == 1; });
+  int64_t length = 4000;
+  const auto longest = [&] {
+    GenerationRequest request = Request(RandomTokens(length, 1), 1);
+    request.timeout_seconds = 60;
+    return request;
+  };
+  absl::StatusOr<std::vector<PendingAnswer>> large = engine->Take({longest()});
+  while (!large.ok() && length > 50) {
+    length -= 10;
+    large = engine->Take({longest()});
+  }
+  ASSERT_TRUE(large.ok()) << Message(large.status());
+  std::vector<PendingAnswer> behind;
+  for (const uint64_t seed : {2, 3}) {
+    GenerationRequest request = Request({2}, 2);
+    request.adapter = "a";
+    absl::StatusOr<std::vector<PendingAnswer>> taken = engine->Take({request});
+    ASSERT_TRUE(taken.ok());
+    behind.push_back(std::move(taken->front()));
+    replace(seed);
+  }
+  gate.Open();
+  holder.join();
+  const auto answer = large->front().Wait(nullptr);
+  ASSERT_TRUE(answer.ok()) << Message(answer.status());
+  EXPECT_EQ(answer->reason, FinishReason::kLength);
+  EXPECT_EQ(answer->tokens.size(), 1u);
+  for (PendingAnswer& one : behind) EXPECT_TRUE(one.Wait(nullptr).ok());
+}
+
 TEST_F(SchedulerTest, ASlowReaderStopsOnlyItsOwnAnswer) {
   const auto engine = Open();
   Gate gate;
