@@ -62,6 +62,7 @@ void RefuseOrHandOver(ApiContext& context, const std::shared_ptr<Exchange>& exch
                       const std::string& path, const Json& body) {
   const bool may_hand_over = LacksRoom(status) && context.upstreams.HasFallback();
   if (may_hand_over && context.upstreams.Answer(exchange, path, body, "")) return;
+  if (may_hand_over && exchange->ClientHasGone()) return exchange->SendToNobody();  // while others were asked
   exchange->SendStatus(status);
 }
 

@@ -61,7 +61,7 @@ void Exchange::SendStatus(const absl::Status& status) {
 
 void Exchange::SendToNobody() {
   facts.broken_off = true;
-  Send(kClientClosedRequest, "text/plain", "");
+  Send(kClientClosedRequest, "text/plain", "the client has gone\n");
 }
 
 }  // namespace fedglm

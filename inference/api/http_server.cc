@@ -80,7 +80,9 @@ class HttpExchange : public Exchange {
     produce_ = std::move(produce);
   }
 
+  // After giving_up_ the connections are shut down from here.
   bool ClientHasGone() const override {
+    if (giving_up_) return false;
     if (socket_ == kNotLookedFor) {
       socket_ = request_.ssl != nullptr ? SSL_get_fd(request_.ssl)
                                         : FindSocketOfPeer(request_.remote_addr, request_.remote_port);
@@ -97,6 +99,7 @@ class HttpExchange : public Exchange {
       Drain(reader);
       return false;
     }
+    (void)ClientHasGone();  // finds the socket, which is not to be found any more when the client has reset it
     bool fits = true;
     const bool read = reader([&](const char* bytes, size_t count) {
       fits = body_.size() + count <= kMaxBodyBytes;  // also of what is compressed or comes in chunks

@@ -43,10 +43,4 @@ int64_t PagePool::Room(KvFormat format) const {
   return static_cast<int64_t>(budget_.free() / static_cast<uint64_t>(layout_.PageBytes(format)));
 }
 
-int64_t PagePool::Capacity(KvFormat format) const {
-  const uint64_t others = budget_.used() - std::min(budget_.used(), budget_.used(MemoryAccount::kKvPages));
-  const uint64_t free = budget_.total() - std::min(budget_.total(), others);
-  return static_cast<int64_t>(free / static_cast<uint64_t>(layout_.PageBytes(format)));
-}
-
 }  // namespace fedglm

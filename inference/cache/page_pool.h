@@ -60,9 +60,7 @@ class PagePool {
   // ResourceExhausted if the budget has no room.
   absl::StatusOr<std::shared_ptr<KvPage>> Allocate(KvFormat format);
 
-  // How many more pages the budget would give now, and how many if it gave all that other accounts leave.
-  int64_t Room(KvFormat format) const;
-  int64_t Capacity(KvFormat format) const;
+  int64_t Room(KvFormat format) const;  // how many more pages the budget would give now
 
   int64_t allocated() const { return allocated_.load(std::memory_order_relaxed); }
   int64_t in_use() const { return in_use_.load(std::memory_order_relaxed); }  // by sequences

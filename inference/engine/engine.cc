@@ -1,11 +1,9 @@
 #include "inference/engine/engine.h"
 
 #include <algorithm>
-#include <chrono>
 #include <span>
 #include <utility>
 
-#include "base/clock.h"
 #include "base/memory.h"
 #include "inference/autotune/autotune.h"
 #include "inference/engine/engine_core.h"
@@ -22,7 +20,6 @@ namespace fedglm {
 namespace {
 
 constexpr int64_t kMostLogprobs = 20;
-constexpr std::chrono::milliseconds kPoll{25};  // how often a caller that waits asks whether it is still wanted
 constexpr const char* kUnwanted = "nobody waits for the embeddings any more";
 
 // For a model without a vocabulary (llama.cpp's "no_vocab").
@@ -152,22 +149,6 @@ struct Engine::State {
     return std::make_shared<Sequence>(std::move(request), purpose, std::move(adapter), core.pages,
                                       [this] { scheduler->Wake(); });
   }
-
-  // Of a sequence that is in the queue.
-  absl::StatusOr<std::vector<float>> AwaitEmbedding(const std::shared_ptr<Sequence>& sequence,
-                                                    const std::function<bool()>& still_wanted) {
-    while (true) {
-      AnswerChannel::Item item = sequence->channel().Take(kPoll);
-      if (item.end) {
-        FEDGLM_RETURN_IF_ERROR(item.end->status);
-        return std::move(item.end->embedding);
-      }
-      if (still_wanted && !still_wanted()) {
-        scheduler->Abandon(sequence);
-        return CancelledError(kUnwanted);
-      }
-    }
-  }
 };
 
 Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -236,11 +217,10 @@ absl::StatusOr<std::vector<PendingAnswer>> Engine::Take(std::vector<GenerationRe
         sequences.emplace_back(),
         state_->MakeSequence(std::move(request), SequencePurpose::kAnswer, std::move(adapter)));
   }
-  FEDGLM_RETURN_IF_ERROR(state_->scheduler->Submit(sequences));
   std::vector<PendingAnswer> answers;
-  for (std::shared_ptr<Sequence>& sequence : sequences) {
-    answers.push_back(PendingAnswer(*state_->scheduler, std::move(sequence)));
-  }
+  answers.reserve(sequences.size());  // once they are submitted, nothing may fail
+  FEDGLM_RETURN_IF_ERROR(state_->scheduler->Submit(sequences));
+  for (std::shared_ptr<Sequence>& sequence : sequences) answers.emplace_back(*state_->scheduler, std::move(sequence));
   return answers;
 }
 
@@ -260,13 +240,18 @@ absl::StatusOr<std::vector<std::vector<float>>> Engine::Embed(const std::vector<
     FEDGLM_ASSIGN_OR_RETURN(sequences.emplace_back(),
                             state_->MakeSequence(std::move(request), SequencePurpose::kEmbedding, installed));
   }
+  const auto no_token = [](AnswerToken&) { return true; };
+  const auto wanted = [&] { return !still_wanted || still_wanted(); };
   std::vector<std::vector<float>> embeddings;
   for (const std::shared_ptr<Sequence>& sequence : sequences) {
-    if (still_wanted && !still_wanted()) return CancelledError(kUnwanted);
+    if (!wanted()) return CancelledError(kUnwanted);
     FEDGLM_RETURN_IF_ERROR(embeddings.empty()
                                ? state_->scheduler->Submit(std::span(&sequence, 1), std::span(sequences).subspan(1))
                                : state_->scheduler->SubmitNext(sequence));
-    FEDGLM_ASSIGN_OR_RETURN(embeddings.emplace_back(), state_->AwaitEmbedding(sequence, still_wanted));
+    std::optional<AnswerEnd> end = PendingAnswer(*state_->scheduler, sequence).AwaitEnd(no_token, wanted);
+    if (!end) return CancelledError(kUnwanted);
+    FEDGLM_RETURN_IF_ERROR(end->status);
+    embeddings.push_back(std::move(end->embedding));
   }
   return embeddings;
 }

@@ -29,7 +29,7 @@ struct GenerationRequest {
   int64_t logprobs = -1;           // -1: none; 0..20: the token's own log-probability and those of so many likeliest
   double timeout_seconds = 0;      // 0: none; then the answer ends with kCancelled, also while it waits
   // Asked some times a second while no token comes, also while the request waits or its prompt is read; false cancels.
-  // Called from the thread that called Generate.
+  // Called from the thread that waits for the answer.
   std::function<bool()> still_wanted;
 };
 
@@ -62,7 +62,7 @@ struct GenerationResult {
   double queue_seconds = 0, prefill_seconds = 0, decode_seconds = 0;
 };
 
-// Called, from the thread that called Generate, after each token. Return false to cancel. An answer that ends with an
+// Called, from the thread that waits for the answer, after each token. Return false to cancel. An answer that ends with an
 // end-of-turn token while text was held back (the beginning of a stop text) gets one more call, with that token and the
 // text.
 using TokenCallback = std::function<bool(const GeneratedToken& token)>;

@@ -1,10 +1,13 @@
 // A request that the engine has taken: it has a place in the queue, and is not refused for want of one any more.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "inference/engine/answer_channel.h"
 #include "inference/engine/generation.h"
 
 namespace fedglm {
@@ -15,23 +18,31 @@ class Sequence;
 // Movable. For one thread at a time; the engine must outlive it.
 class PendingAnswer {
  public:
+  // `sequence` was submitted to `scheduler`.
+  PendingAnswer(Scheduler& scheduler, std::shared_ptr<Sequence> sequence);
   PendingAnswer(PendingAnswer&& other) noexcept = default;
   PendingAnswer& operator=(PendingAnswer&& other) = delete;
-  ~PendingAnswer();  // gives the request up, unless its answer has ended
+  ~PendingAnswer();  // gives the request up, unless it has been waited for
 
   const GenerationRequest& request() const;
-  // Waits for the end of the answer; called once. ResourceExhausted if the memory budget shrank below the prompt meanwhile,
-  // or what its computing failed with. `on_token` may be slow: only its own answer waits for it.
+
+  // Waits for the end of the answer; called once. kCancelled if `on_token`, the request's still_wanted or its timeout said so:
+  // its place is free then. ResourceExhausted if the memory budget shrank below the prompt meanwhile, or what its computing
+  // failed with. `on_token` may be slow: only its own answer waits for it.
   absl::StatusOr<GenerationResult> Wait(const TokenCallback& on_token);
 
+  // The same, as the channel has it: each token goes to `take`, and `wanted` is asked some times a second while none comes.
+  // nullopt if one of them said no.
+  std::optional<AnswerEnd> AwaitEnd(const std::function<bool(AnswerToken& token)>& take,
+                                    const std::function<bool()>& wanted);
+
  private:
-  friend class Engine;
-  PendingAnswer(Scheduler& scheduler, std::shared_ptr<Sequence> sequence);
+  void GiveUp();
 
   Scheduler* scheduler_;
   std::shared_ptr<Sequence> sequence_;  // nullptr: moved from
   Stopwatch since_taken_;
-  bool ended_ = false;
+  bool left_ = false;  // the scheduler has it no more, or has been told to forget it
 };
 
 }  // namespace fedglm

@@ -58,12 +58,14 @@ uint64_t Scheduler::BytesToBegin(const Sequence& sequence) const {
          Workspace::Bytes(core_.hyperparameters(), 1, 1);
 }
 
-// Adapters that were replaced will be gone by then, and the workspace can be as small as one token.
+// By then adapters that were replaced will be gone, and layers that gave way to other programs will be back; the workspace
+// can be as small as one token.
 bool Scheduler::CouldFit(const Sequence& sequence) const {
-  // Accounts that do not make room for this one.
-  const uint64_t others = core_.budget.used(MemoryAccount::kPinnedWeights) +
-                          core_.budget.used(MemoryAccount::kStreamedWeights) +
-                          core_.budget.used(MemoryAccount::kScratch) + core_.adapters.Room();
+  const uint64_t weights =
+      core_.budget.used(MemoryAccount::kPinnedWeights) + core_.budget.used(MemoryAccount::kStreamedWeights);
+  const uint64_t calm = core_.residency != nullptr ? core_.residency->CalmBytes() : 0;
+  const uint64_t others =
+      std::max(weights, calm) + core_.budget.used(MemoryAccount::kScratch) + core_.adapters.Room();
   return BytesToBegin(sequence) + others <= core_.budget.total();
 }
 
@@ -85,7 +87,8 @@ absl::Status Scheduler::Submit(std::span<const std::shared_ptr<Sequence>> sequen
   }
   if (!closing_ && in_flight_ + count > MostRunning(level) + options_.max_waiting) {
     ++statistics_.refused_queue_full;
-    return UnreachableError("the queue is full: " + std::to_string(options_.max_waiting) + " requests are waiting");
+    return UnreachableError("the queue has no room for " + (count == 1 ? "another" : std::to_string(count) + " more") +
+                            ": at most " + std::to_string(options_.max_waiting) + " requests wait");
   }
   return Enqueue(sequences);
 }
@@ -242,13 +245,15 @@ void Scheduler::Admit() {
       continue;
     }
     next->cache.Clear();
+    if (running_.empty()) (void)FitWorkspace();  // as large as before it was to make room for this one
     if (!CouldFit(*next)) {
       Refuse(*next);
       continue;
     }
     passed = next->arrival;
     PutBack(next);
-    // When nobody runs, what it lacks is an adapter that was replaced, and one behind it is to be computed with that.
+    // When nobody runs, what it lacks may belong to an adapter that was replaced, and is free when those behind it have been
+    // computed with that.
     if (!running_.empty()) return;
   }
 }
@@ -378,9 +383,12 @@ void Scheduler::ReservePages(std::vector<Share>& shares) {
       if (status.ok()) break;
       const std::shared_ptr<Sequence> youngest = running_.back();
       const bool alone = running_.size() == 1 && core_.pages.in_use() == sequence->cache.pages();
+      if (alone && core_.ShrinkWorkspace()) {
+        shares[i].count = std::min(shares[i].count, core_.workspace->rows());
+        continue;
+      }
       if (alone) {
         shares.erase(shares.begin() + static_cast<ptrdiff_t>(i));
-        if (core_.ShrinkWorkspace()) return;  // it goes on in the next step, which is planned for that
         const bool begun = sequence->answered() > 0;
         End(sequence, begun ? absl::OkStatus() : status, begun ? FinishReason::kLength : FinishReason::kCancelled);
         return;

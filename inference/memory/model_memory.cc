@@ -34,6 +34,7 @@ absl::StatusOr<std::unique_ptr<ModelMemory>> ModelMemory::Open(std::shared_ptr<c
   FEDGLM_ASSIGN_OR_RETURN(memory->scratch_, reserve(MemoryAccount::kScratch));
   memory->costs_ = ResidencyCosts(layout);
   memory->pinned_count_ = plan.pinned_count();
+  memory->calm_bytes_ = memory->CostOf(plan.pinned_count());
   if (plan.streams()) {
     LogInfo("a budget of " + FormatByteSize(plan.budget) + ": " + std::to_string(plan.pinned_count()) + " of " +
             std::to_string(plan.layers() + 1) + " layers stay in memory, " + FormatByteSize(plan.streamed_bytes) +
@@ -60,6 +61,7 @@ void ModelMemory::GiveWay(int level, int pressure) {
     calm_samples_ = 0;
     // Adapters may have come or grown since the first plan.
     const int64_t most = PinnedBeside(budget_.used(MemoryAccount::kAdapters)).value_or(count);
+    calm_bytes_ = CostOf(most);
     count = std::max(count, std::min(most, count + std::max<int64_t>(1, planned / kRepinParts)));
     // The ring of the last few streamed layers may take more than to pin them all.
     while (count < most && CostOf(count) > CostOf(most)) ++count;
@@ -111,6 +113,7 @@ absl::Status ModelMemory::PlanForAdapters(uint64_t adapter_bytes) {
   FEDGLM_ASSIGN_OR_RETURN(const int64_t count, PinnedBeside(adapter_bytes));
   calm_samples_ = 0;  // what is freed now is not for layers
   GiveBackRoom();
+  calm_bytes_ = CostOf(count);
   return count < pinned_count_ ? Repin(count) : absl::OkStatus();
 }
 

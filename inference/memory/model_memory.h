@@ -51,6 +51,7 @@ class ModelMemory : public WeightResidency {
   void GiveWay(int level, int pressure);
   uint64_t RoomWanted() const override;
   absl::Status TakeRoom() override;
+  uint64_t CalmBytes() const override { return calm_bytes_; }
 
  private:
   explicit ModelMemory(MemoryBudget& budget) : budget_(budget) {}
@@ -71,6 +72,7 @@ class ModelMemory : public WeightResidency {
   mutable Mutex mutex_;  // held while layers change
   // Pinned and ring together, for the next layers to come back; 0: none. Written with the mutex held.
   std::atomic<uint64_t> wanted_{0};
+  std::atomic<uint64_t> calm_bytes_{0};  // pinned and ring together, of the layers that the plan pins beside the adapters
   MemoryReservation pinned_ ABSL_GUARDED_BY(mutex_), streamed_ ABSL_GUARDED_BY(mutex_);
   int64_t pinned_count_ ABSL_GUARDED_BY(mutex_) = 0;
   int calm_samples_ ABSL_GUARDED_BY(mutex_) = 0;  // one after another, at level 0

@@ -24,6 +24,8 @@ class WeightResidency {
   virtual uint64_t RoomWanted() const { return 0; }
   // Takes them from what the budget has free. ResourceExhausted if that is less.
   virtual absl::Status TakeRoom() { return absl::OkStatus(); }
+  // Bytes of the budget that weights take once nothing presses on the memory. At any time.
+  virtual uint64_t CalmBytes() const { return 0; }
 };
 
 }  // namespace fedglm
