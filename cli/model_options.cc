@@ -29,6 +29,9 @@ void ModelOptions::AddTo(CLI::App* app) {
   app->add_option("-t,--threads", threads, "threads (default: the physical cores)")->check(CLI::Range(0, 1024));
   app->add_option("-c,--context", context, "context length in tokens")->check(CLI::Range(0, 1 << 20));
   app->add_option("--memory-budget", memory_budget, "at most so much memory, as 4GiB");
+  app->add_option("--kv-type", kv_type, "keys and values: f16, or q8_0 in half the memory")
+      ->check(CLI::IsMember({"f16", "q8_0"}))
+      ->capture_default_str();
   app->add_option("--pin-threads", pin_threads, "keep each thread on a physical core: auto, on or off")
       ->capture_default_str();
 }
@@ -36,6 +39,12 @@ void ModelOptions::AddTo(CLI::App* app) {
 void ModelOptions::AddAutotuneTo(CLI::App* app) {
   autotune = true;
   app->add_flag("!--no-autotune", autotune, "all physical cores, instead of the threads measured to be fastest here");
+}
+
+void ModelOptions::AddQueueTo(CLI::App* app) {
+  app->add_option("--parallel", max_running, "answers that are written together (default: 8)")->check(CLI::Range(1, 256));
+  app->add_option("--queue", max_waiting, "requests that wait beside them; one more gets 429 (default: 16)")
+      ->check(CLI::Range(0, 10'000));
 }
 
 void ModelOptions::AddExplainTo(CLI::App* app) {
@@ -55,6 +64,8 @@ absl::StatusOr<EngineOptions> ModelOptions::ForEngine() const {
   if (!pinning) return UsageError("--pin-threads is auto, on or off, not '" + pin_threads + "'");
   engine.pin_threads = *pinning;
   if (max_running > 0) engine.max_running = max_running;
+  if (max_waiting) engine.max_waiting = *max_waiting;
+  engine.quantized_cache = kv_type == "q8_0";
   if (!memory_budget.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(engine.memory_budget, ParseByteSize(memory_budget));
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "CLI/CLI.hpp"
@@ -17,9 +18,12 @@ struct ModelOptions {
   int64_t context = 0;
   std::string memory_budget;  // "4GiB"; empty: from the cgroup or the machine
   std::string pin_threads = "off";
+  std::string kv_type = "f16";
   bool autotune = false;      // only with AddAutotuneTo
 
-  int64_t max_running = 0;    // answers written together; no flag: a command sets it. 0: the engine's default
+  // 0: the engine's default. Flags only with AddQueueTo; a command may set them itself.
+  int64_t max_running = 0;    // answers written together
+  std::optional<int64_t> max_waiting;
 
   bool explain_memory = false, explain_as_json = false;  // only with AddExplainTo
 
@@ -27,6 +31,8 @@ struct ModelOptions {
   // --no-autotune, for a command that runs long: unless it is given, thread counts and the size of a prompt's chunks are
   // measured once and kept in the user's cache folder.
   void AddAutotuneTo(CLI::App* app);
+  // --parallel and --queue, for a command that answers several clients.
+  void AddQueueTo(CLI::App* app);
   // --explain-memory, and --json for it unless the command has that flag already. The command then calls ExplainMemory
   // (cli/explain_memory.h) and nothing else.
   void AddExplainTo(CLI::App* app);

@@ -135,6 +135,7 @@ void AddServe(CommandLine& line) {
   CLI::App* app = line.Add("serve", "serve OpenAI's HTTP API", [options] { return RunServe(*options); });
   options->model.AddTo(app);
   options->model.AddAutotuneTo(app);
+  options->model.AddQueueTo(app);
   options->model.AddExplainTo(app);
   app->add_option("--serve-adapter", options->adapters, "NAME=PATH: an adapter that requests choose as their model (SIGUSR1 opens all again)");
   app->add_option("--config", options->config, "TOML file whose table [serve] has what follows, and upstreams");

@@ -140,6 +140,10 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeOptions& options, co
   engine.context = options.context;
   if (options.autotune) engine.tuning_folder = options.state_dir / "autotune";  // the one folder that it may write
   engine.pin_threads = options.pin_threads;
+  engine.memory_budget = options.memory_budget;
+  engine.quantized_cache = options.quantized_cache;
+  engine.max_running = options.parallel;
+  engine.max_waiting = options.queue;
   FEDGLM_ASSIGN_OR_RETURN(s.engine, Engine::Open(options.model, engine));
   s.participant = std::make_unique<RoundParticipant>(ParticipantRooms{
       s.options, s.identity, s.base_sha256, s.aggregator, *s.supervisor, *s.outbox,

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/process.h"
+#include "proto/site_name.h"
 
 namespace fedglm {
 namespace {
@@ -28,6 +29,17 @@ absl::Status ReadServing(Configuration& c, NodeOptions& o) {
   const std::optional<ThreadPinning> known = ThreadPinningFromName(pinning);
   if (!known) return ConfigurationError("serve.pin_threads is auto, on or off, not '" + pinning + "'");
   o.pin_threads = *known;
+  FEDGLM_ASSIGN_OR_RETURN(const std::string budget, c.String("serve.memory_budget", ""));
+  if (!budget.empty()) {
+    const absl::StatusOr<uint64_t> bytes = ParseByteSize(budget);
+    if (!bytes.ok()) return ConfigurationError("serve.memory_budget: " + Message(bytes.status()));
+    o.memory_budget = *bytes;
+  }
+  FEDGLM_ASSIGN_OR_RETURN(const std::string kv_type, c.String("serve.kv_type", "f16"));
+  if (kv_type != "f16" && kv_type != "q8_0") return ConfigurationError("serve.kv_type is f16 or q8_0, not '" + kv_type + "'");
+  o.quantized_cache = kv_type == "q8_0";
+  FEDGLM_ASSIGN_OR_RETURN(o.parallel, c.Integer("serve.parallel", o.parallel, 1, 256));
+  FEDGLM_ASSIGN_OR_RETURN(o.queue, c.Integer("serve.queue", o.queue, 0, 10'000));
   return absl::OkStatus();
 }
 
@@ -71,6 +83,9 @@ absl::StatusOr<NodeOptions> NodeOptions::Read(Configuration& c) {
   FEDGLM_ASSIGN_OR_RETURN(o.held_out_records, c.Paths("records.held_out"));
   if (o.training_records.empty()) return ConfigurationError("records.train must name at least one file of records");
   FEDGLM_ASSIGN_OR_RETURN(o.site, c.RequiredString("federation.site"));
+  if (!IsSiteName(o.site)) {
+    return ConfigurationError("federation.site: '" + o.site + "' is no site name: letters, digits and '-', at most 63");
+  }
   FEDGLM_ASSIGN_OR_RETURN(o.token_file, c.Path("federation.token_file", ""));
   FEDGLM_ASSIGN_OR_RETURN(o.state_dir, c.Path("node.state_dir", o.state_dir));
   FEDGLM_RETURN_IF_ERROR(ReadServing(c, o));

@@ -27,6 +27,9 @@ struct NodeOptions {
   int64_t context = 0;                 // 0: the model's own, at most 8192
   bool autotune = true;                // unless `threads` says how many: measured once, kept in state_dir/autotune
   ThreadPinning pin_threads = ThreadPinning::kOff;
+  uint64_t memory_budget = 0;          // of the engine; 0: from the control group or the machine
+  bool quantized_cache = false;        // EngineOptions'
+  int64_t parallel = 8, queue = 16;    // answers that are written together, and requests that wait beside them
 
   int threads = 0;                     // of the trainer and of the engine; 0: physical cores
   int64_t micro_batch_tokens = 2048;

@@ -24,8 +24,9 @@ bool LacksRoom(const absl::Status& status) {
 }  // namespace
 
 absl::StatusOr<Json> ReadBody(const Exchange& exchange) {
-  FEDGLM_ASSIGN_OR_RETURN(Json body, ParseJson(exchange.body(), "request body"));
-  if (!body.is_object()) return UsageError("the request body must be a JSON object");
+  absl::StatusOr<Json> body = ParseJson(exchange.body(), "request body");
+  if (!body.ok()) return UsageError(Message(body.status()));  // no file of the server's is bad
+  if (!body->is_object()) return UsageError("the request body must be a JSON object");
   return body;
 }
 

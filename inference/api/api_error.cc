@@ -35,7 +35,6 @@ ApiError ToApiError(const absl::Status& status) {
   error.code = Payload(status, kCodePayload);
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kDataLoss:  // a body that is not JSON
       error.status = 400;
       error.type = "invalid_request_error";
       break;

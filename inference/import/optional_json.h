@@ -35,7 +35,7 @@ inline bool IsTrue(const Json* value) { return value != nullptr && value->is_boo
 
 // A JSON file of the checkpoint; null if it is optional and not there.
 inline absl::StatusOr<Json> ReadJsonFile(const std::filesystem::path& path, bool required) {
-  constexpr uint64_t kMaxBytes = 256 << 20;  // a tokenizer.json of 150,000 tokens has 20 MB
+  constexpr uint64_t kMaxBytes = 64 << 20;  // a tokenizer.json of 150,000 tokens has 20 MB
   std::error_code error;
   if (!required && !std::filesystem::exists(path, error)) return Json();
   FEDGLM_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxBytes));

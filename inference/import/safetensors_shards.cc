@@ -12,10 +12,10 @@
 namespace fedglm {
 namespace {
 
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // safetensors' own limit
+constexpr uint64_t kMaxHeaderBytes = 16 << 20;  // a shard of 1000 tensors has 100 KB
 constexpr size_t kMaxTensors = 1 << 20;
 constexpr size_t kMaxDimensions = 8;
-constexpr uint64_t kMaxIndexBytes = 256 << 20;
+constexpr uint64_t kMaxIndexBytes = 16 << 20;
 
 std::optional<uint64_t> ElementBytes(std::string_view type) {
   if (type == "F64" || type == "I64" || type == "U64") return 8;

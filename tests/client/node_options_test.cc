@@ -44,7 +44,7 @@ TEST_F(NodeOptionsTest, EverythingThatIsSaidIsRead) {
   const NodeOptions options = Get(Read(
       "model = '/models/base.gguf'\n[records]\ntrain = ['/data/a.jsonl', '/data/b.jsonl']\nheld_out = ['/data/h.jsonl']\n"
       "[federation]\nsite = 'berlin'\n[node]\nstate_dir = '/var/lib/fedglm'\n[serve]\nlisten = '[::1]:8080'\ncontext = 4096\n"
-      "autotune = false\npin_threads = 'on'\n"
+      "autotune = false\npin_threads = 'on'\nmemory_budget = '3GiB'\nkv_type = 'q8_0'\nparallel = 4\nqueue = 0\n"
       "[training]\nthreads = 3\nmicro_batch_tokens = 512\n[privacy]\nmax_update_norm = 2.5\n[log]\nlevel = 'debug'\njson = true\n"));
   EXPECT_EQ(options.model, "/models/base.gguf");
   EXPECT_THAT(options.training_records, ElementsAre("/data/a.jsonl", "/data/b.jsonl"));
@@ -55,6 +55,10 @@ TEST_F(NodeOptionsTest, EverythingThatIsSaidIsRead) {
   EXPECT_EQ(options.context, 4096);
   EXPECT_FALSE(options.autotune);
   EXPECT_EQ(options.pin_threads, ThreadPinning::kOn);
+  EXPECT_EQ(options.memory_budget, uint64_t{3} << 30);
+  EXPECT_TRUE(options.quantized_cache);
+  EXPECT_EQ(options.parallel, 4);
+  EXPECT_EQ(options.queue, 0);
   EXPECT_EQ(options.threads, 3);
   EXPECT_EQ(options.micro_batch_tokens, 512);
   EXPECT_EQ(options.privacy.max_update_norm, 2.5);
@@ -87,6 +91,10 @@ TEST_F(NodeOptionsTest, WhatIsMissingOrWrongIsSaid) {
   ExpectWrong("model = 'm'\n[federation]\nsite = 'berlin'\n", "records.train");
   ExpectWrong(std::string(kLeast) + "[serve]\nlisten = '8080'\n", "serve.listen");
   ExpectWrong(std::string(kLeast) + "[serve]\nlisten = 'localhost:70000'\n", "serve.listen");
+  ExpectWrong(std::string(kLeast) + "[serve]\nmemory_budget = 'much'\n", "serve.memory_budget");
+  ExpectWrong(std::string(kLeast) + "[serve]\nkv_type = 'q4_0'\n", "serve.kv_type");
+  ExpectWrong(std::string(kLeast) + "[serve]\nparallel = 0\n", "serve.parallel");
+  ExpectWrong("model = 'm'\n[records]\ntrain = ['a']\n[federation]\nsite = 'Berlin, Mitte'\n", "federation.site");
   ExpectWrong(std::string(kLeast) + "[privacy]\nmax_update_norm = -1.0\n", "privacy.max_update_norm");
   ExpectWrong(std::string(kLeast) + "[training]\nthreads = 'all'\n", "training.threads");
   ExpectWrong(std::string(kLeast) + "[log]\nlevel = 'loud'\n", "log.level");

@@ -15,6 +15,7 @@ namespace fedglm::fuzz {
 
 void Gguf(std::string_view input);              // a model file: hyperparameters, tokenizer, chat template
 void Safetensors(std::string_view input);     // an adapter's weights, an update, an adapter on the wire
+void Checkpoint(std::string_view input);      // a Hugging Face folder that is imported
 void AdapterDocuments(std::string_view input);  // adapter_config.json, provenance.json
 void Tokenizer(std::string_view input);       // text
 void ChatTemplate(std::string_view input);    // a model's template, and a conversation
@@ -33,6 +34,7 @@ struct Target {
 inline constexpr Target kTargets[] = {
     {"gguf", Gguf},
     {"safetensors", Safetensors},
+    {"checkpoint", Checkpoint},
     {"adapter_documents", AdapterDocuments},
     {"tokenizer", Tokenizer},
     {"chat_template", ChatTemplate},

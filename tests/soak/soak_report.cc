@@ -16,6 +16,7 @@ constexpr double kRssTolerance = 0.03;     // of the issue
 // A connection's thread stays for ten seconds after the connection, longer than a checkpoint waits, and a client that leaves
 // and comes back within the tenth of a second in which the server notices needs a second one: the count comes by chance.
 constexpr int64_t kThreadTolerance = 8;
+constexpr double kLeastAnswered = 0.02;
 constexpr double kMebibyte = 1 << 20;
 
 template <typename... Values>
@@ -85,6 +86,21 @@ int SoakReport::HighestPressure() const {
   return highest;
 }
 
+double SoakReport::AnsweredPart() const {
+  int64_t answered = 0, refused = 0;
+  for (const auto& [name, kind] : load.kinds) {
+    const auto count = [&outcomes = kind.outcomes](const char* outcome) {
+      const auto found = outcomes.find(outcome);
+      return found == outcomes.end() ? 0 : found->second;
+    };
+    const int64_t no_room = count("429") + count("503");
+    if (no_room == 0) continue;  // what asks nothing of the engine
+    answered += count("200");
+    refused += no_room;
+  }
+  return answered == 0 ? 0 : static_cast<double>(answered) / static_cast<double>(answered + refused);
+}
+
 std::vector<Verdict> Judge(const SoakReport& report) {
   const std::string ended = "ended with " + std::to_string(report.exit_status) + " when it was told";
   std::vector<Verdict> verdicts = {
@@ -92,7 +108,12 @@ std::vector<Verdict> Judge(const SoakReport& report) {
        report.server_alive && report.exit_status == 0},
       {"wrong answers", std::to_string(report.load.wrong), "0", report.load.wrong == 0},
       {"errors in the server's log", std::to_string(report.server_errors.size()), "0", report.server_errors.empty()},
-      RefusalVerdict(report)};
+      RefusalVerdict(report),
+      // More clients than places, which come back sooner than they are told: most are refused, and are to be.
+      {"answered, of what needs the engine", Format("%.0f %%", 100 * report.AnsweredPart()), "at least 2 %",
+       report.AnsweredPart() >= kLeastAnswered},
+      {"adapters swapped", std::to_string(report.adapter_swaps), "some", report.adapter_swaps > 0},
+      {"answers broken off by their clients", Format("%.0f", report.cancelled), "some", report.cancelled > 0}};
   if (report.checkpoints.size() < 2) {
     verdicts.push_back({"measured without load", "too few times", "twice", false});
     return verdicts;
@@ -106,7 +127,8 @@ std::vector<Verdict> Judge(const SoakReport& report) {
   verdicts.push_back({"threads", Change(warm.threads, end.threads),
                       "at most " + std::to_string(kThreadTolerance) + " more",
                       end.threads <= warm.threads + kThreadTolerance});
-  if (report.group_limit > 0) {
+  // Without a group the short form ends as skipped (soak.cc): who asks for the whole one is told that it is not that.
+  if (report.group_limit > 0 || report.minutes >= kWholeSoakMinutes) {
     verdicts.push_back({"memory pressure while another program took memory",
                         "up to level " + std::to_string(report.HighestPressure()), "3 or 4",
                         report.HighestPressure() >= kUnpinningLevel});

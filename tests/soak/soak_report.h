@@ -34,10 +34,11 @@ struct SoakReport {
   struct Sample { double minutes; ProcessState state; int pressure; };
   std::vector<Sample> samples;              // once a second
   int64_t adapter_swaps = 0, hogs = 0, hogs_killed = 0;
-  double generated_tokens = 0, cancelled = 0, preemptions = 0;
+  double generated_tokens = 0, cancelled = 0;
   double others_share = 0;                  // of the processors' time, that went to other programs
 
   int HighestPressure() const;
+  double AnsweredPart() const;              // of the requests that the engine answered or had no room for
 };
 
 struct Verdict {

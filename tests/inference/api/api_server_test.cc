@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "adapter/adapter.h"
+#include "inference/autoglm/autoglm.h"
 #include "tests/inference/api/server_fixture.h"
 #include "tests/support/wait_until.h"
 
@@ -182,8 +183,16 @@ TEST_F(ApiServerTest, AGrammarIsObeyed) {
     EXPECT_THAT(text, testing::MatchesRegex("yes+!"));
   }
   EXPECT_THAT(text, testing::StartsWith("yes"));
-  const Json autoglm = Answer(kChat, Question({{"grammar", "autoglm"}, {"max_tokens", 300}}));
-  EXPECT_THAT(autoglm["choices"][0]["message"]["content"].get<std::string>(), testing::StartsWith("<think>"));
+  int whole = 0;
+  for (int seed = 1; seed <= 8; ++seed) {
+    const Json autoglm = Answer(kChat, Question({{"grammar", "autoglm"}, {"max_tokens", 2000}, {"temperature", 1}, {"seed", seed}}));
+    const std::string reply = autoglm["choices"][0]["message"]["content"];
+    EXPECT_THAT(reply, testing::StartsWith("<think>"));
+    if (autoglm["choices"][0]["finish_reason"] != "stop") continue;  // random weights may think for long
+    EXPECT_TRUE(ParseAutoglmReply(reply).ok()) << reply;
+    ++whole;
+  }
+  EXPECT_GT(whole, 0);
   EXPECT_EQ(Error(400, kChat, Question({{"grammar", "no-such-grammar"}}))["param"], "grammar");
   EXPECT_EQ(Error(400, kChat, Question({{"grammar", "root ::= missing"}}))["param"], "grammar");
 }
@@ -411,6 +420,18 @@ TEST_F(ApiServerTest, AnAnswerThatTakesTooLongIsATimeout) {
   EXPECT_TRUE(done);
 }
 
+TEST_F(ApiServerTest, EmbeddingsThatTakeTooLongAreATimeout) {
+  Serve({.request_seconds = 0.05});
+  Json texts = Json::array();
+  for (int i = 0; i < 100; ++i) {
+    std::string text;
+    for (int word = 0; word < 400; ++word) text += " fever" + std::to_string(i);
+    texts.push_back(text);
+  }
+  EXPECT_EQ(Error(504, "/v1/embeddings", {{"input", texts}})["code"], "timeout");
+  EXPECT_TRUE(WaitUntil([&] { return engine_->Statistics().running == 0; }));
+}
+
 TEST_F(ApiServerTest, AClientThatGoesAwayEndsItsAnswer) {
   for (const bool stream : {false, true}) {
     const int64_t cancelled = engine_->Statistics().cancelled;
@@ -464,6 +485,19 @@ TEST_F(ApiServerTest, StoppingLetsAnAnswerFinish) {
   EXPECT_LT(waited.Seconds(), 60);  // of the 120 that it may take
   asking.join();
   EXPECT_FALSE(client_->Get("/health"));
+}
+
+TEST_F(ApiServerTest, StoppingGivesUpAnAnswerThatTakesTooLong) {
+  Serve({.stop_seconds = 0.05});
+  std::thread asking([&] {
+    const auto answer = Post(kChat, Endless({{"n", 8}}));
+    EXPECT_TRUE(!answer || answer->status == 503);  // never half of it
+  });
+  EXPECT_TRUE(WaitUntil([&] { return engine_->Statistics().running > 0; }));
+  server_->Stop();
+  asking.join();
+  EXPECT_TRUE(WaitUntil([&] { return engine_->Statistics().running == 0; }));
+  EXPECT_GT(engine_->Statistics().cancelled, 0);
 }
 
 TEST_F(ApiServerTest, APortInUseIsAnError) {

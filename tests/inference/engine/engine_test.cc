@@ -5,9 +5,11 @@
 #include <cmath>
 #include <fstream>
 #include <sstream>
+#include <tuple>
 
 #include "inference/engine/text_stream.h"
 #include "inference/gguf/lora_gguf.h"
+#include "inference/kernels/kernels.h"
 #include "tests/inference/engine/all_logits.h"
 #include "tests/support/golden.h"
 
@@ -35,12 +37,21 @@ struct GoldenFile {
   const char* type;
   double bar;
 };
-class GoldenLogits : public testing::TestWithParam<GoldenFile> {};
+// Of every instruction set that this CPU has.
+class GoldenLogits : public testing::TestWithParam<std::tuple<GoldenFile, std::string_view>> {
+ protected:
+  void SetUp() override { ASSERT_TRUE(SelectInstructionSet(std::get<1>(GetParam())).ok()); }
+  ~GoldenLogits() override { (void)SelectInstructionSet(before_); }
+
+ private:
+  const std::string before_{InstructionSet()};
+};
 
 TEST_P(GoldenLogits, AreNoWorseThanLlamaCpp) {
-  const std::string stem = std::string("golden/glm4-tiny-") + GetParam().type;
+  const auto& [golden, set] = GetParam();
+  const std::string stem = std::string("golden/glm4-tiny-") + golden.type;
   GOLDEN_OR_SKIP(model, stem + ".gguf");
-  const std::string exact = stem + (std::string(GetParam().type) == "f32" ? ".logits" : ".exact.logits");
+  const std::string exact = stem + (std::string(golden.type) == "f32" ? ".logits" : ".exact.logits");
   GOLDEN_OR_SKIP(expected, exact);
   const std::unique_ptr<Engine> engine = OpenOrDie(model);
   ASSERT_NE(engine, nullptr);
@@ -48,18 +59,21 @@ TEST_P(GoldenLogits, AreNoWorseThanLlamaCpp) {
   ASSERT_EQ(logits.size(), truth.size());
   const double error = NormalisedError(logits, truth);
   RecordProperty("nmse", std::to_string(error));
-  std::printf("  %s: normalised mean squared error %.2e (llama.cpp %.1e)\n", GetParam().type, error, GetParam().bar);
-  EXPECT_LE(error, GetParam().bar);
+  std::printf("  %s, %s: normalised mean squared error %.2e (llama.cpp %.1e)\n", golden.type, std::string(set).c_str(), error,
+              golden.bar);
+  EXPECT_LE(error, golden.bar);
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Types, GoldenLogits,
-    testing::Values(GoldenFile{"f32", 1e-6}, GoldenFile{"f16", 8e-7}, GoldenFile{"bf16", 4.5e-5}, GoldenFile{"q8_0", 6.9e-4},
-                    GoldenFile{"q4_0", 4.7e-4}, GoldenFile{"q4_1", 8.0e-4}, GoldenFile{"q5_0", 8.4e-4},
-                    GoldenFile{"q5_1", 9.5e-4}, GoldenFile{"q2_k", 1.3e-3}, GoldenFile{"q3_k_m", 1.0e-3},
-                    GoldenFile{"q4_k_m", 1.0e-3}, GoldenFile{"q5_k_m", 1.7e-3}, GoldenFile{"q6_k", 1.6e-3},
-                    GoldenFile{"iq4_nl", 7.0e-4}, GoldenFile{"iq4_xs", 1.1e-3}),
-    [](const auto& info) { return std::string(info.param.type); });
+    testing::Combine(
+        testing::Values(GoldenFile{"f32", 1e-6}, GoldenFile{"f16", 8e-7}, GoldenFile{"bf16", 4.5e-5}, GoldenFile{"q8_0", 6.9e-4},
+                        GoldenFile{"q4_0", 4.7e-4}, GoldenFile{"q4_1", 8.0e-4}, GoldenFile{"q5_0", 8.4e-4},
+                        GoldenFile{"q5_1", 9.5e-4}, GoldenFile{"q2_k", 1.3e-3}, GoldenFile{"q3_k_m", 1.0e-3},
+                        GoldenFile{"q4_k_m", 1.0e-3}, GoldenFile{"q5_k_m", 1.7e-3}, GoldenFile{"q6_k", 1.6e-3},
+                        GoldenFile{"iq4_nl", 7.0e-4}, GoldenFile{"iq4_xs", 1.1e-3}),
+        testing::ValuesIn(AvailableInstructionSets())),
+    [](const auto& info) { return std::string(std::get<0>(info.param).type) + "_" + std::string(std::get<1>(info.param)); });
 
 TEST(GoldenLora, BothFormsGiveLlamaCppsLogits) {
   GOLDEN_OR_SKIP(model, "golden/glm4-tiny-f32.gguf");

@@ -524,7 +524,16 @@ TEST_F(SchedulerTest, SeveralRequestsAreTakenTogetherOrNotAtAll) {
     EXPECT_EQ(answer->tokens, expected[i].tokens);
   }
   EXPECT_TRUE(running->front().Wait(nullptr).ok());
-  EXPECT_EQ(AwaitQuiet(*engine).cancelled, 2);
+  // Who gives one up leaves its place to the next, also while it is kept.
+  answers = engine->Take({Request({2}, 4000), two[1]});
+  ASSERT_TRUE(answers.ok());
+  const auto given_up = answers->front().Wait([](const GeneratedToken&) { return false; });
+  ASSERT_TRUE(given_up.ok());
+  EXPECT_EQ(given_up->reason, FinishReason::kCancelled);
+  const auto next = answers->back().Wait(nullptr);
+  ASSERT_TRUE(next.ok());
+  EXPECT_EQ(next->tokens, expected[1].tokens);
+  EXPECT_EQ(AwaitQuiet(*engine).cancelled, 3);
 }
 
 // The workspace was made when there was more room than the adapter leaves now. What runs keeps it as large as it is; alone,
@@ -554,6 +563,15 @@ TEST_F(SchedulerTest, APromptThatFitsOnlyAloneWaitsAndIsNotRefusedLate) {
   ASSERT_TRUE(answer.ok()) << Message(answer.status());
   EXPECT_EQ(answer->tokens, expected->tokens);
   std::printf("  the longest prompt that is taken: %d tokens\n", static_cast<int>(length));
+  // The next one is read in chunks as large as if that had not been.
+  const auto steps_of = [](Engine& e) {
+    const int64_t before = e.Statistics().steps;
+    EXPECT_TRUE(e.Generate(Request(RandomTokens(400, 2), 1), nullptr).ok());
+    return e.Statistics().steps - before;
+  };
+  const auto fresh = Open(options);
+  ASSERT_TRUE(fresh->AddAdapter("a", RandomAdapter(*fresh, 1, 16)).ok());
+  EXPECT_LE(steps_of(*engine), steps_of(*fresh));
 }
 
 // What waits for memory of replaced adapters must not stand in the way of those that are to be computed with them.

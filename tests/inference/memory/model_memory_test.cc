@@ -96,6 +96,7 @@ TEST_F(SmallModelMemory, GivesWayToOthersAndTakesBackWhenTheyAreDone) {
   RunPass(memory);
   const int64_t least = memory.WeightStatistics().pinned;
   EXPECT_LT(least, 5);
+  EXPECT_EQ(memory.CalmBytes(), WeightBytes());
   for (int second = 0; second < 4; ++second) memory.GiveWay(0, 0);
   EXPECT_EQ(memory.WeightStatistics().pinned, least);  // not at once
   for (int second = 0; second < 200; ++second) memory.GiveWay(0, 0);
@@ -147,6 +148,10 @@ TEST_F(SmallModelMemory, LayersMakeRoomForAdaptersAndComeBackWhenTheyAreGone) {
   const int64_t beside = memory.WeightStatistics().pinned;
   EXPECT_LT(beside, 21);
   EXPECT_GT(beside, 1);
+  const auto weights = [&] {
+    return budget.used(MemoryAccount::kPinnedWeights) + budget.used(MemoryAccount::kStreamedWeights);
+  };
+  EXPECT_EQ(memory.CalmBytes(), weights());
   {
     const auto charged = budget.Reserve(MemoryAccount::kAdapters, adapters);
     ASSERT_TRUE(charged.ok()) << Message(charged.status());
@@ -159,6 +164,7 @@ TEST_F(SmallModelMemory, LayersMakeRoomForAdaptersAndComeBackWhenTheyAreGone) {
   }
   for (int second = 0; second < 100; ++second) memory.GiveWay(0, 0);
   EXPECT_EQ(memory.WeightStatistics().pinned, 21);
+  EXPECT_EQ(memory.CalmBytes(), WeightBytes());
   const absl::Status too_large = memory.PlanForAdapters(budget.total());
   EXPECT_EQ(too_large.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(memory.WeightStatistics().pinned, 21);
