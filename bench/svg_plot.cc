@@ -11,6 +11,7 @@ namespace {
 
 constexpr double kWidth = 720, kLeft = 190, kRight = 70, kTop = 44, kBottom = 44;
 constexpr double kPlotWidth = kWidth - kLeft - kRight;
+constexpr size_t kMostMarked = 40;  // points of a series that are drawn one by one
 constexpr double kBarStep = 26, kBarHeight = 16, kLineHeight = 240;
 constexpr const char* kColors[] = {"#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#475569"};
 
@@ -143,13 +144,17 @@ std::string Draw(const LinePanel& panel, double top) {
   for (size_t i = 0; i < panel.series.size(); ++i) {
     const Series& series = panel.series[i];
     const char* const color = kColors[i % std::size(kColors)];
+    const bool marked = series.points.size() <= kMostMarked;
     std::string path;
     for (const Series::Point& point : series.points) {
       path += Number(x_of(point.x)) + "," + Number(y_of(point.y)) + " ";
+      if (!marked) continue;
       svg += "<circle cx=\"" + Number(x_of(point.x)) + "\" cy=\"" + Number(y_of(point.y)) + "\" r=\"3.5\" fill=\"" +
              color + "\"/>\n";
     }
-    svg += "<polyline points=\"" + path + "\" fill=\"none\" stroke=\"" + color + "\" stroke-width=\"2\"/>\n";
+    svg += "<polyline points=\"" + path + "\" fill=\"none\" stroke=\"" + color + "\" stroke-width=\"" +
+           (marked ? "2" : "1") + "\"/>\n";
+    if (panel.series.size() == 1 && !marked) continue;
     if (panel.series.size() == 1) {  // its figures instead of a legend, on white where they cross a line
       for (const Series::Point& point : series.points) {
         const double above = y_of(point.y) - 9;

@@ -28,7 +28,7 @@ struct Series {
   std::vector<Point> points;          // by ascending x
 };
 
-// One series has its figures beside its points, several have a legend.
+// One series has its figures beside its points, several have a legend. A series of more than 40 points is a line alone.
 struct LinePanel {
   std::string title, x_label, y_label;
   std::vector<Series> series;

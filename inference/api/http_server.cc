@@ -100,6 +100,7 @@ class HttpExchange : public Exchange {
       return false;
     }
     (void)ClientHasGone();  // finds the socket, which is not to be found any more when the client has reset it
+    body_.reserve(DeclaredLength());  // not a new place, and fresh pages, each time that it has doubled
     bool fits = true;
     const bool read = reader([&](const char* bytes, size_t count) {
       fits = body_.size() + count <= kMaxBodyBytes;  // also of what is compressed or comes in chunks

@@ -247,5 +247,14 @@ TEST(SvgPlot, DoublingThreadsAreEvenlySpaced) {
   EXPECT_THAT(SvgDocument({LinePanel{}}), Not(HasSubstr("nan")));
 }
 
+TEST(SvgPlot, AnHourOfSamplesIsALineAndNotThousandsOfFigures) {
+  Series series{"level", {}};
+  for (int i = 0; i < 1000; ++i) series.points.push_back({i / 10.0, i % 5 + 0.25});
+  const std::string svg = SvgDocument({LinePanel{"level", "minutes", "level", {series}, false, {}}});
+  EXPECT_THAT(svg, HasSubstr("<polyline"));
+  EXPECT_THAT(svg, Not(HasSubstr("<circle")));
+  EXPECT_THAT(svg, Not(HasSubstr(">4.25<")));
+}
+
 }  // namespace
 }  // namespace fedglm::bench

@@ -16,6 +16,7 @@ constexpr double kRssTolerance = 0.03;     // of the issue
 // A connection's thread stays for ten seconds after the connection, longer than a checkpoint waits, and a client that leaves
 // and comes back within the tenth of a second in which the server notices needs a second one: the count comes by chance.
 constexpr int64_t kThreadTolerance = 8;
+constexpr size_t kPlotted = 460;
 constexpr double kLeastAnswered = 0.02;
 constexpr double kMebibyte = 1 << 20;
 
@@ -210,10 +211,20 @@ std::string ReportSvg(const SoakReport& report) {
   bench::LinePanel memory = {"Memory of the server under mixed load", "minutes", "MiB", {}, false, {}};
   memory.series = {{"resident", {}}, {"of it anonymous", {}}};
   bench::LinePanel pressure = {"Level of the memory ladder", "minutes", "level", {{"level", {}}}, false, {}};
-  for (const SoakReport::Sample& sample : report.samples) {
-    memory.series[0].points.push_back({sample.minutes, static_cast<double>(sample.state.rss) / kMebibyte});
-    memory.series[1].points.push_back({sample.minutes, static_cast<double>(sample.state.anonymous) / kMebibyte});
-    pressure.series[0].points.push_back({sample.minutes, static_cast<double>(sample.pressure)});
+  // The highest of some neighbours: a plot has no more points than pixels.
+  const size_t width = report.samples.size() / kPlotted + 1;
+  for (size_t i = 0; i < report.samples.size(); i += width) {
+    ProcessState most;
+    int level = 0;
+    for (size_t k = i; k < std::min(i + width, report.samples.size()); ++k) {
+      most.rss = std::max(most.rss, report.samples[k].state.rss);
+      most.anonymous = std::max(most.anonymous, report.samples[k].state.anonymous);
+      level = std::max(level, report.samples[k].pressure);
+    }
+    const double minutes = report.samples[i].minutes;
+    memory.series[0].points.push_back({minutes, static_cast<double>(most.rss) / kMebibyte});
+    memory.series[1].points.push_back({minutes, static_cast<double>(most.anonymous) / kMebibyte});
+    pressure.series[0].points.push_back({minutes, static_cast<double>(level)});
   }
   bench::Series quiet = {"resident, without load", {}};
   for (const Checkpoint& checkpoint : report.checkpoints) {
