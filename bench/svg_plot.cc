@@ -154,8 +154,9 @@ std::string Draw(const LinePanel& panel, double top) {
     }
     svg += "<polyline points=\"" + path + "\" fill=\"none\" stroke=\"" + color + "\" stroke-width=\"" +
            (marked ? "2" : "1") + "\"/>\n";
-    if (panel.series.size() == 1 && !marked) continue;
-    if (panel.series.size() == 1) {  // its figures instead of a legend, on white where they cross a line
+    if (panel.series.size() == 1) {
+      if (!marked) continue;
+      // Its figures instead of a legend, on white where they cross a line
       for (const Series::Point& point : series.points) {
         const double above = y_of(point.y) - 9;
         svg += Text(x_of(point.x), above, "middle", Figure(point.y), " stroke=\"white\" stroke-width=\"5\"");

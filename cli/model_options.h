@@ -21,9 +21,9 @@ struct ModelOptions {
   std::string kv_type = "f16";
   bool autotune = false;      // only with AddAutotuneTo
 
-  // 0: the engine's default. Flags only with AddQueueTo; a command may set them itself.
-  int64_t max_running = 0;    // answers written together
-  std::optional<int64_t> max_waiting;
+  // Not set: the engine's defaults. Flags only with AddQueueTo; a command may set them itself.
+  int64_t max_running = 0;             // answers written together; 0: not set
+  std::optional<int64_t> max_waiting;  // requests beside them
 
   bool explain_memory = false, explain_as_json = false;  // only with AddExplainTo
 

@@ -135,15 +135,9 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeOptions& options, co
   FEDGLM_RETURN_IF_ERROR(RemoveRemnants(options.state_dir));
   FEDGLM_ASSIGN_OR_RETURN(Outbox outbox, Outbox::Open(options.state_dir / "outbox"));
   s.outbox = std::make_unique<Outbox>(std::move(outbox));
-  EngineOptions engine;
+  EngineOptions engine = options.engine;
   engine.threads = options.threads;
-  engine.context = options.context;
   if (options.autotune) engine.tuning_folder = options.state_dir / "autotune";  // the one folder that it may write
-  engine.pin_threads = options.pin_threads;
-  engine.memory_budget = options.memory_budget;
-  engine.quantized_cache = options.quantized_cache;
-  engine.max_running = options.parallel;
-  engine.max_waiting = options.queue;
   FEDGLM_ASSIGN_OR_RETURN(s.engine, Engine::Open(options.model, engine));
   s.participant = std::make_unique<RoundParticipant>(ParticipantRooms{
       s.options, s.identity, s.base_sha256, s.aggregator, *s.supervisor, *s.outbox,

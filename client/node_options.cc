@@ -23,23 +23,23 @@ bool LiesBelow(const std::filesystem::path& path, const std::filesystem::path& f
 absl::Status ReadServing(Configuration& c, NodeOptions& o) {
   FEDGLM_ASSIGN_OR_RETURN(o.serve, ReadApiOptions(c, {}));
   FEDGLM_RETURN_IF_ERROR(CheckExposure(o.serve));
-  FEDGLM_ASSIGN_OR_RETURN(o.context, c.Integer("serve.context", o.context, 0, 1 << 20));
+  FEDGLM_ASSIGN_OR_RETURN(o.engine.context, c.Integer("serve.context", o.engine.context, 0, 1 << 20));
   FEDGLM_ASSIGN_OR_RETURN(o.autotune, c.Bool("serve.autotune", o.autotune));
   FEDGLM_ASSIGN_OR_RETURN(const std::string pinning, c.String("serve.pin_threads", "off"));
   const std::optional<ThreadPinning> known = ThreadPinningFromName(pinning);
   if (!known) return ConfigurationError("serve.pin_threads is auto, on or off, not '" + pinning + "'");
-  o.pin_threads = *known;
+  o.engine.pin_threads = *known;
   FEDGLM_ASSIGN_OR_RETURN(const std::string budget, c.String("serve.memory_budget", ""));
   if (!budget.empty()) {
     const absl::StatusOr<uint64_t> bytes = ParseByteSize(budget);
     if (!bytes.ok()) return ConfigurationError("serve.memory_budget: " + Message(bytes.status()));
-    o.memory_budget = *bytes;
+    o.engine.memory_budget = *bytes;
   }
   FEDGLM_ASSIGN_OR_RETURN(const std::string kv_type, c.String("serve.kv_type", "f16"));
   if (kv_type != "f16" && kv_type != "q8_0") return ConfigurationError("serve.kv_type is f16 or q8_0, not '" + kv_type + "'");
-  o.quantized_cache = kv_type == "q8_0";
-  FEDGLM_ASSIGN_OR_RETURN(o.parallel, c.Integer("serve.parallel", o.parallel, 1, 256));
-  FEDGLM_ASSIGN_OR_RETURN(o.queue, c.Integer("serve.queue", o.queue, 0, 10'000));
+  o.engine.quantized_cache = kv_type == "q8_0";
+  FEDGLM_ASSIGN_OR_RETURN(o.engine.max_running, c.Integer("serve.parallel", o.engine.max_running, 1, 256));
+  FEDGLM_ASSIGN_OR_RETURN(o.engine.max_waiting, c.Integer("serve.queue", o.engine.max_waiting, 0, 10'000));
   return absl::OkStatus();
 }
 

@@ -12,6 +12,7 @@
 #include "base/thread_pool.h"
 #include "client/privacy.h"
 #include "inference/api/api_options.h"
+#include "inference/engine/engine.h"
 
 namespace fedglm {
 
@@ -24,12 +25,8 @@ struct NodeOptions {
   std::filesystem::path state_dir = "state";
 
   ApiOptions serve;                    // port 0: a free one; see state_dir/addresses.json
-  int64_t context = 0;                 // 0: the model's own, at most 8192
+  EngineOptions engine;                // context, pin_threads, memory_budget, quantized_cache, max_running and max_waiting
   bool autotune = true;                // unless `threads` says how many: measured once, kept in state_dir/autotune
-  ThreadPinning pin_threads = ThreadPinning::kOff;
-  uint64_t memory_budget = 0;          // of the engine; 0: from the control group or the machine
-  bool quantized_cache = false;        // EngineOptions'
-  int64_t parallel = 8, queue = 16;    // answers that are written together, and requests that wait beside them
 
   int threads = 0;                     // of the trainer and of the engine; 0: physical cores
   int64_t micro_batch_tokens = 2048;
