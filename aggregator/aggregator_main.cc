@@ -6,8 +6,8 @@
 
 #include "CLI/CLI.hpp"
 #include "aggregator/aggregator_server.h"
+#include "base/heap/heap.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "base/process.h"
 
 namespace fedglm {

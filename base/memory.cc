@@ -1,6 +1,5 @@
 #include "base/memory.h"
 
-#include <malloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -95,15 +94,6 @@ MemorySample ReadMemorySample(const KernelFolders& folders) {
   sample.machine_stall = SomeAverage10(folders.proc + "/pressure/memory");
   sample.group_stall = SomeAverage10(CgroupMemoryPressureFile(folders));
   return sample;
-}
-
-void KeepHeapCompact() {
-#ifdef __GLIBC__
-  mallopt(M_ARENA_MAX, 2);
-  // To set one of these also ends their growth with what is freed.
-  mallopt(M_MMAP_THRESHOLD, 256 << 10);
-  mallopt(M_TRIM_THRESHOLD, 1 << 20);
-#endif
 }
 
 absl::Status TouchPages(std::span<const std::byte> bytes) {

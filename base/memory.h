@@ -29,11 +29,6 @@ struct MemorySample {
 };
 MemorySample ReadMemorySample(const KernelFolders& folders = {});
 
-// For a process that serves for months with a thread for each connection: what is freed goes back to the kernel. By itself
-// glibc gives every few threads a heap of their own, and after the first large block (a request's body) that is freed, it
-// carves others like it out of those heaps, where they leave holes. Call before there are threads.
-void KeepHeapCompact();
-
 // Pages of a mapping. Ranges need not begin or end at a page: what acts on more than asked for does so on neighbours that
 // share a page, what takes pages away spares them.
 

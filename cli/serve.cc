@@ -5,10 +5,11 @@
 #include <cstdio>
 
 #include "base/configuration.h"
+#include "base/heap/heap.h"
 #include "base/listen_address.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "base/process.h"
+#include "base/warm_blocks.h"
 #include "cli/command.h"
 #include "cli/explain_memory.h"
 #include "cli/model_options.h"
@@ -105,8 +106,9 @@ void ServeUntilStopped(const ServeOptions& options, const sigset_t& reload, Engi
 }
 
 absl::Status RunServe(const ServeOptions& options) {
-  if (options.model.explain_memory) return ExplainServing(options);
   KeepHeapCompact();
+  (void)KeepBlocksWarm();  // before the memory is planned: they count as the program's
+  if (options.model.explain_memory) return ExplainServing(options);
   // Blocked before there are threads, which inherit that: it is taken in ServeUntilStopped alone.
   sigset_t reload;
   sigemptyset(&reload);

@@ -8,11 +8,12 @@
 #include "CLI/CLI.hpp"
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/heap/heap.h"
 #include "base/lock_file.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "base/process.h"
 #include "base/sandbox.h"
+#include "base/warm_blocks.h"
 #include "client/enrolment_client.h"
 #include "client/node.h"
 
@@ -71,6 +72,7 @@ absl::Status Run(const std::string& config) {
   }
   FEDGLM_ASSIGN_OR_RETURN(const std::string base_sha256, Sha256HexOfFile(options.model));
   FEDGLM_ASSIGN_OR_RETURN(const SiteIdentity identity, IdentityOf(options, token));
+  (void)KeepBlocksWarm();  // before the memory is planned: they count as the program's
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Node> node,
                           Node::Start(options, identity, base_sha256, std::move(supervisor)));
   while (!StopRequested() && node->Running()) std::this_thread::sleep_for(std::chrono::milliseconds(50));

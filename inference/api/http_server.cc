@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/warm_blocks.h"
 #include "inference/api/answer_options.h"
 #include "inference/api/connection.h"
 #include "inference/api/connection_threads.h"
@@ -295,6 +296,7 @@ struct HttpServer::State {
   // `reader` is null for a request without a body.
   void Serve(const httplib::Request& request, httplib::Response& response, const httplib::ContentReader* reader,
              const std::string& route, const Handler& handler) {
+    const WarmBlockScope warm;  // the body, and its JSON: also what is refused must be read
     auto exchange = std::make_shared<HttpExchange>(request, response, giving_up);
     exchange->facts.route = route;
     ++active;

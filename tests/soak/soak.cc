@@ -33,7 +33,6 @@ constexpr int64_t kContext = 1024;
 constexpr const char* kShape = "smollm2-135m";
 constexpr double kWarmUpPart = 0.25, kMostWarmUpMinutes = 10;
 constexpr double kCheckpointPart = 1.0 / 6, kLeastCheckpointMinutes = 2;
-constexpr double kHogMinutes = 5;          // from one to the next
 constexpr double kLastHogMinutes = 0.5;    // before the end, where the last checkpoint waits until all is calm
 constexpr double kSwapSeconds = 2;
 constexpr milliseconds kTick{250}, kHogTaking{4000}, kHogKeeping{2000}, kPoll{2000}, kSettle{12'000}, kFillLimit{60'000};
@@ -48,6 +47,7 @@ struct SoakOptions {
   fs::path model, svg, server_log;
   std::string memory_budget;
   double minutes = 60;
+  double hog_minutes = 5;  // from one time that memory is taken to the next
   int streams = 32;
   uint64_t seed = 1;
   bool json = false;
@@ -169,7 +169,7 @@ class Soak {
       }
       if (status.ok() && Minutes() >= next_hog && Minutes() < last_hog) {
         status = TakeMemoryMeanwhile();
-        next_hog += kHogMinutes;
+        next_hog += options_.hog_minutes;
       }
     }
     if (status.ok()) status = TakeCheckpoint(load);
@@ -314,6 +314,8 @@ int main(int argc, char** argv) {
   soak::SoakOptions options;
   CLI::App app("Mixed load on a real server at its memory limit", "soak");
   app.add_option("--minutes", options.minutes, "of load")->capture_default_str()->check(CLI::Range(2.0, 10'000.0));
+  app.add_option("--hog-minutes", options.hog_minutes, "between two times that another program takes memory")
+      ->capture_default_str()->check(CLI::Range(0.1, 1000.0));
   app.add_option("-m,--model", options.model, "GGUF file (default: $FEDGLM_MODEL_SMOLLM2, else random weights of its shape)");
   app.add_option("--memory-budget", options.memory_budget, "the server's (default: too little for all weights)");
   app.add_option("--streams", options.streams, "clients at once")->capture_default_str()->check(CLI::Range(1, 200));
