@@ -7,6 +7,9 @@ namespace fedglm {
 namespace {
 
 constexpr size_t kMaxDepth = 128;
+// What values take beside their text: each in its list, which has room for as many again; a block of its own for a list, object
+// or text; a name in its object and among those that were there.
+constexpr size_t kValueBytes = 2 * sizeof(Json), kBlockBytes = 64, kNameBytes = 160;
 
 absl::StatusOr<const Json*> Member(const Json& object, std::string_view key) {
   if (!object.is_object()) return BadFileError("expected a JSON object");
@@ -26,18 +29,21 @@ absl::Status Missing(std::string_view key) { return BadFileError("\"" + std::str
 // two readers would take different values.
 class Builder : public Json::json_sax_t {
  public:
+  explicit Builder(size_t max_bytes) : bytes_left_(max_bytes) {}
+
   bool null() override { return Put(nullptr); }
   bool boolean(bool value) override { return Put(value); }
   bool number_integer(number_integer_t value) override { return Put(value); }
   bool number_unsigned(number_unsigned_t value) override { return Put(value); }
   bool number_float(number_float_t value, const string_t&) override { return Put(value); }
-  bool string(string_t& value) override { return Put(std::move(value)); }
+  bool string(string_t& value) override { return Charge(kBlockBytes + value.capacity()) && Put(std::move(value)); }
   bool binary(binary_t&) override { return Refuse("binary values are no JSON"); }
   bool start_object(size_t) override { return Open(Json::object()); }
   bool start_array(size_t) override { return Open(Json::array()); }
   bool end_object() override { return Close(); }
   bool end_array() override { return Close(); }
   bool key(string_t& name) override {
+    if (!Charge(kNameBytes + 2 * name.size())) return false;
     Level& level = open_.back();
     if (!level.names.insert(name).second) return Refuse(DumpJson(name) + " is there twice");
     auto& members = level.value->get_ref<Json::object_t&>();
@@ -66,12 +72,19 @@ class Builder : public Json::json_sax_t {
     if (open_.back().value->is_object()) return &(*member_ = std::move(value));
     return &open_.back().value->get_ref<Json::array_t&>().emplace_back(std::move(value));
   }
+  bool Charge(size_t bytes) {
+    if (bytes > bytes_left_) return Refuse("JSON takes too much memory");
+    bytes_left_ -= bytes;
+    return true;
+  }
   bool Put(Json value) {
+    if (!Charge(kValueBytes)) return false;
     Place(std::move(value));
     return true;
   }
   bool Open(Json value) {
     if (open_.size() >= kMaxDepth) return Refuse("JSON is nested too deeply");
+    if (!Charge(kValueBytes + kBlockBytes)) return false;
     Json* const placed = Place(std::move(value));
     open_.push_back({placed, {}});
     return true;
@@ -88,13 +101,14 @@ class Builder : public Json::json_sax_t {
   Json root_;
   Json* member_ = nullptr;  // the value that the last key waits for
   std::vector<Level> open_;
+  size_t bytes_left_;
   std::string reason_;
 };
 
 }  // namespace
 
-absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what) {
-  Builder builder;
+absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what, size_t max_bytes) {
+  Builder builder(max_bytes);
   if (!Json::sax_parse(text, &builder)) return BadFileError(std::string(what) + ": " + builder.reason());
   return builder.TakeRoot();
 }

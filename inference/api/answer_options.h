@@ -13,6 +13,7 @@ namespace fedglm {
 
 // What bounds a request, whoever sends it.
 constexpr size_t kMaxBodyBytes = 8 << 20;      // of HTTP
+constexpr size_t kMaxJsonBytes = 64 << 20;     // of memory that it takes when it is read
 constexpr size_t kMaxMessages = 2048;
 constexpr size_t kMaxStops = 16;
 constexpr size_t kMaxStopBytes = 1024;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "inference/api/answer_options.h"
 #include "inference/api/request_fields.h"
 
 namespace fedglm {
@@ -24,7 +25,7 @@ bool LacksRoom(const absl::Status& status) {
 }  // namespace
 
 absl::StatusOr<Json> ReadBody(const Exchange& exchange) {
-  absl::StatusOr<Json> body = ParseJson(exchange.body(), "request body");
+  absl::StatusOr<Json> body = ParseJson(exchange.body(), "request body", kMaxJsonBytes);
   if (!body.ok()) return UsageError(Message(body.status()));  // no file of the server's is bad
   if (!body->is_object()) return UsageError("the request body must be a JSON object");
   return body;
@@ -48,6 +49,10 @@ bool AnsweredByUpstreamModel(ApiContext& context, const std::shared_ptr<Exchange
   if (context.upstreams.Answer(exchange, path, body, exchange->facts.model)) return true;
   if (exchange->ClientHasGone()) {
     exchange->SendToNobody();
+    return true;
+  }
+  if (context.upstreams.TimeIsUp(*exchange)) {
+    exchange->SendStatus(absl::DeadlineExceededError("the answer took too long"));
     return true;
   }
   ApiError error;

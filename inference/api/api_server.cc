@@ -116,7 +116,8 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(Engine& engine, cons
   auto state = std::make_unique<State>(engine, options, std::move(keys));
   State& s = *state;
   FEDGLM_ASSIGN_OR_RETURN(
-      s.upstreams, UpstreamPool::Make(options.upstreams, options.upstream_allow, Clock::System(), s.metrics));
+      s.upstreams, UpstreamPool::Make(options.upstreams, options.upstream_allow, options.request_seconds,
+                                      Clock::System(), s.metrics));
   s.context = std::make_unique<ApiContext>(
       ApiContext{engine, options, s.metrics, s.limiter, *s.upstreams, BuildTokenTrie(engine.tokenizer())});
   if (s.context->options.model_name.empty()) s.context->options.model_name = engine.hyperparameters().name;

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/warm_blocks.h"
 #include "inference/api/answer_options.h"
+#include "inference/api/body_memory.h"
 #include "inference/api/connection.h"
 #include "inference/api/connection_threads.h"
 
@@ -54,8 +55,9 @@ ApiError BadHttp(int status) {
 
 class HttpExchange : public Exchange {
  public:
-  HttpExchange(const httplib::Request& request, httplib::Response& response, const std::atomic<bool>& giving_up)
-      : request_(request), response_(response), giving_up_(giving_up) {
+  HttpExchange(const httplib::Request& request, httplib::Response& response, const std::atomic<bool>& giving_up,
+               BodyMemory& memory)
+      : request_(request), response_(response), giving_up_(giving_up), body_memory_(memory) {
     facts.id = RequestId(request.get_header_value("x-request-id"));
     facts.peer = request.remote_addr;
     if (request.matches.size() > 1) parameter_ = request.matches[1].str();
@@ -102,16 +104,21 @@ class HttpExchange : public Exchange {
     }
     (void)ClientHasGone();  // finds the socket, which is not to be found any more when the client has reset it
     body_.reserve(DeclaredLength());  // not a new place, and fresh pages, each time that it has doubled
-    bool fits = true;
+    bool fits = true, room = true;
     const bool read = reader([&](const char* bytes, size_t count) {
+      if (!room) return true;  // read and forgotten, so that its client hears why
       fits = body_.size() + count <= kMaxBodyBytes;  // also of what is compressed or comes in chunks
-      if (fits) body_.append(bytes, count);
+      room = body_memory_.GrowTo(body_.size() + count);
+      if (!room) ForgetBody();
+      if (fits && room) body_.append(bytes, count);
       return fits;
     });
-    if (read) return true;
-    closes_ = true;
-    if (fits && ClientHasGone()) {
+    if (read && room) return true;
+    closes_ = !read;
+    if (!read && fits && ClientHasGone()) {
       SendToNobody();
+    } else if (!room) {
+      SendStatus(absl::ResourceExhaustedError("too many large requests at once"));
     } else {
       SendError(fits ? BadHttp(400) : TooLarge());
     }
@@ -123,6 +130,12 @@ class HttpExchange : public Exchange {
     size_t drained = 0;
     closes_ = request_.is_multipart_form_data() || DeclaredLength() > kMaxDrainBytes ||
               !reader([&](const char*, size_t count) { return (drained += count) <= kMaxDrainBytes; });
+  }
+
+  // Nothing asks for it after the route.
+  void ForgetBody() {
+    std::string().swap(body_);
+    body_memory_.Release();
   }
 
   bool HasBody() const { return DeclaredLength() > 0 || request_.has_header("Transfer-Encoding"); }
@@ -190,6 +203,7 @@ class HttpExchange : public Exchange {
   const std::atomic<bool>& giving_up_;
   mutable int socket_ = kNotLookedFor;
   std::string body_, parameter_, content_type_;
+  BodyReservation body_memory_;
   std::function<bool(const SendBytes&)> produce_;
   std::function<void()> done_;  // of a stream, until it has been called
   bool closes_ = false;
@@ -215,6 +229,7 @@ struct HttpServer::State {
   std::thread thread;
   std::atomic<int> active{0};
   std::atomic<bool> giving_up{false};
+  BodyMemory body_memory;
 
   absl::Status Make() {
     if (options.tls_certificate.empty()) {
@@ -269,7 +284,7 @@ struct HttpServer::State {
   void AddRefusals() {
     const auto refuse = [this](const httplib::Request& request, httplib::Response& response,
                                const httplib::ContentReader& reader) {
-      auto exchange = std::make_shared<HttpExchange>(request, response, giving_up);
+      auto exchange = std::make_shared<HttpExchange>(request, response, giving_up, body_memory);
       exchange->facts.route = "other";
       ++active;
       exchange->SendError(BadHttp(404));
@@ -283,7 +298,7 @@ struct HttpServer::State {
     server->set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
       // HTTP/2's first words: the library takes them for a request with a body.
       if (request.method != "PRI") return httplib::Server::HandlerResponse::Unhandled;
-      auto exchange = std::make_shared<HttpExchange>(request, response, giving_up);
+      auto exchange = std::make_shared<HttpExchange>(request, response, giving_up, body_memory);
       exchange->facts.route = "other";
       ++active;
       exchange->SendError(BadHttp(400));
@@ -297,7 +312,7 @@ struct HttpServer::State {
   void Serve(const httplib::Request& request, httplib::Response& response, const httplib::ContentReader* reader,
              const std::string& route, const Handler& handler) {
     const WarmBlockScope warm;  // the body, and its JSON: also what is refused must be read
-    auto exchange = std::make_shared<HttpExchange>(request, response, giving_up);
+    auto exchange = std::make_shared<HttpExchange>(request, response, giving_up, body_memory);
     exchange->facts.route = route;
     ++active;
     try {
@@ -306,6 +321,7 @@ struct HttpServer::State {
       } else if (reader == nullptr || exchange->ReadBody(*reader)) {
         handler(exchange);
       }
+      exchange->ForgetBody();
       if (reader == nullptr && exchange->HasBody()) exchange->CloseAfterwards();  // the library leaves it unread
     } catch (const std::exception& error) {  // out of memory
       LogError("request=" + exchange->facts.id + " failed: " + error.what());

@@ -13,6 +13,8 @@ namespace {
 
 constexpr auto kPoll = std::chrono::milliseconds(50);  // how often the client is looked after meanwhile
 constexpr size_t kMaxAnswerBytes = 64 << 20;
+// Outcomes, as the metrics name them.
+constexpr const char *kAnswered = "answered", *kBrokenOff = "broken_off", *kTimedOut = "timed_out";
 
 // What waiting may mend: no answer, too many requests, a server's own trouble.
 bool IsWorthARetry(const UpstreamHead& head) { return head.status == 0 || head.status == 429 || head.status >= 500; }
@@ -22,16 +24,6 @@ bool IsMisconfigured(const UpstreamHead& head) {
   return head.status == 401 || head.status == 403 || head.status == 407 || (head.status >= 300 && head.status < 400);
 }
 
-// `seconds`, of which half is left to chance, so that clients that failed together do not come back together.
-void Pause(double seconds, const Exchange& exchange) {
-  thread_local std::minstd_rand random{std::random_device{}()};
-  const double drawn = seconds * (0.5 + 0.5 * std::uniform_real_distribution<double>()(random));
-  const Stopwatch waited;
-  while (waited.Seconds() < drawn && !exchange.Abandoned()) {
-    std::this_thread::sleep_for(std::min<std::chrono::duration<double>>(kPoll, std::chrono::duration<double>(drawn)));
-  }
-}
-
 // Tokens are taken from the answer's own usage, else estimated by counting the stream's events.
 void CountTokens(const std::string& text, Exchange& exchange) {
   const absl::StatusOr<Json> json = ParseJson(text, "upstream");
@@ -39,41 +31,15 @@ void CountTokens(const std::string& text, Exchange& exchange) {
   exchange.facts.answer_tokens = OptionalInteger((*json)["usage"], "completion_tokens", 0).value_or(0);
 }
 
-void PassStream(const std::shared_ptr<Exchange>& exchange, std::shared_ptr<UpstreamCall> call,
-                const UpstreamHead& head) {
-  exchange->SendStream(head.status, head.content_type, [exchange, call](const SendBytes& send) {
-    while (!call->ended()) {
-      const std::string bytes = call->Next(kPoll);
-      exchange->facts.broken_off = exchange->Abandoned() || (!bytes.empty() && !send(bytes));
-      if (exchange->facts.broken_off) return false;
-      exchange->facts.answer_tokens += std::count(bytes.begin(), bytes.end(), '\n') / 2;
-    }
-    exchange->facts.broken_off = call->broken();
-    return !call->broken();
-  });
-}
-
-// False if it broke off or is too large: nothing has been sent then.
-bool PassWhole(const std::shared_ptr<Exchange>& exchange, UpstreamCall& call, const UpstreamHead& head) {
-  std::string body;
-  while (!call.ended()) {
-    body += call.Next(kPoll);
-    if (exchange->Abandoned() || body.size() > kMaxAnswerBytes) return false;
-  }
-  if (call.broken()) return false;
-  CountTokens(body, *exchange);
-  exchange->Send(head.status, head.content_type, std::move(body));
-  return true;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<UpstreamPool>> UpstreamPool::Make(const std::vector<UpstreamOptions>& upstreams,
                                                                  const std::vector<std::string>& allow,
-                                                                 const Clock& clock, ApiMetrics& metrics) {
+                                                                 double request_seconds, const Clock& clock,
+                                                                 ApiMetrics& metrics) {
   static const std::regex url(R"((https?)://(\[[0-9a-fA-F:.]+\]|[^/:\[\]@?#]+)(:[0-9]{1,5})?/?)");
   FEDGLM_ASSIGN_OR_RETURN(SiteHosts hosts, SiteHosts::Parse(allow));
-  std::unique_ptr<UpstreamPool> pool(new UpstreamPool(std::move(hosts), clock, metrics));
+  std::unique_ptr<UpstreamPool> pool(new UpstreamPool(std::move(hosts), request_seconds, clock, metrics));
   for (const UpstreamOptions& options : upstreams) {
     std::smatch parts;
     if (options.url.size() > 512 || !std::regex_match(options.url, parts, url)) {
@@ -138,7 +104,7 @@ bool UpstreamPool::Answer(const std::shared_ptr<Exchange>& exchange, const std::
     const bool its_own = std::find(options.models.begin(), options.models.end(), model) != options.models.end();
     if (!(model.empty() ? options.fallback : its_own) || CoolingDown(i)) continue;
     if (Try(i, exchange, path, body)) return true;
-    if (exchange->Abandoned()) return false;
+    if (GivenUp(*exchange)) return false;
   }
   return false;
 }
@@ -151,32 +117,78 @@ bool UpstreamPool::Try(size_t index, const std::shared_ptr<Exchange>& exchange, 
   double pause = upstream.options.backoff_seconds;
   for (int attempt = 0; attempt <= upstream.options.retries; ++attempt, pause *= 2) {
     if (attempt > 0) Pause(pause, *exchange);
-    if (exchange->Abandoned()) return false;
+    if (GivenUp(*exchange)) return false;
     UpstreamHead head;
     const std::shared_ptr<UpstreamCall> call = Call(upstream, *exchange, path, sent, head);
     if (call == nullptr || IsWorthARetry(head)) {
       if (exchange->Abandoned()) return false;
-      Count(index, head.status == 0 ? "unreachable" : "refused", true);
+      Count(index, TimeIsUp(*exchange) ? kTimedOut : head.status == 0 ? "unreachable" : "refused", true);
       if (CoolingDown(index)) return false;
       continue;
     }
     if (IsMisconfigured(head)) {
-      LogWarning("upstream " + upstream.options.url + " answers with status " + std::to_string(head.status));
+      LogWarning("request=" + exchange->facts.id + " upstream " + upstream.options.url + " answers with status " +
+                 std::to_string(head.status));
       Count(index, "misconfigured", true);
       return false;
     }
-    const bool streamed = head.content_type.rfind("text/event-stream", 0) == 0;
-    if (streamed) {
-      PassStream(exchange, call, head);
-    } else if (!PassWhole(exchange, *call, head)) {
-      Count(index, "broken_off", true);
-      continue;
-    }
     exchange->facts.upstream = upstream.options.url;
-    Count(index, "answered", false);
-    return true;
+    if (head.content_type.rfind("text/event-stream", 0) == 0) {
+      PassStream(index, exchange, call, head);
+      return true;
+    }
+    if (PassWhole(exchange, *call, head)) {
+      Count(index, kAnswered, false);
+      return true;
+    }
+    exchange->facts.upstream.clear();
+    if (exchange->Abandoned()) return false;
+    Count(index, TimeIsUp(*exchange) ? kTimedOut : kBrokenOff, true);
   }
   return false;
+}
+
+void UpstreamPool::PassStream(size_t index, const std::shared_ptr<Exchange>& exchange,
+                              std::shared_ptr<UpstreamCall> call, const UpstreamHead& head) {
+  exchange->SendStream(head.status, head.content_type, [this, index, exchange, call](const SendBytes& send) {
+    while (!call->ended()) {
+      const std::string bytes = call->Next(kPoll);
+      exchange->facts.broken_off = GivenUp(*exchange) || (!bytes.empty() && !send(bytes));
+      if (exchange->facts.broken_off) {
+        const bool late = TimeIsUp(*exchange);
+        Count(index, late ? kTimedOut : kAnswered, late);  // who leaves in the midst of it had an answer
+        return false;
+      }
+      exchange->facts.answer_tokens += std::count(bytes.begin(), bytes.end(), '\n') / 2;
+    }
+    exchange->facts.broken_off = call->broken();
+    Count(index, call->broken() ? kBrokenOff : kAnswered, call->broken());
+    return !call->broken();
+  });
+}
+
+// False if it broke off, is too large, or is given up: nothing has been sent then.
+bool UpstreamPool::PassWhole(const std::shared_ptr<Exchange>& exchange, UpstreamCall& call,
+                             const UpstreamHead& head) const {
+  std::string body;
+  while (!call.ended()) {
+    body += call.Next(kPoll);
+    if (GivenUp(*exchange) || body.size() > kMaxAnswerBytes) return false;
+  }
+  if (call.broken()) return false;
+  CountTokens(body, *exchange);
+  exchange->Send(head.status, head.content_type, std::move(body));
+  return true;
+}
+
+// `seconds`, of which half is left to chance, so that clients that failed together do not come back together.
+void UpstreamPool::Pause(double seconds, const Exchange& exchange) const {
+  thread_local std::minstd_rand random{std::random_device{}()};
+  const double drawn = seconds * (0.5 + 0.5 * std::uniform_real_distribution<double>()(random));
+  const Stopwatch waited;
+  while (waited.Seconds() < drawn && !GivenUp(exchange)) {
+    std::this_thread::sleep_for(std::min<std::chrono::duration<double>>(kPoll, std::chrono::duration<double>(drawn)));
+  }
 }
 
 std::shared_ptr<UpstreamCall> UpstreamPool::Call(const Upstream& upstream, const Exchange& exchange,
@@ -185,14 +197,14 @@ std::shared_ptr<UpstreamCall> UpstreamPool::Call(const Upstream& upstream, const
   // Each time anew: what the name led to when the server started says nothing about now.
   const absl::StatusOr<std::string> address = hosts_.Resolve(upstream.host);
   if (!address.ok()) {
-    LogWarning("upstream " + upstream.options.url + ": " + Message(address.status()));
+    LogWarning("request=" + exchange.facts.id + " upstream " + upstream.options.url + ": " + Message(address.status()));
     return nullptr;
   }
   UpstreamRequest request{upstream.options.url, upstream.host, *address, path, DumpJson(body), upstream.api_key,
                           exchange.facts.id, upstream.options.ca_file.string(), upstream.options.connect_seconds,
                           upstream.options.read_seconds};
   auto call = std::make_shared<UpstreamCall>(std::move(request));
-  while (!exchange.Abandoned()) {
+  while (!GivenUp(exchange)) {
     if (const std::optional<UpstreamHead> arrived = call->Head(kPoll)) {
       head = *arrived;
       return call;

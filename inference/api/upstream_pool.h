@@ -35,9 +35,11 @@ struct UpstreamOptions {
 // Thread-safe.
 class UpstreamPool {
  public:
-  // Configuration if an URL is none, a host is not in `allow`, or a file cannot be read.
+  // `request_seconds`: of one answer, this server's own attempts included; 0: no limit. Configuration if an URL is none, a
+  // host is not in `allow`, or a file cannot be read.
   static absl::StatusOr<std::unique_ptr<UpstreamPool>> Make(const std::vector<UpstreamOptions>& upstreams,
-                                                            const std::vector<std::string>& allow, const Clock& clock,
+                                                            const std::vector<std::string>& allow,
+                                                            double request_seconds, const Clock& clock,
                                                             ApiMetrics& metrics);
 
   bool HasModel(const std::string& model) const;
@@ -48,6 +50,10 @@ class UpstreamPool {
   // and passes that answer on. False: none did, and nothing was sent to the client.
   bool Answer(const std::shared_ptr<Exchange>& exchange, const std::string& path, const Json& body,
               const std::string& model);
+  // The request has taken so long that no upstream is waited for.
+  bool TimeIsUp(const Exchange& exchange) const {
+    return request_seconds_ > 0 && exchange.since_arrival().Seconds() > request_seconds_;
+  }
 
  private:
   struct Upstream {
@@ -56,16 +62,22 @@ class UpstreamPool {
     int failures = 0;  // in a row
     std::chrono::system_clock::time_point cool_until{};
   };
-  UpstreamPool(SiteHosts hosts, const Clock& clock, ApiMetrics& metrics)
-      : hosts_(std::move(hosts)), clock_(clock), metrics_(metrics) {}
+  UpstreamPool(SiteHosts hosts, double request_seconds, const Clock& clock, ApiMetrics& metrics)
+      : hosts_(std::move(hosts)), request_seconds_(request_seconds), clock_(clock), metrics_(metrics) {}
 
+  bool GivenUp(const Exchange& exchange) const { return exchange.Abandoned() || TimeIsUp(exchange); }
   bool Try(size_t index, const std::shared_ptr<Exchange>& exchange, const std::string& path, const Json& body);
   std::shared_ptr<UpstreamCall> Call(const Upstream& upstream, const Exchange& exchange, const std::string& path,
                                      const Json& body, UpstreamHead& head) const;
+  void PassStream(size_t index, const std::shared_ptr<Exchange>& exchange, std::shared_ptr<UpstreamCall> call,
+                  const UpstreamHead& head);
+  bool PassWhole(const std::shared_ptr<Exchange>& exchange, UpstreamCall& call, const UpstreamHead& head) const;
+  void Pause(double seconds, const Exchange& exchange) const;
   bool CoolingDown(size_t index) const;
   void Count(size_t index, const std::string& outcome, bool failed);
 
   const SiteHosts hosts_;
+  const double request_seconds_;
   const Clock& clock_;
   ApiMetrics& metrics_;
   mutable Mutex mutex_;  // of failures and cool_until; the rest does not change

@@ -1,11 +1,14 @@
 #include "base/json.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <cmath>
 #include <ctime>
 #include <limits>
 #include <string>
+#include <vector>
 
 namespace fedglm {
 namespace {
@@ -93,6 +96,41 @@ double ProcessorSecondsOfMembers(int count) {
 // times of what 30,000 take.
 TEST(Json, AnObjectOfManyMembersTakesLinearTime) {
   EXPECT_LT(ProcessorSecondsOfMembers(300000), 40 * ProcessorSecondsOfMembers(30000));
+}
+
+// Shapes that take many times the length of their text.
+TEST(Json, MemoryIsLimitedWhateverTheShape) {
+  constexpr size_t kItems = 100'000;
+  const auto many = [](const char* begin, const auto& item, const char* end) {
+    std::string text = begin;
+    for (size_t i = 0; i < kItems; ++i) text += (i == 0 ? "" : ",") + item(i);
+    return text + end;
+  };
+  const std::vector<std::string> texts = {
+      many("[", [](size_t) { return std::string("[]"); }, "]"),
+      many("[", [](size_t) { return std::string("{}"); }, "]"),
+      many("[", [](size_t) { return std::string("[[[0]]]"); }, "]"),
+      many("[", [](size_t i) { return std::to_string(i); }, "]"),
+      many("[", [](size_t) { return "\"" + std::string(40, 'x') + "\""; }, "]"),
+      many("{", [](size_t i) { return "\"" + std::to_string(i) + "\":0"; }, "}"),
+      many("[", [](size_t) { return std::string("{\"a\":{}}"); }, "]"),
+      "\"" + std::string(4 << 20, 'x') + "\""};
+  for (const std::string& text : texts) {
+    const std::string shown = text.substr(0, 40);
+    // The least that is enough, to a tenth.
+    size_t enough = 1000;
+    while (!ParseJson(text, "text", enough).ok()) enough += enough / 10;
+    const absl::Status refused = ParseJson(text, "text", enough / 2).status();
+    EXPECT_THAT(Message(refused), testing::HasSubstr("text: JSON takes too much memory")) << shown;
+    const auto in_use = [] {
+      const struct mallinfo2 heap = mallinfo2();  // nothing under a sanitizer, which has a heap of its own
+      return static_cast<int64_t>(heap.uordblks + heap.hblkhd);
+    };
+    const int64_t before = in_use();
+    const absl::StatusOr<Json> json = ParseJson(text, "text", enough);
+    EXPECT_LT(in_use() - before, static_cast<int64_t>(enough + enough / 2)) << shown;
+    EXPECT_TRUE(json.ok());
+  }
 }
 
 TEST(Json, InvalidUtf8IsRefusedWhenReadAndReplacedWhenWritten) {

@@ -31,13 +31,17 @@ class FakeUpstream {
         if (fail_with == 302) response.set_header("Location", redirect_to);
         response.set_content("{}", "application/json");
       } else if ((*ParseJson(body, "body")).value("stream", false)) {
-        response.set_chunked_content_provider("text/event-stream", [](size_t, httplib::DataSink& sink) {
-          const std::string text = "data: {\"choices\":[]}\n\ndata: [DONE]\n\n";
+        response.set_chunked_content_provider("text/event-stream", [this](size_t, httplib::DataSink& sink) {
+          const std::string text = "data: {\"choices\":[]}\n\n", end = "data: [DONE]\n\n";
           sink.write(text.data(), text.size());
+          Hang();
+          if (breaks_off) return false;
+          sink.write(end.data(), end.size());
           sink.done();
           return true;
         });
       } else {
+        Hang();
         response.set_content(R"({"from":"upstream","usage":{"completion_tokens":3}})", "application/json");
       }
     });
@@ -46,6 +50,7 @@ class FakeUpstream {
     while (!server_.is_running()) std::this_thread::yield();
   }
   ~FakeUpstream() {
+    hangs = false;
     server_.stop();
     thread_.join();
   }
@@ -53,10 +58,15 @@ class FakeUpstream {
 
   int port = 0;
   std::atomic<int> asked{0}, failures_left{0};
+  std::atomic<bool> hangs{false}, breaks_off{false};
   int fail_with = 500;
   std::string body, authorization, request_id, redirect_to;
 
  private:
+  void Hang() const {
+    while (hangs) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+
   httplib::Server server_;
   std::thread thread_;
 };
@@ -124,6 +134,32 @@ TEST_F(UpstreamTest, IsAskedAgainAndThenLeftAloneForAWhile) {
   Error(502, kChat, Question({{"model", "big"}}));
   EXPECT_EQ(fake_.asked, 7) << "it cools down";
   EXPECT_LT(watch.Seconds(), 15);  // refused at once, not after the 30 in which it cools down
+}
+
+TEST_F(UpstreamTest, AStreamThatBreaksOffIsAFailure) {
+  if (engine_ == nullptr) return;
+  Serve(With({.url = fake_.url(), .models = {"big"}, .cooldown_failures = 2}));
+  fake_.breaks_off = true;
+  const Json request = Question({{"model", "big"}, {"stream", true}});
+  EXPECT_FALSE(Post(kChat, request)) << "not to be taken for a whole answer";
+  EXPECT_FALSE(Post(kChat, request));
+  EXPECT_THAT(client_->Get("/metrics")->body, HasSubstr("outcome=\"broken_off\",upstream=\"" + fake_.url() + "\"} 2"));
+  Error(502, kChat, request);
+  EXPECT_EQ(fake_.asked, 2) << "it cools down";
+}
+
+TEST_F(UpstreamTest, AnAnswerThatTakesTooLongIsATimeout) {
+  if (engine_ == nullptr) return;
+  ApiOptions options = With({.url = fake_.url(), .models = {"big"}});
+  options.request_seconds = 0.3;
+  Serve(options);
+  fake_.hangs = true;
+  EXPECT_EQ(Error(504, kChat, Question({{"model", "big"}}))["code"], "timeout");
+  EXPECT_FALSE(Post(kChat, Question({{"model", "big"}, {"stream", true}})));
+  EXPECT_EQ(fake_.asked, 2) << "none is asked again: there is no time left";
+  EXPECT_THAT(client_->Get("/metrics")->body, HasSubstr("outcome=\"timed_out\",upstream=\"" + fake_.url() + "\"} 2"));
+  fake_.hangs = false;
+  EXPECT_EQ(Answer(kChat, Question({{"model", "big"}}))["from"], "upstream");
 }
 
 TEST_F(UpstreamTest, ItsRefusalOfABadRequestIsPassedOn) {
