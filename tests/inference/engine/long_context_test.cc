@@ -131,9 +131,6 @@ TEST(LongContext, TheLastOf32768PositionsIsThatOfTheReference) {
   for (int64_t i = 0; i < kContext - 1; ++i) request.prompt.push_back(static_cast<Token>(random() % TinyModel::kVocabulary));
   request.max_tokens = 10;
   request.logprobs = 20;
-  const Reference reference(model);
-  const Vector expected = reference.LogProbabilities(request.prompt, request.prompt.size());
-  const Vector near = reference.LogProbabilities(request.prompt, kContext / 4);
   EngineOptions options;
   options.context = kContext;
   options.threads = 2;
@@ -141,10 +138,14 @@ TEST(LongContext, TheLastOf32768PositionsIsThatOfTheReference) {
   const auto engine = *Engine::Open(folder->path() / "model.gguf", options);
   const absl::StatusOr<GenerationResult> result = engine->Generate(request, nullptr);
   ASSERT_TRUE(result.ok()) << Message(result.status());
-  EXPECT_EQ(result->tokens.size(), 1u) << "the context is full";
+  ASSERT_EQ(result->tokens.size(), 2u) << "one follows the prompt, one follows that, and the context is full";
   EXPECT_EQ(result->reason, FinishReason::kLength);
+  std::vector<Token> all = request.prompt;
+  all.push_back(result->tokens.front());
+  const Reference reference(model);
+  const Vector expected = reference.LogProbabilities(all, kContext), near = reference.LogProbabilities(all, kContext / 4);
   double error = 0, distance = 0;
-  for (const TokenLogprob& top : result->top.front()) {
+  for (const TokenLogprob& top : result->top.back()) {
     const auto token = static_cast<size_t>(top.token);
     error = std::max(error, std::abs(top.logprob - expected[token]));
     distance = std::max(distance, std::abs(near[token] - expected[token]));
