@@ -99,7 +99,9 @@ TEST_F(WarmBlocks, ThreadsDoNotDisturbEachOther) {
   std::vector<std::thread> threads;
   for (int i = 0; i < kThreads; ++i) threads.emplace_back(work, i);
   for (std::thread& thread : threads) thread.join();
-  if (handed_over != nullptr) EXPECT_TRUE(GiveWarmBlock(handed_over));
+  if (handed_over != nullptr) {
+    EXPECT_TRUE(GiveWarmBlock(handed_over));
+  }
   EXPECT_GT(taken.load(), kThreads * kRounds / 2);
   EXPECT_EQ(disturbed.load(), 0);
   const WarmBlockScope warm;

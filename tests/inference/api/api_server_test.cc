@@ -385,7 +385,9 @@ TEST_F(ApiServerTest, LargeRequestsShareTheirMemory) {
       httplib::Client client("127.0.0.1", server_->port());
       const auto answer = client.Post(kChat, large.size(), send_slowly, "application/json");
       EXPECT_TRUE(answer);
-      if (answer) EXPECT_EQ(answer->status, 400) << "it is only blanks";
+      if (answer) {
+        EXPECT_EQ(answer->status, 400) << "it is only blanks";
+      }
     });
   }
   EXPECT_TRUE(WaitUntil([&] { return ask(1 << 20)->status == 503; }));
