@@ -2,13 +2,11 @@
 
 #include <gmock/gmock.h>
 
-#include <atomic>
 #include <chrono>
 #include <set>
 #include <thread>
 
 #include "adapter/adapter.h"
-#include "inference/api/body_memory.h"
 #include "inference/autoglm/autoglm.h"
 #include "tests/inference/api/server_fixture.h"
 #include "tests/support/wait_until.h"
@@ -367,40 +365,6 @@ TEST_F(ApiServerTest, ABodyTooLargeIsRefusedAndTheConnectionGoesOn) {
   EXPECT_EQ(answer->status, 413);
   EXPECT_EQ((*ParseJson(answer->body, "error"))["error"]["code"], "request_too_large");
   EXPECT_EQ(client_->Get("/health")->status, 200);
-}
-
-TEST_F(ApiServerTest, LargeRequestsShareTheirMemory) {
-  const std::string large(BodyReservation::kMostLarge / 2 - (64 << 10), ' ');
-  const auto ask = [&](size_t bytes) { return client_->Post(kChat, std::string(bytes, ' '), "application/json"); };
-  std::atomic<bool> finish = false;
-  // All but the last byte, and then nothing for a while.
-  const auto send_slowly = [&](size_t at, size_t count, httplib::DataSink& sink) {
-    if (at == 0) return sink.write(large.data(), count - 1);
-    while (!finish) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    return sink.write(large.data(), count);
-  };
-  std::vector<std::thread> slow;
-  for (int i = 0; i < 2; ++i) {
-    slow.emplace_back([&] {
-      httplib::Client client("127.0.0.1", server_->port());
-      const auto answer = client.Post(kChat, large.size(), send_slowly, "application/json");
-      EXPECT_TRUE(answer);
-      if (answer) {
-        EXPECT_EQ(answer->status, 400) << "it is only blanks";
-      }
-    });
-  }
-  EXPECT_TRUE(WaitUntil([&] { return ask(1 << 20)->status == 503; }));
-  const auto refused = ask(1 << 20);
-  ASSERT_TRUE(refused);
-  EXPECT_EQ(refused->status, 503);
-  EXPECT_TRUE(refused->has_header("Retry-After"));
-  EXPECT_EQ((*ParseJson(refused->body, "error"))["error"]["code"], "out_of_memory_budget");
-  EXPECT_EQ(Post(kChat, Question())->status, 200) << "what is small is answered";
-  finish = true;
-  for (std::thread& thread : slow) thread.join();
-  EXPECT_EQ(ask(1 << 20)->status, 400);
-  EXPECT_EQ(ask(large.size())->status, 400);
 }
 
 TEST_F(ApiServerTest, JsonThatTakesManyTimesItsLengthIsRefused) {
