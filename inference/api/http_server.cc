@@ -108,10 +108,14 @@ class HttpExchange : public Exchange {
     const bool read = reader([&](const char* bytes, size_t count) {
       if (!room) return true;  // read and forgotten, so that its client hears why
       fits = body_.size() + count <= kMaxBodyBytes;  // also of what is compressed or comes in chunks
+      if (!fits) return false;
       room = body_memory_.GrowTo(body_.size() + count);
-      if (!room) ForgetBody();
-      if (fits && room) body_.append(bytes, count);
-      return fits;
+      if (room) {
+        body_.append(bytes, count);
+      } else {
+        ForgetBody();
+      }
+      return true;
     });
     if (read && room) return true;
     closes_ = !read;
