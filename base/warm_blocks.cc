@@ -29,11 +29,10 @@ uint64_t Gaps(uint64_t bits, size_t length) {
 }  // namespace
 
 bool KeepBlocksWarm() {
-  if (region != nullptr) return true;
-  void* const made = mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  static void* const made =
+      mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   if (made == MAP_FAILED) return false;
-  std::byte* none = nullptr;
-  if (!region.compare_exchange_strong(none, static_cast<std::byte*>(made))) munmap(made, kRegionBytes);
+  region = static_cast<std::byte*>(made);
   return true;
 }
 

@@ -51,7 +51,7 @@ bool AnsweredByUpstreamModel(ApiContext& context, const std::shared_ptr<Exchange
     exchange->SendToNobody();
     return true;
   }
-  if (context.upstreams.TimeIsUp(*exchange)) {
+  if (exchange->TimeIsUp(context.options.request_seconds)) {
     exchange->SendStatus(absl::DeadlineExceededError("the answer took too long"));
     return true;
   }

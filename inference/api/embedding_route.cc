@@ -63,11 +63,10 @@ void AnswerEmbeddings(ApiContext& context, const std::shared_ptr<Exchange>& exch
   for (const std::vector<Token>& input : request->inputs) tokens += static_cast<int64_t>(input.size());
   if (!TakePromptTokens(context, *exchange, tokens)) return;
 
-  const double limit = context.options.request_seconds;
-  const auto in_time = [&] { return limit <= 0 || exchange->since_arrival().Seconds() < limit; };
+  const auto late = [&] { return exchange->TimeIsUp(context.options.request_seconds); };
   const auto embeddings =
-      context.engine.Embed(request->inputs, *adapter, [&] { return in_time() && !exchange->Abandoned(); });
-  if (absl::IsCancelled(embeddings.status()) && !in_time() && !exchange->Abandoned()) {
+      context.engine.Embed(request->inputs, *adapter, [&] { return !late() && !exchange->Abandoned(); });
+  if (absl::IsCancelled(embeddings.status()) && late() && !exchange->Abandoned()) {
     return exchange->SendStatus(absl::DeadlineExceededError("the embeddings took too long"));
   }
   if (!embeddings.ok()) return RefuseOrHandOver(context, exchange, embeddings.status(), kPath, *body);

@@ -65,6 +65,8 @@ class Exchange {
   void SendToNobody();
 
   const Stopwatch& since_arrival() const { return stopwatch_; }
+  // Whether it has had its `seconds` (ApiOptions::request_seconds); 0: no limit.
+  bool TimeIsUp(double seconds) const { return seconds > 0 && stopwatch_.Seconds() >= seconds; }
   RequestFacts facts;
   std::shared_ptr<const ApiKey> key;  // nullptr: none is needed
 

@@ -122,7 +122,7 @@ bool UpstreamPool::Try(size_t index, const std::shared_ptr<Exchange>& exchange, 
     const std::shared_ptr<UpstreamCall> call = Call(upstream, *exchange, path, sent, head);
     if (call == nullptr || IsWorthARetry(head)) {
       if (exchange->Abandoned()) return false;
-      Count(index, TimeIsUp(*exchange) ? kTimedOut : head.status == 0 ? "unreachable" : "refused", true);
+      Count(index, exchange->TimeIsUp(request_seconds_) ? kTimedOut : head.status == 0 ? "unreachable" : "refused", true);
       if (CoolingDown(index)) return false;
       continue;
     }
@@ -132,18 +132,17 @@ bool UpstreamPool::Try(size_t index, const std::shared_ptr<Exchange>& exchange, 
       Count(index, "misconfigured", true);
       return false;
     }
-    exchange->facts.upstream = upstream.options.url;
     if (head.content_type.rfind("text/event-stream", 0) == 0) {
       PassStream(index, exchange, call, head);
-      return true;
-    }
-    if (PassWhole(exchange, *call, head)) {
+    } else if (PassWhole(exchange, *call, head)) {
       Count(index, kAnswered, false);
-      return true;
+    } else {
+      if (exchange->Abandoned()) return false;
+      Count(index, exchange->TimeIsUp(request_seconds_) ? kTimedOut : kBrokenOff, true);
+      continue;
     }
-    exchange->facts.upstream.clear();
-    if (exchange->Abandoned()) return false;
-    Count(index, TimeIsUp(*exchange) ? kTimedOut : kBrokenOff, true);
+    exchange->facts.upstream = upstream.options.url;
+    return true;
   }
   return false;
 }
@@ -155,7 +154,7 @@ void UpstreamPool::PassStream(size_t index, const std::shared_ptr<Exchange>& exc
       const std::string bytes = call->Next(kPoll);
       exchange->facts.broken_off = GivenUp(*exchange) || (!bytes.empty() && !send(bytes));
       if (exchange->facts.broken_off) {
-        const bool late = TimeIsUp(*exchange);
+        const bool late = exchange->TimeIsUp(request_seconds_);
         Count(index, late ? kTimedOut : kAnswered, late);  // who leaves in the midst of it had an answer
         return false;
       }

@@ -50,10 +50,6 @@ class UpstreamPool {
   // and passes that answer on. False: none did, and nothing was sent to the client.
   bool Answer(const std::shared_ptr<Exchange>& exchange, const std::string& path, const Json& body,
               const std::string& model);
-  // The request has taken so long that no upstream is waited for.
-  bool TimeIsUp(const Exchange& exchange) const {
-    return request_seconds_ > 0 && exchange.since_arrival().Seconds() > request_seconds_;
-  }
 
  private:
   struct Upstream {
@@ -65,7 +61,7 @@ class UpstreamPool {
   UpstreamPool(SiteHosts hosts, double request_seconds, const Clock& clock, ApiMetrics& metrics)
       : hosts_(std::move(hosts)), request_seconds_(request_seconds), clock_(clock), metrics_(metrics) {}
 
-  bool GivenUp(const Exchange& exchange) const { return exchange.Abandoned() || TimeIsUp(exchange); }
+  bool GivenUp(const Exchange& exchange) const { return exchange.Abandoned() || exchange.TimeIsUp(request_seconds_); }
   bool Try(size_t index, const std::shared_ptr<Exchange>& exchange, const std::string& path, const Json& body);
   std::shared_ptr<UpstreamCall> Call(const Upstream& upstream, const Exchange& exchange, const std::string& path,
                                      const Json& body, UpstreamHead& head) const;

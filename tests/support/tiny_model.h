@@ -90,4 +90,12 @@ struct TinyModel {
   }
 };
 
+// Token ids of its vocabulary.
+inline std::vector<int32_t> RandomTokens(int64_t count, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<int32_t> tokens;
+  for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<int32_t>(random() % TinyModel::kVocabulary));
+  return tokens;
+}
+
 }  // namespace fedglm

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 
 #include "base/file.h"
 #include "inference/engine/engine.h"
@@ -126,9 +125,8 @@ TEST(LongContext, TheLastOf32768PositionsIsThatOfTheReference) {
   }
   const auto folder = TemporaryDirectory::Make();
   model.Write(folder->path() / "model.gguf");
-  std::mt19937 random(3);
   GenerationRequest request;
-  for (int64_t i = 0; i < kContext - 1; ++i) request.prompt.push_back(static_cast<Token>(random() % TinyModel::kVocabulary));
+  request.prompt = RandomTokens(kContext - 1, 3);
   request.max_tokens = 10;
   request.logprobs = 20;
   EngineOptions options;

@@ -47,13 +47,6 @@ struct Held : TokenConstraint {
   void Accept(Token) override {}
 };
 
-inline std::vector<Token> RandomTokens(int64_t count, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<Token> tokens;
-  for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<Token>(random() % TinyModel::kVocabulary));
-  return tokens;
-}
-
 inline GenerationRequest Request(std::vector<Token> prompt, int64_t max_tokens) {
   GenerationRequest request;
   request.prompt = std::move(prompt);

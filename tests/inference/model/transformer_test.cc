@@ -12,13 +12,6 @@
 namespace fedglm {
 namespace {
 
-std::vector<Token> RandomTokens(int64_t count, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<Token> tokens;
-  for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<Token>(random() % TinyModel::kVocabulary));
-  return tokens;
-}
-
 class TransformerTest : public testing::TestWithParam<const char*> {
  protected:
   TransformerTest() : folder_(std::move(*TemporaryDirectory::Make())) {
