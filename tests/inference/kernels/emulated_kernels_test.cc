@@ -133,6 +133,35 @@ TEST_P(EmulatedKernels, MultiplyAsTheScalarReferenceDoes) {
   }
 }
 
+TEST(EmulatedAvx512Vnni, DotsFourRowsAsTheScalarReferenceDoes) {
+  for (const QuantizedType& type : kTypes) {
+    const bool nibbles = type.type == BlockType::kQ4_0 || type.type == BlockType::kQ4_1;
+    const int64_t block = FactsOf(type.type).weights_per_block;
+    for (unsigned seed = 1; seed <= (nibbles ? 100 : 1); ++seed) {
+      Random random(seed);
+      const int64_t rows = Between(0, 20, random), columns = block * Between(1, 1536 / block, random);
+      SCOPED_TRACE(testing::Message() << FactsOf(type.type).name << ", seed " << seed << ": " << rows << " rows of " << columns);
+      const std::vector<std::byte> blocks = Blocks(type, rows, columns, random);  // no more: the sanitizer sees a read beyond
+      const Activations x(1, columns, random);
+      const int64_t row_bytes = RowBytes(type.type, columns);
+      std::vector<float> y(static_cast<size_t>(rows), NAN), expected = y, weights(static_cast<size_t>(columns));
+      ScalarKernels()->dot_rows(type.type, blocks.data(), row_bytes, rows, x.view, expected.data());
+      const int64_t done = EmulatedAvx512VnniDot(type.type, blocks.data(), row_bytes, rows, x.view, y.data());
+      ASSERT_EQ(done, nibbles ? rows / 4 * 4 : 0);
+      for (int64_t r = 0; r < rows; ++r) {
+        if (r >= done) {
+          ASSERT_TRUE(std::isnan(y[r])) << "written though it was not done, row " << r;
+          continue;
+        }
+        DecodeRow(type.type, blocks.data() + r * row_bytes, weights.data(), columns);
+        double magnitude = 0;
+        for (int64_t c = 0; c < columns; ++c) magnitude += std::fabs(weights[c]) * x.magnitudes[c];
+        ASSERT_NEAR(y[r], expected[r], 4e-6 * magnitude) << "row " << r;
+      }
+    }
+  }
+}
+
 TEST(EmulatedAvx512Bf16, MultipliesWithTheErrorOfFloat32) {
   for (unsigned seed = 1; seed <= 60; ++seed) {
     Random random(seed);

@@ -21,6 +21,7 @@
 // KeepOrder orders registers, of which there are none here.
 #define asm(...)
 
+struct __m128 { float lanes[4]; };
 struct __m128i { int32_t lanes[4]; };
 struct __m256 { float lanes[8]; };
 struct __m256i { int32_t lanes[8]; };
@@ -67,6 +68,22 @@ static inline Number Part(const Register& value, int index) {
 
 }  // namespace emulation
 
+// ---- SSE: four floats.
+
+static inline __m128 _mm_add_ps(__m128 a, __m128 b) {
+  return emulation::Each<__m128>([&](int i) { return a.lanes[i] + b.lanes[i]; });
+}
+static inline __m128 _mm_add_ss(__m128 a, __m128 b) {
+  a.lanes[0] += b.lanes[0];
+  return a;
+}
+static inline __m128 _mm_movehl_ps(__m128 a, __m128 b) { return {{b.lanes[2], b.lanes[3], a.lanes[2], a.lanes[3]}}; }
+static inline __m128 _mm_movehdup_ps(__m128 a) { return {{a.lanes[1], a.lanes[1], a.lanes[3], a.lanes[3]}}; }
+static inline float _mm_cvtss_f32(__m128 a) { return a.lanes[0]; }
+// A hint: any address will do.
+constexpr int _MM_HINT_T1 = 2;
+static inline void _mm_prefetch(const void*, int) {}
+
 // ---- AVX: eight floats in two halves of four, which most instructions do not cross.
 
 static inline __m256 _mm256_loadu_ps(const float* from) { return emulation::Load<__m256>(from, 1); }
@@ -96,16 +113,22 @@ static inline __m256 _mm256_set1_ps(float x) {
 static inline __m256 _mm256_mul_ps(__m256 a, __m256 b) {
   return emulation::Each<__m256>([&](int i) { return a.lanes[i] * b.lanes[i]; });
 }
+
+namespace emulation {
+
 // Half precision: sign, five bits of exponent, ten of fraction.
+static inline float FromHalf(uint16_t half) {
+  const int exponent = (half >> 10) & 31, fraction = half & 1023;
+  float magnitude = std::ldexp(static_cast<float>(exponent == 0 ? fraction : fraction + 1024),
+                               exponent == 0 ? -24 : exponent - 25);
+  if (exponent == 31) magnitude = fraction == 0 ? HUGE_VALF : NAN;
+  return (half & 0x8000) != 0 ? -magnitude : magnitude;
+}
+
+}  // namespace emulation
+
 static inline __m256 _mm256_cvtph_ps(__m128i a) {
-  return emulation::Each<__m256>([&](int i) {
-    const uint16_t half = emulation::Part<uint16_t>(a, i);
-    const int exponent = (half >> 10) & 31, fraction = half & 1023;
-    float magnitude = std::ldexp(static_cast<float>(exponent == 0 ? fraction : fraction + 1024),
-                                 exponent == 0 ? -24 : exponent - 25);
-    if (exponent == 31) magnitude = fraction == 0 ? HUGE_VALF : NAN;
-    return (half & 0x8000) != 0 ? -magnitude : magnitude;
-  });
+  return emulation::Each<__m256>([&](int i) { return emulation::FromHalf(emulation::Part<uint16_t>(a, i)); });
 }
 
 // ---- SSE2 and AVX2: integers.
@@ -189,6 +212,55 @@ static inline __m512i _mm512_slli_epi32(__m512i a, unsigned count) {
       [&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lanes[i]) << count); });
 }
 
+static inline __m512i _mm512_set1_epi8(char x) {
+  __m512i value;
+  std::memset(&value, x, sizeof(value));
+  return value;
+}
+static inline __m512i _mm512_setr_epi32(int32_t a, int32_t b, int32_t c, int32_t d, int32_t e, int32_t f, int32_t g,
+                                        int32_t h, int32_t i, int32_t j, int32_t k, int32_t l, int32_t m, int32_t n,
+                                        int32_t o, int32_t p) {
+  return {{a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p}};
+}
+static inline __m512i _mm512_and_si512(__m512i a, __m512i b) {
+  return emulation::Each<__m512i>([&](int i) { return a.lanes[i] & b.lanes[i]; });
+}
+static inline __m512i _mm512_srli_epi16(__m512i a, unsigned count) {
+  return emulation::Each<__m512i>([&](int i) {
+    const auto word = static_cast<uint32_t>(a.lanes[i]);
+    return static_cast<int32_t>(count > 15 ? 0 : ((word & 0xFFFF) >> count) | (word >> 16 >> count << 16));
+  });
+}
+static inline __m512 _mm512_cvtph_ps(__m256i a) {
+  return emulation::Each<__m512>([&](int i) { return emulation::FromHalf(emulation::Part<uint16_t>(a, i)); });
+}
+
+// Quarters and halves.
+static inline __m512i _mm512_castsi128_si512(__m128i low) {
+  __m512i value;  // the rest is undefined: here it is nonsense
+  std::memset(&value, 0x5A, sizeof(value));
+  std::memcpy(&value, &low, sizeof(low));
+  return value;
+}
+static inline __m256i _mm512_castsi512_si256(__m512i a) { return emulation::Load<__m256i>(&a, 1); }
+static inline __m128 _mm512_castps512_ps128(__m512 a) { return emulation::Load<__m128>(&a, 1); }
+static inline __m256i _mm512_extracti64x4_epi64(__m512i a, int half) {
+  return emulation::Load<__m256i>(a.lanes + 8 * (half & 1), 1);
+}
+static inline __m128 _mm512_extractf32x4_ps(__m512 a, int quarter) {
+  return emulation::Load<__m128>(a.lanes + 4 * (quarter & 3), 1);
+}
+static inline __m512i _mm512_broadcast_i32x4(__m128i a) {
+  return emulation::Each<__m512i>([&](int i) { return a.lanes[i % 4]; });
+}
+static inline __m512 _mm512_broadcast_f32x4(__m128 a) {
+  return emulation::Each<__m512>([&](int i) { return a.lanes[i % 4]; });
+}
+// Lane i of the result is lane order[i] of a.
+static inline __m512 _mm512_permutexvar_ps(__m512i order, __m512 a) {
+  return emulation::Each<__m512>([&](int i) { return a.lanes[order.lanes[i] & 15]; });
+}
+
 // VBMI: byte i of the result is byte order[i] of a.
 static inline __m512i _mm512_permutexvar_epi8(__m512i order, __m512i a) {
   uint8_t bytes[64];
@@ -213,7 +285,8 @@ static inline __m512i _mm512_dpwssd_epi32(__m512i sums, __m512i a, __m512i b) {
   });
 }
 
-// Masks, one bit a lane: what is not chosen is zero, and memory is not touched there.
+// Masks, one bit a lane: what is not chosen is zero (of `mask_` forms: as it was), and memory is not touched there.
+using __mmask8 = uint8_t;
 using __mmask16 = uint16_t;
 using __mmask32 = uint32_t;
 static inline __m512 _mm512_maskz_loadu_ps(__mmask16 chosen, const float* from) {
@@ -223,6 +296,22 @@ static inline __m512i _mm512_maskz_loadu_epi16(__mmask32 chosen, const void* fro
   uint16_t words[32] = {};
   for (int i = 0; i < 32; ++i) {
     if ((chosen >> i & 1) != 0) std::memcpy(words + i, static_cast<const char*>(from) + 2 * i, 2);
+  }
+  return emulation::Load<__m512i>(words, 1);
+}
+
+static inline __m128 _mm_maskz_loadu_ps(__mmask8 chosen, const float* from) {
+  return emulation::Each<__m128>([&](int i) { return (chosen >> i & 1) != 0 ? from[i] : 0.0f; });
+}
+static inline __m512i _mm512_mask_broadcast_i32x4(__m512i before, __mmask16 chosen, __m128i a) {
+  return emulation::Each<__m512i>([&](int i) { return (chosen >> i & 1) != 0 ? a.lanes[i % 4] : before.lanes[i]; });
+}
+// Word i of the result, where it is chosen, is word order[i] of a.
+static inline __m512i _mm512_mask_permutexvar_epi16(__m512i before, __mmask32 chosen, __m512i order, __m512i a) {
+  uint16_t words[32];
+  for (int i = 0; i < 32; ++i) {
+    words[i] = (chosen >> i & 1) != 0 ? emulation::Part<uint16_t>(a, emulation::Part<uint16_t>(order, i) & 31)
+                                      : emulation::Part<uint16_t>(before, i);
   }
   return emulation::Load<__m512i>(words, 1);
 }
