@@ -42,6 +42,16 @@ uintptr_t PageSize() {
   return size;
 }
 
+// 0: this kernel has none.
+uintptr_t HugePageSize() {
+  static const uintptr_t size = [] {
+    uintptr_t bytes = 0;
+    std::ifstream("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size") >> bytes;
+    return bytes;
+  }();
+  return size;
+}
+
 // All pages that hold any of the bytes.
 PageRange Outward(std::span<const std::byte> bytes) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(bytes.data()), mask = PageSize() - 1;
@@ -49,9 +59,9 @@ PageRange Outward(std::span<const std::byte> bytes) {
   return {reinterpret_cast<void*>(begin), end - begin};
 }
 
-// All pages that hold nothing else.
-PageRange Inward(std::span<const std::byte> bytes) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(bytes.data()), mask = PageSize() - 1;
+// All pages of this size that hold nothing else.
+PageRange Inward(std::span<const std::byte> bytes, uintptr_t page_size = PageSize()) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(bytes.data()), mask = page_size - 1;
   const uintptr_t begin = (address + mask) & ~mask, end = (address + bytes.size()) & ~mask;
   return {reinterpret_cast<void*>(begin), end > begin ? end - begin : 0};
 }
@@ -98,13 +108,15 @@ MemorySample ReadMemorySample(const KernelFolders& folders) {
 
 absl::Status TouchPages(std::span<const std::byte> bytes) {
   const PageRange pages = Outward(bytes);
-  madvise(pages.begin, pages.bytes, MADV_WILLNEED);
 #ifdef MADV_POPULATE_READ
   while (madvise(pages.begin, pages.bytes, MADV_POPULATE_READ) != 0) {
     if (errno == EINTR || errno == EAGAIN) continue;
-    if (errno == EINVAL) break;  // before Linux 5.14: what was asked for above comes as it is needed
-    return FailedError(std::string("pages of a mapped file cannot be read: ") + std::strerror(errno));
+    if (errno != EINVAL) return FailedError(std::string("pages of a mapped file cannot be read: ") + std::strerror(errno));
+    madvise(pages.begin, pages.bytes, MADV_WILLNEED);  // before Linux 5.14: the rest comes as it is needed
+    break;
   }
+#else
+  madvise(pages.begin, pages.bytes, MADV_WILLNEED);
 #endif
   return absl::OkStatus();
 }
@@ -126,12 +138,18 @@ void ForgetPages(std::span<const std::byte> bytes) {
 
 void AdviseRandomAccess(std::span<const std::byte> bytes) {
   const PageRange pages = Outward(bytes);
-  if (pages.bytes > 0) madvise(pages.begin, pages.bytes, MADV_RANDOM);
+  if (pages.bytes == 0) return;
+  madvise(pages.begin, pages.bytes, MADV_RANDOM);
+  // A page of a range with huge pages brings in a huge page, whatever else was advised.
+  madvise(pages.begin, pages.bytes, MADV_NOHUGEPAGE);
 }
 
-void AdviseNormalAccess(std::span<const std::byte> bytes) {
+void AdviseHugePages(std::span<const std::byte> bytes) {
   const PageRange pages = Outward(bytes);
   if (pages.bytes > 0) madvise(pages.begin, pages.bytes, MADV_NORMAL);
+  if (HugePageSize() == 0) return;
+  const PageRange huge = Inward(bytes, HugePageSize());
+  if (huge.bytes > 0) madvise(huge.begin, huge.bytes, MADV_HUGEPAGE);
 }
 
 }  // namespace fedglm

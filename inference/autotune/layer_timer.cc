@@ -56,7 +56,10 @@ absl::StatusOr<std::unique_ptr<LayerTimer>> LayerTimer::Make(const GgufFile& fil
   timer->layers_ = LayersOf(file);
   if (timer->layers_.empty()) return BadFileError(file.path().string() + ": there is no layer to measure with");
   timer->beginning_ = Beginning(timer->layers_, kWeightsOfACore * std::max(1, cores));
-  for (const WeightMatrix& matrix : timer->layers_) FEDGLM_RETURN_IF_ERROR(TouchPages(BytesOf(matrix)));
+  for (const WeightMatrix& matrix : timer->layers_) {
+    AdviseHugePages(BytesOf(matrix));
+    FEDGLM_RETURN_IF_ERROR(TouchPages(BytesOf(matrix)));
+  }
   int64_t inputs = 0, outputs = 0;
   const auto make_room = [&](const std::vector<WeightMatrix>& matrices, int64_t rows) {
     for (const WeightMatrix& matrix : matrices) {

@@ -160,7 +160,7 @@ void WeightStreamer::Apply(int64_t count) {
       streamed.push_back(layer);
       Unpin(layer);
     } else if (presence_[index] != Presence::kPresent || lock_lacks) {
-      for (const FileRange& range : layout_.layers[index].ranges) AdviseNormalAccess(InMapping(range));
+      for (const FileRange& range : layout_.layers[index].ranges) AdviseHugePages(InMapping(range));
       if (presence_[index] != Presence::kPresent) presence_[index] = Presence::kAwaited;
       awaited_.push_back(layer);
     }

@@ -1,8 +1,14 @@
 #include "base/memory.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +34,61 @@ TEST(Memory, WhatIsAvailableIsPartOfTheTotal) {
   EXPECT_GT(TotalMemoryBytes(), uint64_t{64} << 20);
   EXPECT_GT(AvailableMemoryBytes(), 0u);
   EXPECT_LE(AvailableMemoryBytes(), TotalMemoryBytes());
+}
+
+// A mapped file of which no page is in memory.
+class MappedPages : public testing::Test {
+ protected:
+  static constexpr size_t kBytes = 8 << 20;
+
+  void SetUp() override {
+    absl::StatusOr<TemporaryDirectory> folder = TemporaryDirectory::Make();
+    ASSERT_TRUE(folder.ok());
+    folder_.emplace(*std::move(folder));
+    const fs::path path = folder_->path() / "file";
+    std::ofstream(path) << std::string(kBytes, 'x');
+    absl::StatusOr<MappedFile> file = MappedFile::Open(path);
+    ASSERT_TRUE(file.ok());
+    file_ = *std::move(file);
+    const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_GE(descriptor, 0);
+    fsync(descriptor);
+    posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
+    close(descriptor);
+    if (Present() != 0) GTEST_SKIP() << "the temporary folder's file system keeps its files in memory";
+  }
+
+  std::span<const std::byte> bytes() const { return file_.bytes(); }
+  // Bytes of the file that are in memory.
+  size_t Present() const {
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    std::vector<unsigned char> present(kBytes / page);
+    // Not const for mincore, which only looks.
+    EXPECT_EQ(mincore(const_cast<std::byte*>(bytes().data()), kBytes, present.data()), 0);
+    return page * static_cast<size_t>(std::ranges::count_if(present, [](unsigned char p) { return (p & 1) != 0; }));
+  }
+
+ private:
+  std::optional<TemporaryDirectory> folder_;
+  MappedFile file_;
+};
+
+TEST_F(MappedPages, AreInMemoryOnceTouched) {
+  ASSERT_TRUE(TouchPages(bytes()).ok());
+  EXPECT_EQ(Present(), kBytes);
+}
+
+TEST_F(MappedPages, AreInMemoryOnceTouchedAsHugeOnes) {
+  AdviseHugePages(bytes());
+  ASSERT_TRUE(TouchPages(bytes()).ok());
+  EXPECT_EQ(Present(), kBytes);
+}
+
+TEST_F(MappedPages, ComeAloneWhereAccessIsRandom) {
+  AdviseHugePages(bytes());
+  AdviseRandomAccess(bytes());
+  EXPECT_EQ(bytes()[kBytes / 2], std::byte{'x'});
+  EXPECT_LE(Present(), size_t{64} << 10);  // one page of any kernel
 }
 
 // Control groups as other machines have them: a made-up tree over /sys/fs/cgroup and /proc/self/cgroup, in a child with
