@@ -1,5 +1,6 @@
 #include "base/memory.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -86,6 +87,12 @@ uint64_t AvailableMemoryBytes() {
     available = std::min(available, group.limit - std::min(group.limit, group.used));
   }
   return available;
+}
+
+void ReturnFreedMemory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
 }
 
 MemorySample ReadMemorySample(const KernelFolders& folders) {

@@ -19,6 +19,11 @@ uint64_t TotalMemoryBytes();
 // What of it is free now, page cache counted as free.
 uint64_t AvailableMemoryBytes();
 
+// Gives pages of the heap back to the kernel that hold nothing any more; by itself the heap keeps what lies below a block
+// that is still used. Takes about a millisecond for a heap of 30 MiB, in which other threads wait for the heap. Nothing
+// where the heap is not glibc's.
+void ReturnFreedMemory();
+
 // How short memory is, as the kernel counts it.
 struct MemorySample {
   uint64_t rss = 0;                                    // of this process

@@ -20,6 +20,7 @@ namespace fedglm {
 namespace {
 
 constexpr int64_t kMostLogprobs = 20;
+constexpr int64_t kIdleSamples = 5;  // of the memory monitor: seconds
 constexpr const char* kUnwanted = "nobody waits for the embeddings any more";
 
 // For a model without a vocabulary (llama.cpp's "no_vocab").
@@ -62,7 +63,8 @@ struct Engine::State {
   Mutex installing;                        // adapters are put in one at a time: each counts with what the others left
   ModelMemory* memory = nullptr;           // core.residency; nullptr: weights are not planned
   std::unique_ptr<Scheduler> scheduler;    // its thread uses what is above
-  std::unique_ptr<MemoryMonitor> monitor;  // the last: its thread uses what is above
+  int64_t steps_seen = 0, idle_samples = 0;  // the monitor's thread's own
+  std::unique_ptr<MemoryMonitor> monitor;    // the last: its thread uses what is above
 
   // Puts weights where the budget allows, and watches what other programs leave.
   absl::Status PlanWeights() {
@@ -79,8 +81,19 @@ struct Engine::State {
     monitor = std::make_unique<MemoryMonitor>(MonitorOptions{}, [this](int level, int pressure) {
       scheduler->SetPressure(level);
       memory->GiveWay(level, pressure);
+      ReturnMemoryWhenIdle();
     });
     monitor->Start();
+  }
+
+  // Requests leave holes in the heap, some MiB after an hour with many. While there is work they are filled again, and the
+  // next request should not have to wait for fresh pages.
+  void ReturnMemoryWhenIdle() {
+    const EngineStatistics now = scheduler->Statistics();
+    const bool idle = now.running == 0 && now.waiting == 0 && now.steps == steps_seen;
+    steps_seen = now.steps;
+    idle_samples = idle ? idle_samples + 1 : 0;
+    if (idle && idle_samples % kIdleSamples == 0) ReturnFreedMemory();
   }
 
   absl::Status CheckTokens(const std::vector<Token>& tokens) const {
@@ -170,10 +183,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const std::filesystem::path
   state->chat_template = DetectChatTemplate(*state->file, *core.tokenizer);
   state->modules = LinearModules(core.hyperparameters());
   core.context = ContextOf(core.hyperparameters(), options);
-  core.max_running = std::max<int64_t>(1, options.max_running);
   if (options.plan_weights) FEDGLM_RETURN_IF_ERROR(state->PlanWeights());
   SchedulerOptions scheduler;
-  scheduler.max_running = core.max_running;
+  scheduler.max_running = std::max<int64_t>(1, options.max_running);
   scheduler.max_waiting = std::max<int64_t>(0, options.max_waiting);
   scheduler.prefill_chunk = tuned.prefill_chunk;
   scheduler.mixed_chunk = tuned.mixed_chunk;

@@ -8,7 +8,6 @@ namespace {
 
 // Of what is free, at most this part goes to the workspace: the rest is for pages.
 constexpr uint64_t kLargestShare = 4;
-constexpr int64_t kLogitRows = 32;
 // Up to so many rows a pass waits for the memory, not for its arithmetic.
 constexpr int64_t kMostDecodeRows = 8;
 
@@ -39,36 +38,35 @@ uint64_t EngineCore::IdleBytes() const {
   return allocated == 0 ? 0 : budget.used(MemoryAccount::kKvPages) / allocated * idle;
 }
 
-absl::Status EngineCore::FitWorkspace(int64_t tokens) {
-  const bool outdated = workspace_asked_for_ != tokens || (workspace_shrunk_ && pages.in_use() == 0);
-  if (workspace != nullptr && !outdated) return absl::OkStatus();
+absl::Status EngineCore::MakeWorkspace(int64_t rows) {
+  FEDGLM_ASSIGN_OR_RETURN(workspace,
+                          Workspace::Make(hyperparameters(), rows, std::min(rows, workspace_logits_), budget));
+  return absl::OkStatus();
+}
+
+absl::Status EngineCore::FitWorkspace(int64_t tokens, int64_t logits) {
+  const bool as_asked_for = workspace_tokens_ == tokens && workspace_logits_ == logits;
+  const bool may_grow = workspace_shrunk_ && pages.in_use() == 0;
+  if (workspace != nullptr && as_asked_for && !may_grow) return absl::OkStatus();
   workspace = nullptr;
+  workspace_tokens_ = tokens;
+  workspace_logits_ = logits;
   const Hyperparameters& h = hyperparameters();
   // Idle pages do not count: they have grown into whatever nobody had.
   const uint64_t room = budget.free() + IdleBytes();
   int64_t rows = tokens;
-  while (rows > 1 && Workspace::Bytes(h, rows, LogitRows(rows)) > room / kLargestShare) rows /= 2;
-  return EvictUntil([&]() -> absl::Status {
-    FEDGLM_ASSIGN_OR_RETURN(workspace, Workspace::Make(h, rows, LogitRows(rows), budget));
-    workspace_asked_for_ = tokens;
-    workspace_shrunk_ = false;
-    return absl::OkStatus();
-  });
+  while (rows > 1 && Workspace::Bytes(h, rows, std::min(rows, logits)) > room / kLargestShare) rows /= 2;
+  workspace_shrunk_ = false;
+  return EvictUntil([&] { return MakeWorkspace(rows); });
 }
 
 bool EngineCore::ShrinkWorkspace() {
   if (workspace == nullptr || workspace->rows() <= 1) return false;
   const int64_t rows = workspace->rows() / 2;
   workspace = nullptr;
-  absl::StatusOr<std::unique_ptr<Workspace>> made =
-      Workspace::Make(hyperparameters(), rows, LogitRows(rows), budget);
-  if (made.ok()) workspace = *std::move(made);
   workspace_shrunk_ = true;
-  return made.ok();
+  return MakeWorkspace(rows).ok();
 }
-
-// The running answers' of a step; and enough for texts whose every position is wanted.
-int64_t EngineCore::LogitRows(int64_t rows, int64_t running) { return std::min(rows, std::max(running, kLogitRows)); }
 
 absl::Status EngineCore::EvictUntil(const std::function<absl::Status()>& fits) {
   while (true) {

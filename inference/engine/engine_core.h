@@ -36,7 +36,6 @@ struct EngineCore {
   AdapterMemory adapter_memory;
   AdapterTable adapters;  // its adapters' bytes are in adapter_memory
   int64_t context = 0;
-  int64_t max_running = 1;
   TurnQueue turns;
 
   ThreadPool pool;
@@ -51,11 +50,9 @@ struct EngineCore {
   // For a pass over so many rows.
   ThreadPool& PoolFor(int64_t rows);
 
-  // Rows of logits that a pass of `rows` gives at most, with so many running answers.
-  static int64_t LogitRows(int64_t rows, int64_t running);
-  // A workspace for so many tokens, or for fewer if the budget has less room; idle pages are evicted for it.
-  // ResourceExhausted if there is no room for one token.
-  absl::Status FitWorkspace(int64_t tokens);
+  // A workspace for so many tokens, of which so many have logits, or for fewer if the budget has less room; idle pages are
+  // evicted for it. ResourceExhausted if there is no room for one token.
+  absl::Status FitWorkspace(int64_t tokens, int64_t logits);
   // Half as large, to make room for pages. False if it cannot be smaller. FitWorkspace makes it anew when no page is in use.
   bool ShrinkWorkspace();
   // Pages for the cache's next `count` positions; idle ones of others are evicted for them. ResourceExhausted if even
@@ -74,8 +71,8 @@ struct EngineCore {
   uint64_t IdleBytes() const;  // of idle pages, about: pages of two formats may be there
   // Evicts idle pages, one at a time, until `fits` is OK; its last error if there is none left to evict.
   absl::Status EvictUntil(const std::function<absl::Status()>& fits);
-  int64_t LogitRows(int64_t rows) const { return LogitRows(rows, max_running); }
-  int64_t workspace_asked_for_ = 0;
+  absl::Status MakeWorkspace(int64_t rows);
+  int64_t workspace_tokens_ = 0, workspace_logits_ = 0;  // as asked for
   bool workspace_shrunk_ = false;
 };
 

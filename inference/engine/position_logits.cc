@@ -6,7 +6,8 @@
 namespace fedglm {
 namespace {
 
-constexpr int64_t kEvaluationBatch = 256;  // tokens, where no answers have set the size of a batch
+// Where no answers have set the size of a batch: tokens, and logits of so many at once.
+constexpr int64_t kEvaluationBatch = 256, kEvaluationLogits = 32;
 
 // The batch's positions that are wanted, and their logits.
 absl::Status HandOut(EngineCore& core, int64_t first, int64_t count, const std::vector<bool>& wanted,
@@ -37,7 +38,7 @@ absl::Status ComputePositionLogits(EngineCore& core, const std::vector<Token>& t
     if (stop_requested && stop_requested()) return CancelledError("stopped");
     const Turn turn(core.turns);
     const ThreadPool::CallerOnItsCore on_its_core(core.pool);
-    if (core.workspace == nullptr) FEDGLM_RETURN_IF_ERROR(core.FitWorkspace(kEvaluationBatch));
+    if (core.workspace == nullptr) FEDGLM_RETURN_IF_ERROR(core.FitWorkspace(kEvaluationBatch, kEvaluationLogits));
     const int64_t first = cache.length();
     const int64_t count = std::min<int64_t>(core.workspace->rows(), static_cast<int64_t>(tokens.size()) - first);
     FEDGLM_RETURN_IF_ERROR(core.Reserve(cache, count));

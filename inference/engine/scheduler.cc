@@ -211,7 +211,8 @@ void Scheduler::ApplyPressure() {
 
 absl::Status Scheduler::FitWorkspace() {
   const bool pressed = pressure_.load(std::memory_order_relaxed) >= 1;
-  return core_.FitWorkspace((pressed ? kPressedChunk : options_.prefill_chunk) + options_.max_running);
+  const int64_t chunk = pressed ? kPressedChunk : options_.prefill_chunk;
+  return core_.FitWorkspace(chunk + options_.max_running, options_.max_running);
 }
 
 bool Scheduler::HasWork() const {

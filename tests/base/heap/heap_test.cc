@@ -7,7 +7,9 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "base/memory.h"
 #include "base/warm_blocks.h"
 
 namespace fedglm {
@@ -51,6 +53,17 @@ TEST(Heap, AnyThreadFreesAnyBlock) {
   }
   warm->reserve(4 * kBytes);
   EXPECT_EQ(*warm, std::string(kBytes, 'w'));
+}
+
+TEST(Heap, WhatIsFreedBelowAUsedBlockGoesBackWhenAskedFor) {
+  constexpr size_t kBlocks = 1000, kBlockBytes = 32 << 10;
+  std::vector<std::unique_ptr<std::string>> blocks;
+  for (size_t i = 0; i < kBlocks; ++i) blocks.push_back(std::make_unique<std::string>(kBlockBytes, 'h'));
+  for (size_t i = 0; i + 1 < kBlocks; ++i) blocks[i] = nullptr;
+  const uint64_t held = CurrentAnonymousBytes();
+  ReturnFreedMemory();
+  EXPECT_LT(CurrentAnonymousBytes(), held - kBlocks * kBlockBytes / 2);
+  EXPECT_EQ(*blocks.back(), std::string(kBlockBytes, 'h'));
 }
 
 TEST(Heap, AnImpossibleSizeIsAnException) {
