@@ -37,7 +37,7 @@ MemorySample ReadMemorySample(const KernelFolders& folders = {});
 // Pages of a mapping. Ranges need not begin or end at a page: what acts on more than asked for does so on neighbours that
 // share a page, what takes pages away spares them.
 
-// Brings the pages in, and waits. Failed if the kernel cannot read them.
+// Brings the pages in, and waits; before Linux 5.14 it only asks for them. Failed if the kernel cannot read them.
 absl::Status TouchPages(std::span<const std::byte> bytes);
 // Keeps the pages in memory. False if the process may not (RLIMIT_MEMLOCK) or memory lacks.
 bool LockPages(std::span<const std::byte> bytes);
@@ -47,7 +47,7 @@ void ForgetPages(std::span<const std::byte> bytes);
 // A touched page brings in no neighbours that were not asked for.
 void AdviseRandomAccess(std::span<const std::byte> bytes);
 // As it was before AdviseRandomAccess; and what is brought in from now on may come in huge pages where they fit into the
-// range: fewer page tables to walk while it is read. Linux has them for files of most file systems (ext4 since 6.16, XFS
+// range: fewer page tables to walk while it is read. Linux has them for files of some file systems (ext4 since 6.16, XFS
 // since 5.18), if the pages are not in the page cache already.
 void AdviseHugePages(std::span<const std::byte> bytes);
 

@@ -81,16 +81,16 @@ struct Engine::State {
     monitor = std::make_unique<MemoryMonitor>(MonitorOptions{}, [this](int level, int pressure) {
       scheduler->SetPressure(level);
       memory->GiveWay(level, pressure);
-      ReturnMemoryWhenIdle();
+      ReturnMemoryWhenIdle(level);
     });
     monitor->Start();
   }
 
-  // Requests leave holes in the heap, some MiB after an hour with many. While there is work they are filled again, and the
-  // next request should not have to wait for fresh pages.
-  void ReturnMemoryWhenIdle() {
+  // Requests leave holes in the heap, some MiB after an hour with many. While there is work they are filled again, and while
+  // memory is short the next request should not have to wait for fresh pages.
+  void ReturnMemoryWhenIdle(int level) {
     const EngineStatistics now = scheduler->Statistics();
-    const bool idle = now.running == 0 && now.waiting == 0 && now.steps == steps_seen;
+    const bool idle = level == 0 && now.running == 0 && now.waiting == 0 && now.steps == steps_seen;
     steps_seen = now.steps;
     idle_samples = idle ? idle_samples + 1 : 0;
     if (idle && idle_samples % kIdleSamples == 0) ReturnFreedMemory();

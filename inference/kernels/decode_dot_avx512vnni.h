@@ -85,7 +85,7 @@ float SumQuarter(__m128 x) {
   return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
-// What the next four rows have where these have `bytes` bytes from `at` on: no stream that the hardware follows leads
+// What the next four rows have where these have their next kDotBlocks blocks: no stream that the hardware follows leads
 // there.
 void PrefetchRowsBelow(const std::byte* at, int64_t row_bytes) {
   constexpr int64_t kLine = 64;

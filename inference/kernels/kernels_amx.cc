@@ -1,4 +1,4 @@
-// AMX with 8-bit integers: Sapphire Rapids and later. Prefill's integers; the rest is AVX-512's and AVX2's.
+// AMX with 8-bit integers: Sapphire Rapids and later. Prefill's integers; the rest is that of the sets before it.
 #include "inference/kernels/kernel_table.h"
 
 #if defined(__x86_64__)

@@ -61,6 +61,7 @@ TEST(Heap, WhatIsFreedBelowAUsedBlockGoesBackWhenAskedFor) {
   for (size_t i = 0; i < kBlocks; ++i) blocks.push_back(std::make_unique<std::string>(kBlockBytes, 'h'));
   for (size_t i = 0; i + 1 < kBlocks; ++i) blocks[i] = nullptr;
   const uint64_t held = CurrentAnonymousBytes();
+  ASSERT_GT(held, kBlocks * kBlockBytes);
   ReturnFreedMemory();
   EXPECT_LT(CurrentAnonymousBytes(), held - kBlocks * kBlockBytes / 2);
   EXPECT_EQ(*blocks.back(), std::string(kBlockBytes, 'h'));

@@ -117,11 +117,11 @@ class SchedulerTest : public testing::Test {
     EXPECT_TRUE(WaitUntil([&] { return predicate(statistics = engine.Statistics()); })) << "did not come about";
     return statistics;
   }
-  static uint64_t ChargedToAdapters(const EngineStatistics& statistics) {
-    for (const auto& [account, bytes] : statistics.memory) {
-      if (account == "adapters") return bytes;
+  static uint64_t Charged(std::string_view account, const EngineStatistics& statistics) {
+    for (const auto& [name, bytes] : statistics.memory) {
+      if (name == account) return bytes;
     }
-    ADD_FAILURE() << "no account of adapters";
+    ADD_FAILURE() << "no account '" << account << "'";
     return 0;
   }
   static EngineStatistics AwaitQuiet(Engine& engine) {

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "inference/model/bound_adapter.h"
+#include "inference/model/workspace.h"
 #include "tests/inference/engine/scheduler_fixture.h"
 #include "tests/support/golden.h"
 
@@ -29,12 +30,21 @@ int64_t StepsOfAPrompt(Engine& engine, uint32_t seed) {
   return engine.Statistics().steps - before;
 }
 
+TEST_F(SchedulerTest, TheWorkspaceHasLogitsOfAsManyAnswersAsCanRun) {
+  EngineOptions options;
+  options.max_running = 3;
+  options.prefill_chunk = 50;
+  const auto engine = Open(options);
+  ASSERT_TRUE(engine->Generate(Request({1, 2, 3}, 2), nullptr).ok());
+  EXPECT_EQ(Charged("activations", engine->Statistics()), Workspace::Bytes(engine->hyperparameters(), 53, 3));
+}
+
 TEST_F(SchedulerTest, AdaptersAreChargedWithRoomToReplaceTheLargest) {
   const auto engine = Open();
   const auto small = RandomAdapter(*engine, 1, 2), large = RandomAdapter(*engine, 2, 6);
   const uint64_t s = BoundAdapter::Bytes(*small), l = BoundAdapter::Bytes(*large);
   ASSERT_EQ(l, 3 * s);
-  const auto charged = [&] { return ChargedToAdapters(engine->Statistics()); };
+  const auto charged = [&] { return Charged("adapters", engine->Statistics()); };
   EXPECT_EQ(charged(), 0u);
   ASSERT_TRUE(engine->SetAdapter(small).ok());
   EXPECT_EQ(charged(), 2 * s);
@@ -69,15 +79,15 @@ TEST_F(SchedulerTest, ARetiredAdapterIsChargedUntilItsLastAnswerEnds) {
       EXPECT_TRUE(engine->AddAdapter("a", RandomAdapter(*engine, 2)).ok());
       EXPECT_TRUE(engine->AddAdapter("a", RandomAdapter(*engine, 3)).ok());
       // The answer's and the table's: the second was never used.
-      EXPECT_EQ(ChargedToAdapters(engine->Statistics()), 2 * bytes);
+      EXPECT_EQ(Charged("adapters", engine->Statistics()), 2 * bytes);
       engine->RemoveAdapter("a");
-      EXPECT_EQ(ChargedToAdapters(engine->Statistics()), bytes);
+      EXPECT_EQ(Charged("adapters", engine->Statistics()), bytes);
     }
     return true;
   });
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->tokens.size(), 100u);
-  Await(*engine, [](const EngineStatistics& s) { return ChargedToAdapters(s) == 0; });
+  Await(*engine, [](const EngineStatistics& s) { return Charged("adapters", s) == 0; });
 }
 
 TEST_F(SchedulerTest, AnAdapterTakesIdlePagesAndIsRefusedWhereNothingIsLeft) {
@@ -103,7 +113,7 @@ TEST_F(SchedulerTest, AnAdapterTakesIdlePagesAndIsRefusedWhereNothingIsLeft) {
   EXPECT_NE(Message(status).find("adapters want "), std::string::npos) << Message(status);
   EXPECT_EQ(Message(status).find('\n'), std::string::npos);
   EXPECT_TRUE(engine->AdapterNames().empty());
-  EXPECT_EQ(ChargedToAdapters(engine->Statistics()), 2 * bytes);
+  EXPECT_EQ(Charged("adapters", engine->Statistics()), 2 * bytes);
 
   // As tight as it is, the one that is in force can be replaced again and again while answers are written.
   int calls = 0;
@@ -161,9 +171,7 @@ TEST_F(SchedulerTest, IdlePagesDoNotMakeThePromptsChunksSmaller) {
   const int64_t fresh = steps_for(0);
   for (uint32_t seed = 1; seed < 10; ++seed) steps_for(seed);  // pages take what is left
   engine->SetMemoryPressure(1);  // without work, the workspace goes
-  Await(*engine, [](const EngineStatistics& s) {
-    return std::ranges::all_of(s.memory, [](const auto& account) { return account.first != "activations" || account.second == 0; });
-  });
+  Await(*engine, [](const EngineStatistics& s) { return Charged("activations", s) == 0; });
   for (uint32_t seed = 10; seed < 20; ++seed) steps_for(seed);
   engine->SetMemoryPressure(0);
   EXPECT_LE(steps_for(20), fresh + 1);
