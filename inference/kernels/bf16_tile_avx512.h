@@ -13,8 +13,8 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "inference/kernels/thread_buffer.h"
 #include "inference/kernels/tile_blocks.h"
 
 namespace fedglm {
@@ -90,16 +90,14 @@ void MultiplyBf16Block(const std::byte* w, int64_t columns, const uint16_t* part
 void MultiplyBf16(const std::byte* w, int64_t rows, int64_t columns, const float* x, int64_t tokens, float* y,
                   int64_t y_stride) {
   const int64_t parts_stride = 2 * SplitWidth(columns);
-  thread_local std::vector<uint16_t> parts;  // of this thread's group of tokens
-  if (static_cast<int64_t>(parts.size()) < std::min(tokens, kSplitTokens) * parts_stride) {
-    parts.resize(static_cast<size_t>(std::min(tokens, kSplitTokens) * parts_stride));
-  }
+  thread_local ThreadBuffer<uint16_t> buffer;
+  uint16_t* const parts = buffer.Room(std::min(tokens, kSplitTokens) * parts_stride);  // of a group of tokens
   for (int64_t first = 0; first < tokens; first += kSplitTokens) {
     const int64_t count = std::min(kSplitTokens, tokens - first);
-    for (int64_t t = 0; t < count; ++t) SplitRow(x + (first + t) * columns, columns, parts.data() + t * parts_stride);
+    for (int64_t t = 0; t < count; ++t) SplitRow(x + (first + t) * columns, columns, parts + t * parts_stride);
     float* const out = y + first * y_stride;
     ForEachBlock<kBf16Tokens>(rows, count, [&]<int kRows, int kTokens>(int64_t row, int64_t token) {
-      MultiplyBf16Block<kRows, kTokens>(w + 2 * row * columns, columns, parts.data() + token * parts_stride,
+      MultiplyBf16Block<kRows, kTokens>(w + 2 * row * columns, columns, parts + token * parts_stride,
                                         out + token * y_stride + row, y_stride);
     });
   }

@@ -10,6 +10,7 @@
 #include "inference/kernels/levels.h"
 #include "inference/kernels/load_avx2.h"
 #include "inference/kernels/quantized_activations.h"
+#include "inference/kernels/six_bits_avx2.h"
 
 namespace fedglm {
 namespace {
@@ -106,17 +107,6 @@ void DotQ8_0(const std::byte* blocks, int64_t row_bytes, const ActivationView& x
     PrefetchNextRows(blocks, row_bytes);
   }
   for (int64_t r = 0; r < kDotRows; ++r) y[r] = Sum8(sums[r]) * (1.0f / kWideSteps);
-}
-
-// Eight 6-bit scales, then eight 6-bit minimums, as bytes.
-__m128i UnpackSixBits(const uint8_t* packed) {
-  uint32_t words[3];
-  std::memcpy(words, packed, sizeof(words));
-  const uint32_t low = words[0] & 0x3f3f3f3f, low_minimum = words[1] & 0x3f3f3f3f;
-  const uint32_t high = (words[2] & 0x0f0f0f0f) | ((words[0] >> 2) & 0x30303030);
-  const uint32_t high_minimum = ((words[2] >> 4) & 0x0f0f0f0f) | ((words[1] >> 2) & 0x30303030);
-  return _mm_setr_epi32(static_cast<int>(low), static_cast<int>(high), static_cast<int>(low_minimum),
-                        static_cast<int>(high_minimum));
 }
 
 float DotRowQ4_K(const std::byte* blocks, const ActivationView& x) {

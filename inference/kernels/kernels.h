@@ -1,8 +1,9 @@
 // The arithmetic of the engine and of the trainer's base layers. One scalar reference; faster versions are chosen once
 // at start by what the CPU has. FEDGLM_ISA=scalar|avx2|avx512|... forces one (an error at start if the CPU lacks it).
 //
-// MatMul over float rows and what the trainer uses compute in float32 with float32 accumulation. MatMul over
-// QuantizedRows multiplies integers where that is faster: the engine's way, with the error of 8-bit activations.
+// MatMul over float rows and what the trainer uses compute in float32 with float32 accumulation (over BF16 weights, where the
+// CPU has instructions for them, with each float as the sum of two BF16 numbers). MatMul over QuantizedRows multiplies
+// integers where that is faster: the engine's way, with the error of 8-bit activations.
 #pragma once
 
 #include <cstdint>

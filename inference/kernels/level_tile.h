@@ -14,10 +14,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <vector>
 
 #include "inference/kernels/levels.h"
 #include "inference/kernels/quantized_activations.h"
+#include "inference/kernels/thread_buffer.h"
 
 namespace fedglm {
 namespace {
@@ -90,8 +90,8 @@ LevelTile TileGroup(const LevelTileStorage& tile, BlockType type, int64_t column
 void MultiplyLevels(BlockType type, const std::byte* blocks, int64_t row_bytes, int64_t rows, const ActivationView& x,
                     int64_t tokens, float* y, int64_t y_stride) {
   thread_local LevelTileStorage tile;
-  thread_local std::vector<float> sums;
-  sums.assign(static_cast<size_t>(tokens * kTileRows), 0.0f);
+  thread_local ThreadBuffer<float> buffer;
+  float* const sums = buffer.Zeros(tokens * kTileRows);
   const int groups = static_cast<int>((rows + kLanes - 1) / kLanes);
   for (int64_t from = 0; from < x.columns; from += kTileColumns) {
     const int64_t columns = std::min<int64_t>(kTileColumns, x.columns - from);
@@ -111,14 +111,14 @@ void MultiplyLevels(BlockType type, const std::byte* blocks, int64_t row_bytes, 
       inputs.half_sums += from / kActivationHalf;
       for (int group = 0; group < groups; ++group) {
         MultiplyTokens<kTokens>(TileGroup(tile, type, columns, group), inputs,
-                                sums.data() + t * kTileRows + group * kLanes);
+                                sums + t * kTileRows + group * kLanes);
       }
       t += kTokens;
     };
     while (t + kTokenGroup <= tokens) multiply.template operator()<kTokenGroup>();
     while (t < tokens) multiply.template operator()<1>();
   }
-  for (int64_t t = 0; t < tokens; ++t) std::copy_n(sums.data() + t * kTileRows, rows, y + t * y_stride);
+  for (int64_t t = 0; t < tokens; ++t) std::copy_n(sums + t * kTileRows, rows, y + t * y_stride);
 }
 
 }  // namespace

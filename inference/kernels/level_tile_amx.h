@@ -17,11 +17,11 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <utility>
 
 #include "inference/kernels/kernel_table.h"
 #include "inference/kernels/levels.h"
 #include "inference/kernels/quantized_activations.h"
+#include "inference/kernels/thread_buffer.h"
 #include "inference/kernels/transpose_avx2.h"
 
 namespace fedglm {
@@ -255,37 +255,12 @@ void MultiplyTokens(BlockType type, const LevelTile& tile, const TokenTile& inpu
   }
 }
 
-// Memory that a thread keeps for its next call. No std::vector: it has functions of external linkage, and of all copies
-// in a program the linker may keep this file's, with instructions that most CPUs lack.
-class SumBuffer {
- public:
-  SumBuffer() = default;
-  ~SumBuffer() { delete[] sums_; }
-  SumBuffer(const SumBuffer&) = delete;
-  SumBuffer& operator=(const SumBuffer&) = delete;
-
-  float* Zeros(int64_t count) {
-    if (count > count_) {
-      delete[] std::exchange(sums_, nullptr);
-      count_ = 0;
-      sums_ = new float[static_cast<size_t>(count)];
-      count_ = count;
-    }
-    std::fill_n(sums_, count, 0.0f);
-    return sums_;
-  }
-
- private:
-  float* sums_ = nullptr;
-  int64_t count_ = 0;
-};
-
 // y[t][r] = sum_c W[r][c] x[t][c] for at most kTileRows rows. W's rows begin at `blocks`, row_bytes apart.
 void MultiplyLevels(BlockType type, const std::byte* blocks, int64_t row_bytes, int64_t rows, const ActivationView& x,
                     int64_t tokens, float* y, int64_t y_stride) {
   thread_local WeightTile weights;
   thread_local TokenTile inputs;
-  thread_local SumBuffer buffer;
+  thread_local ThreadBuffer<float> buffer;
   const int64_t padded = (tokens + kTileTokens - 1) / kTileTokens * kTileTokens;
   float* const sums = buffer.Zeros(padded * kTileRows);
   const int64_t groups = (rows + kLanes - 1) / kLanes;

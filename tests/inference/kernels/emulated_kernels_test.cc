@@ -133,11 +133,13 @@ TEST_P(EmulatedKernels, MultiplyAsTheScalarReferenceDoes) {
   }
 }
 
-TEST(EmulatedAvx512Vnni, DotsFourRowsAsTheScalarReferenceDoes) {
+TEST(EmulatedAvx512Vnni, DotsRowsAsTheScalarReferenceDoes) {
   for (const QuantizedType& type : kTypes) {
-    const bool nibbles = type.type == BlockType::kQ4_0 || type.type == BlockType::kQ4_1;
+    const bool by_four = type.type == BlockType::kQ4_0 || type.type == BlockType::kQ4_1;
+    const bool by_one =
+        type.type == BlockType::kQ4_K || type.type == BlockType::kQ5_K || type.type == BlockType::kQ6_K;
     const int64_t block = FactsOf(type.type).weights_per_block;
-    for (unsigned seed = 1; seed <= (nibbles ? 100 : 1); ++seed) {
+    for (unsigned seed = 1; seed <= (by_four || by_one ? 100 : 1); ++seed) {
       Random random(seed);
       const int64_t rows = Between(0, 20, random), columns = block * Between(1, 1536 / block, random);
       SCOPED_TRACE(testing::Message() << FactsOf(type.type).name << ", seed " << seed << ": " << rows << " rows of " << columns);
@@ -147,7 +149,7 @@ TEST(EmulatedAvx512Vnni, DotsFourRowsAsTheScalarReferenceDoes) {
       std::vector<float> y(static_cast<size_t>(rows), NAN), expected = y, weights(static_cast<size_t>(columns));
       ScalarKernels()->dot_rows(type.type, blocks.data(), row_bytes, rows, x.view, expected.data());
       const int64_t done = EmulatedAvx512VnniDot(type.type, blocks.data(), row_bytes, rows, x.view, y.data());
-      ASSERT_EQ(done, nibbles ? rows / 4 * 4 : 0);
+      ASSERT_EQ(done, by_four ? rows / 4 * 4 : by_one ? rows : 0);
       for (int64_t r = 0; r < rows; ++r) {
         if (r >= done) {
           ASSERT_TRUE(std::isnan(y[r])) << "written though it was not done, row " << r;

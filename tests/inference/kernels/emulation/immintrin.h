@@ -134,6 +134,8 @@ static inline __m256 _mm256_cvtph_ps(__m128i a) {
 // ---- SSE2 and AVX2: integers.
 
 static inline __m128i _mm_cvtsi32_si128(int32_t x) { return {{x, 0, 0, 0}}; }
+static inline __m128i _mm_setr_epi32(int32_t a, int32_t b, int32_t c, int32_t d) { return {{a, b, c, d}}; }
+static inline __m256i _mm256_loadu_si256(const __m256i* from) { return emulation::Load<__m256i>(from, 1); }
 static inline __m128i _mm_insert_epi16(__m128i a, int word, int index) {
   const auto value = static_cast<uint16_t>(word);
   std::memcpy(reinterpret_cast<char*>(&a) + 2 * (index & 7), &value, sizeof(value));
@@ -231,6 +233,39 @@ static inline __m512i _mm512_srli_epi16(__m512i a, unsigned count) {
     return static_cast<int32_t>(count > 15 ? 0 : ((word & 0xFFFF) >> count) | (word >> 16 >> count << 16));
   });
 }
+static inline __m512i _mm512_or_si512(__m512i a, __m512i b) {
+  return emulation::Each<__m512i>([&](int i) { return a.lanes[i] | b.lanes[i]; });
+}
+// Each lane by a count of its own; a rotation's counts are taken modulo 32.
+static inline __m512i _mm512_srlv_epi16(__m512i a, __m512i counts) {
+  uint16_t words[32];
+  for (int i = 0; i < 32; ++i) {
+    const int count = emulation::Part<uint16_t>(counts, i);
+    words[i] = static_cast<uint16_t>(count > 15 ? 0 : emulation::Part<uint16_t>(a, i) >> count);
+  }
+  return emulation::Load<__m512i>(words, 1);
+}
+static inline __m512i _mm512_sllv_epi16(__m512i a, __m512i counts) {
+  uint16_t words[32];
+  for (int i = 0; i < 32; ++i) {
+    const int count = emulation::Part<uint16_t>(counts, i);
+    words[i] = static_cast<uint16_t>(count > 15 ? 0 : emulation::Part<uint16_t>(a, i) << count);
+  }
+  return emulation::Load<__m512i>(words, 1);
+}
+static inline __m512i _mm512_rolv_epi32(__m512i a, __m512i counts) {
+  return emulation::Each<__m512i>([&](int i) {
+    const auto word = static_cast<uint32_t>(a.lanes[i]);
+    const int count = counts.lanes[i] & 31;
+    return static_cast<int32_t>(count == 0 ? word : word << count | word >> (32 - count));
+  });
+}
+static inline __m512i _mm512_cvtepu8_epi32(__m128i a) {
+  return emulation::Each<__m512i>([&](int i) { return int32_t{emulation::Part<uint8_t>(a, i)}; });
+}
+static inline __m512i _mm512_cvtepi8_epi32(__m128i a) {
+  return emulation::Each<__m512i>([&](int i) { return int32_t{emulation::Part<int8_t>(a, i)}; });
+}
 static inline __m512 _mm512_cvtph_ps(__m256i a) {
   return emulation::Each<__m512>([&](int i) { return emulation::FromHalf(emulation::Part<uint16_t>(a, i)); });
 }
@@ -249,6 +284,19 @@ static inline __m256i _mm512_extracti64x4_epi64(__m512i a, int half) {
 }
 static inline __m128 _mm512_extractf32x4_ps(__m512 a, int quarter) {
   return emulation::Load<__m128>(a.lanes + 4 * (quarter & 3), 1);
+}
+static inline __m512 _mm512_castps256_ps512(__m256 low) {
+  __m512 value;  // the upper half is undefined: here it is nonsense
+  std::memset(&value, 0x5A, sizeof(value));
+  std::memcpy(&value, &low, sizeof(low));
+  return value;
+}
+static inline __m512 _mm512_insertf32x8(__m512 a, __m256 half, int index) {
+  std::memcpy(a.lanes + 8 * (index & 1), &half, sizeof(half));
+  return a;
+}
+static inline __m512i _mm512_broadcast_i64x4(__m256i a) {
+  return emulation::Each<__m512i>([&](int i) { return a.lanes[i % 8]; });
 }
 static inline __m512i _mm512_broadcast_i32x4(__m128i a) {
   return emulation::Each<__m512i>([&](int i) { return a.lanes[i % 4]; });
@@ -300,6 +348,9 @@ static inline __m512i _mm512_maskz_loadu_epi16(__mmask32 chosen, const void* fro
   return emulation::Load<__m512i>(words, 1);
 }
 
+static inline __m512 _mm512_maskz_mov_ps(__mmask16 chosen, __m512 a) {
+  return emulation::Each<__m512>([&](int i) { return (chosen >> i & 1) != 0 ? a.lanes[i] : 0.0f; });
+}
 static inline __m128 _mm_maskz_loadu_ps(__mmask8 chosen, const float* from) {
   return emulation::Each<__m128>([&](int i) { return (chosen >> i & 1) != 0 ? from[i] : 0.0f; });
 }
@@ -322,6 +373,9 @@ static inline __m512i _mm512_cvtepu16_epi32(__m256i a) {
 }
 static inline __m512 _mm512_castsi512_ps(__m512i a) { return emulation::Load<__m512>(&a, 1); }
 static inline __m512 _mm512_setzero_ps() { return {}; }
+static inline __m512 _mm512_add_ps(__m512 a, __m512 b) {
+  return emulation::Each<__m512>([&](int i) { return a.lanes[i] + b.lanes[i]; });
+}
 static inline __m512 _mm512_sub_ps(__m512 a, __m512 b) {
   return emulation::Each<__m512>([&](int i) { return a.lanes[i] - b.lanes[i]; });
 }
