@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "inference/api/upstream_tokens.h"
 
 namespace fedglm {
 namespace {
@@ -22,13 +23,6 @@ bool IsWorthARetry(const UpstreamHead& head) { return head.status == 0 || head.s
 // Its own key or place is wrong, not the client's: never passed on.
 bool IsMisconfigured(const UpstreamHead& head) {
   return head.status == 401 || head.status == 403 || head.status == 407 || (head.status >= 300 && head.status < 400);
-}
-
-// Tokens are taken from the answer's own usage, else estimated by counting the stream's events.
-void CountTokens(const std::string& text, Exchange& exchange) {
-  const absl::StatusOr<Json> json = ParseJson(text, "upstream");
-  if (!json.ok() || !json->is_object() || !json->contains("usage") || !(*json)["usage"].is_object()) return;
-  exchange.facts.answer_tokens = OptionalInteger((*json)["usage"], "completion_tokens", 0).value_or(0);
 }
 
 }  // namespace
@@ -150,6 +144,7 @@ bool UpstreamPool::Try(size_t index, const std::shared_ptr<Exchange>& exchange, 
 void UpstreamPool::PassStream(size_t index, const std::shared_ptr<Exchange>& exchange,
                               std::shared_ptr<UpstreamCall> call, const UpstreamHead& head) {
   exchange->SendStream(head.status, head.content_type, [this, index, exchange, call](const SendBytes& send) {
+    StreamTokens tokens;
     while (!call->ended()) {
       const std::string bytes = call->Next(kPoll);
       exchange->facts.broken_off = GivenUp(*exchange) || (!bytes.empty() && !send(bytes));
@@ -158,7 +153,8 @@ void UpstreamPool::PassStream(size_t index, const std::shared_ptr<Exchange>& exc
         Count(index, late ? kTimedOut : kAnswered, late);  // who leaves in the midst of it had an answer
         return false;
       }
-      exchange->facts.answer_tokens += std::count(bytes.begin(), bytes.end(), '\n') / 2;
+      tokens.Add(bytes);
+      exchange->facts.answer_tokens = tokens.count();
     }
     exchange->facts.broken_off = call->broken();
     Count(index, call->broken() ? kBrokenOff : kAnswered, call->broken());
@@ -175,7 +171,7 @@ bool UpstreamPool::PassWhole(const std::shared_ptr<Exchange>& exchange, Upstream
     if (GivenUp(*exchange) || body.size() > kMaxAnswerBytes) return false;
   }
   if (call.broken()) return false;
-  CountTokens(body, *exchange);
+  exchange->facts.answer_tokens = TokensOfAnswer(body);
   exchange->Send(head.status, head.content_type, std::move(body));
   return true;
 }

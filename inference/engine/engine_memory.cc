@@ -25,8 +25,8 @@ PlanOptions PlanOptionsFor(const Hyperparameters& h, const EngineOptions& option
   plan.context = ContextOf(h, options);
   plan.running = std::max<int64_t>(1, options.max_running);
   plan.threads = threads;
-  plan.batch_tokens = std::max<int64_t>(1, options.prefill_chunk) + plan.running;
-  plan.activation_bytes = Workspace::Bytes(h, plan.batch_tokens, plan.running);
+  const int64_t batch_tokens = std::max<int64_t>(1, options.prefill_chunk) + plan.running;
+  plan.activation_bytes = Workspace::Bytes(h, batch_tokens, plan.running);
   const KvFormat format = options.quantized_cache ? KvFormat::kQ8_0 : KvFormat::kFloat16;
   const KvLayout pages = {h.layers, h.kv_heads, h.head_size};
   plan.kv_bytes_per_position = static_cast<uint64_t>(pages.PageBytes(format) / kPageTokens);

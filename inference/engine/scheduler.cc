@@ -425,35 +425,43 @@ void Scheduler::Compute(const std::vector<Share>& shares) {
   const Stopwatch stopwatch;
   absl::Status status =
       core_.model->Forward(batch, *core_.workspace, core_.PoolFor(batch.rows()), core_.residency.get());
-  std::vector<std::shared_ptr<Sequence>> complete;  // whose next token can be chosen now
-  std::vector<int64_t> last_rows;
+  ReadSequences read;
   if (status.ok()) {
     Advance(shares);
-    for (size_t i = 0; i < shares.size(); ++i) {
-      const std::shared_ptr<Sequence>& sequence = shares[i].sequence;
-      const int64_t first_row = batch.sequences[i].first_row;
-      if (sequence->purpose() == SequencePurpose::kEmbedding) SumHidden(shares[i], first_row);
-      if (sequence->pending() > 0) continue;
-      if (sequence->purpose() == SequencePurpose::kEmbedding) {
-        End(sequence, absl::OkStatus(), FinishReason::kStop);
-      } else if (sequence->request().max_tokens <= 0) {
-        End(sequence, absl::OkStatus(), FinishReason::kLength);
-      } else {
-        complete.push_back(sequence);
-        last_rows.push_back(first_row + shares[i].count - 1);
-      }
+    read = EndPrompts(shares, batch);
+    if (!read.sequences.empty()) {
+      status = core_.model->Logits(read.last_rows, *core_.workspace, core_.pool, core_.residency.get());
     }
-    if (!complete.empty()) status = core_.model->Logits(last_rows, *core_.workspace, core_.pool, core_.residency.get());
   }
-  if (!status.ok()) {
-    for (const Share& share : shares) {
-      if (std::find(running_.begin(), running_.end(), share.sequence) == running_.end()) continue;
-      End(share.sequence, status, FinishReason::kCancelled);
-    }
-    return;
-  }
+  if (!status.ok()) return Fail(shares, status);
   mixed_chunk_.Observe(answer_rows, batch.rows() - answer_rows, stopwatch.Seconds());
-  if (!complete.empty()) ChooseTokens(complete);
+  if (!read.sequences.empty()) ChooseTokens(read.sequences);
+}
+
+Scheduler::ReadSequences Scheduler::EndPrompts(const std::vector<Share>& shares, const Batch& batch) {
+  ReadSequences read;
+  for (size_t i = 0; i < shares.size(); ++i) {
+    const std::shared_ptr<Sequence>& sequence = shares[i].sequence;
+    const int64_t first_row = batch.sequences[i].first_row;
+    if (sequence->purpose() == SequencePurpose::kEmbedding) SumHidden(shares[i], first_row);
+    if (sequence->pending() > 0) continue;
+    if (sequence->purpose() == SequencePurpose::kEmbedding) {
+      End(sequence, absl::OkStatus(), FinishReason::kStop);
+    } else if (sequence->request().max_tokens <= 0) {
+      End(sequence, absl::OkStatus(), FinishReason::kLength);
+    } else {
+      read.sequences.push_back(sequence);
+      read.last_rows.push_back(first_row + shares[i].count - 1);
+    }
+  }
+  return read;
+}
+
+void Scheduler::Fail(const std::vector<Share>& shares, const absl::Status& status) {
+  for (const Share& share : shares) {
+    if (std::find(running_.begin(), running_.end(), share.sequence) == running_.end()) continue;  // it has ended
+    End(share.sequence, status, FinishReason::kCancelled);
+  }
 }
 
 void Scheduler::Advance(const std::vector<Share>& shares) {

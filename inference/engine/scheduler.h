@@ -62,6 +62,11 @@ class Scheduler {
     std::shared_ptr<Sequence> sequence;
     int64_t count = 0;  // tokens of this step
   };
+  // Whose next token can be chosen, and their last rows in the batch.
+  struct ReadSequences {
+    std::vector<std::shared_ptr<Sequence>> sequences;
+    std::vector<int64_t> last_rows;
+  };
 
   absl::Status Enqueue(std::span<const std::shared_ptr<Sequence>> sequences) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Run();
@@ -83,6 +88,8 @@ class Scheduler {
   void ReservePages(std::vector<Share>& shares);
   void Preempt(const std::shared_ptr<Sequence>& sequence);
   void Compute(const std::vector<Share>& shares);
+  ReadSequences EndPrompts(const std::vector<Share>& shares, const Batch& batch);  // and ends those that want no token
+  void Fail(const std::vector<Share>& shares, const absl::Status& status);
   void Advance(const std::vector<Share>& shares);
   void ChooseTokens(const std::vector<std::shared_ptr<Sequence>>& sequences);
   void SumHidden(const Share& share, int64_t first_row);

@@ -14,11 +14,12 @@ constexpr uint64_t kKvShare = 8;          // of a tight budget, one part in so m
 constexpr uint64_t kStackBytes = uint64_t{1} << 20;  // of a thread, touched part
 // A vocabulary on the heap takes this many times its place in the file (measured: GLM-4's 151,552 tokens with merges).
 constexpr uint64_t kVocabularyGrowth = 6;
+constexpr uint64_t kCandidateBytes = 8;  // of a token that a sampler may choose: its logit and its number
 constexpr uint64_t kRingBuffers = uint64_t{4} << 20;  // of the reader: queue, small buffers
 
 uint64_t ScratchBytes(const WeightLayout& layout, const Hyperparameters& h, const PlanOptions& options) {
-  const uint64_t logits = static_cast<uint64_t>(options.running) * static_cast<uint64_t>(h.vocabulary) * sizeof(float);
-  return options.process_bytes + 2 * logits +  // the sampler works on a copy
+  const uint64_t candidates = static_cast<uint64_t>(options.running) * static_cast<uint64_t>(h.vocabulary);
+  return options.process_bytes + candidates * kCandidateBytes +
          layout.vector_values * sizeof(float) + layout.metadata_bytes * (kVocabularyGrowth + 1) +
          static_cast<uint64_t>(options.threads) * kStackBytes + kRingBuffers;
 }
@@ -56,21 +57,10 @@ std::vector<ResidencyCost> ResidencyCosts(const WeightLayout& layout) {
   return costs;
 }
 
-uint64_t ActivationBytes(const Hyperparameters& h, int64_t tokens) {
-  const int64_t up = h.kind == ArchitectureKind::kGlm4 ? 2 * h.feed_forward : h.feed_forward;
-  // Residual, normed, branch, result; queries and mixed values; keys and values; gate and up; and the widest input once
-  // more, quantized for the kernels.
-  const int64_t floats = 4 * h.hidden + 2 * h.query_width() + 2 * h.kv_width() + h.feed_forward + up +
-                         std::max({h.hidden, h.feed_forward, h.query_width()}) / 2;
-  return static_cast<uint64_t>(floats) * static_cast<uint64_t>(tokens) * sizeof(float);
-}
-
 absl::StatusOr<MemoryPlan> PlanMemory(const WeightLayout& layout, const Hyperparameters& h, const PlanOptions& options) {
   MemoryPlan plan;
   plan.budget = options.budget != 0 ? options.budget : DefaultMemoryBudget();
   const uint64_t scratch = ScratchBytes(layout, h, options);
-  const uint64_t activations =
-      options.activation_bytes != 0 ? options.activation_bytes : ActivationBytes(h, options.batch_tokens);
   const uint64_t context = static_cast<uint64_t>(options.context);
   const uint64_t kv_least = std::min<uint64_t>(context, kLeastPositions) * options.kv_bytes_per_position;
   const uint64_t kv_sequence = context * options.kv_bytes_per_position;
@@ -79,7 +69,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const WeightLayout& layout, const Hyperpar
   const std::vector<ResidencyCost> costs = ResidencyCosts(layout);
   uint64_t least = costs.back().bytes();
   for (const ResidencyCost& cost : costs) least = std::min(least, cost.bytes());
-  const uint64_t fixed = scratch + activations + options.adapter_bytes;
+  const uint64_t fixed = scratch + options.activation_bytes + options.adapter_bytes;
   const uint64_t needed = fixed + kv_least + least;
   if (needed > plan.budget) {
     const std::string who = options.adapter_bytes > 0 ? "the model and its adapters need " : "the model needs ";
@@ -101,7 +91,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const WeightLayout& layout, const Hyperpar
   plan.ring_slots = cost.slots;
   plan.slot_bytes = cost.slot_bytes;
   const uint64_t kv_account = std::max(kv, std::min(kv_all, plan.budget - fixed - cost.bytes()));
-  plan.accounts = {cost.pinned_bytes, cost.ring_bytes(), kv_account, activations, scratch, options.adapter_bytes};
+  plan.accounts = {cost.pinned_bytes, cost.ring_bytes(), kv_account, options.activation_bytes, scratch, options.adapter_bytes};
   if (options.kv_bytes_per_position > 0) {
     plan.kv_positions = static_cast<int64_t>(kv_account / options.kv_bytes_per_position);
   }

@@ -17,8 +17,7 @@ struct PlanOptions {
   uint64_t budget = 0;                 // bytes; 0: DefaultMemoryBudget()
   int64_t context = 8192;              // positions of one sequence
   int64_t running = 1;                 // sequences computed together
-  int64_t batch_tokens = 256;          // computed at once: bounds the activations
-  uint64_t activation_bytes = 0;       // of a batch; 0: ActivationBytes(batch_tokens)
+  uint64_t activation_bytes = 0;       // of the largest batch
   int threads = 1;
   uint64_t kv_bytes_per_position = 0;  // of all layers, keys and values
   uint64_t process_bytes = 0;          // what the program holds without the model
@@ -70,8 +69,5 @@ struct ResidencyCost {
 };
 // [n] for n = 0 .. layers + 1.
 std::vector<ResidencyCost> ResidencyCosts(const WeightLayout& layout);
-
-// Float32 activations of one batch of `tokens`.
-uint64_t ActivationBytes(const Hyperparameters& hyperparameters, int64_t tokens);
 
 }  // namespace fedglm

@@ -22,7 +22,8 @@ double MachineLeft(const MemorySample& sample) {
 
 std::string_view PressureAction(int level) {
   constexpr std::array<std::string_view, kPressureLevels> kActions = {
-      "nothing", "smaller batches", "evicting and quantizing KV pages", "unpinning layers", "refusing new work"};
+      "nothing", "smaller batches", "evicting and quantizing KV pages, one answer at a time", "unpinning layers",
+      "refusing new work"};
   return kActions[static_cast<size_t>(std::clamp(level, 0, kPressureLevels - 1))];
 }
 

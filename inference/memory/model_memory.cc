@@ -10,7 +10,8 @@
 namespace fedglm {
 namespace {
 
-constexpr int64_t kUnpinParts = 8, kUnpinPartsInNeed = 4;  // of what the plan pins, at pressure 3 and 4
+constexpr int kUnpinPressure = 3;
+constexpr int64_t kUnpinParts = 8, kUnpinPartsInNeed = 4;  // of what the plan pins, at that pressure and above
 constexpr int64_t kRepinParts = 8;
 constexpr int kRepinSamples = 5;  // at level 0, before the next part is pinned again
 
@@ -45,26 +46,35 @@ absl::StatusOr<std::unique_ptr<ModelMemory>> ModelMemory::Open(std::shared_ptr<c
   return memory;
 }
 
+int64_t ModelMemory::CountUnder(int pressure) const {
+  const int64_t parts = pressure == kUnpinPressure ? kUnpinParts : kUnpinPartsInNeed;
+  int64_t count = std::max<int64_t>(0, pinned_count_ - (plan_.pinned_count() + parts - 1) / parts);
+  // The first layers that are unpinned only pay for the ring.
+  const uint64_t now = CostOf(pinned_count_);
+  while (count > 0 && CostOf(count) >= now) --count;
+  return CostOf(count) < now ? count : pinned_count_;
+}
+
+int64_t ModelMemory::CountWhenCalm() {
+  const int64_t planned = plan_.pinned_count();
+  // Adapters may have come or grown since the first plan.
+  const int64_t most = PinnedBeside(budget_.used(MemoryAccount::kAdapters)).value_or(pinned_count_);
+  calm_bytes_ = CostOf(most);
+  int64_t count = std::max(pinned_count_, std::min(most, pinned_count_ + std::max<int64_t>(1, planned / kRepinParts)));
+  // The ring of the last few streamed layers may take more than to pin them all.
+  while (count < most && CostOf(count) > CostOf(most)) ++count;
+  return count;
+}
+
 void ModelMemory::GiveWay(int level, int pressure) {
   MutexLock lock(mutex_);
-  const int64_t planned = plan_.pinned_count();
   int64_t count = pinned_count_;
   calm_samples_ = level == 0 ? calm_samples_ + 1 : 0;
-  if (pressure >= 3) {
-    const int64_t parts = pressure == 3 ? kUnpinParts : kUnpinPartsInNeed;
-    count = std::max<int64_t>(0, count - (planned + parts - 1) / parts);
-    // The first layers that are unpinned only pay for the ring.
-    const uint64_t now = CostOf(pinned_count_);
-    while (count > 0 && CostOf(count) >= now) --count;
-    if (CostOf(count) >= now) count = pinned_count_;
-  } else if (calm_samples_ >= kRepinSamples && count < planned) {
+  if (pressure >= kUnpinPressure) {
+    count = CountUnder(pressure);
+  } else if (calm_samples_ >= kRepinSamples && count < plan_.pinned_count()) {
     calm_samples_ = 0;
-    // Adapters may have come or grown since the first plan.
-    const int64_t most = PinnedBeside(budget_.used(MemoryAccount::kAdapters)).value_or(count);
-    calm_bytes_ = CostOf(most);
-    count = std::max(count, std::min(most, count + std::max<int64_t>(1, planned / kRepinParts)));
-    // The ring of the last few streamed layers may take more than to pin them all.
-    while (count < most && CostOf(count) > CostOf(most)) ++count;
+    count = CountWhenCalm();
   }
   if (count == pinned_count_) {
     if (level > 0) GiveBackRoom();

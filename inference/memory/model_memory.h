@@ -55,6 +55,9 @@ class ModelMemory : public WeightResidency {
 
  private:
   explicit ModelMemory(MemoryBudget& budget) : budget_(budget) {}
+  // How many layers to pin now.
+  int64_t CountUnder(int pressure) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // 3 or 4
+  int64_t CountWhenCalm() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Repin(int64_t count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t MissingRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // of wanted_
   void GiveBackRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // what TakeRoom took for layers that do not come back now

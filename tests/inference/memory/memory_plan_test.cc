@@ -37,7 +37,7 @@ struct RandomModel {
     options.context = between(1, 32768);
     options.running = between(1, 8);
     options.threads = static_cast<int>(between(1, 8));
-    options.batch_tokens = between(1, 512);
+    options.activation_bytes = static_cast<uint64_t>(between(0, 64 << 20));
     options.kv_bytes_per_position = static_cast<uint64_t>(between(64, 1 << 17));
     options.process_bytes = static_cast<uint64_t>(between(0, 64 << 20));
     options.memory_bandwidth = 3e10;

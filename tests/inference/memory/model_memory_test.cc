@@ -18,7 +18,7 @@ class SmallModelMemory : public testing::Test {
     hyperparameters_.hidden = 72, hyperparameters_.feed_forward = 72, hyperparameters_.vocabulary = 1501;
     hyperparameters_.heads = 1, hyperparameters_.kv_heads = 1, hyperparameters_.head_size = 72;
     options_.context = 64;
-    options_.batch_tokens = 8;
+    options_.activation_bytes = 64 << 10;
     options_.kv_bytes_per_position = 1000;
     options_.process_bytes = 1;
   }
