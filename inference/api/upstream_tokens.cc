@@ -17,9 +17,7 @@ std::optional<int64_t> UsageOf(const Json& answer) {
   return tokens.ok() ? std::optional(std::max<int64_t>(0, *tokens)) : std::nullopt;
 }
 
-bool IsText(const Json& object, const char* name) {
-  return object.contains(name) && object[name].is_string() && !object[name].get_ref<const std::string&>().empty();
-}
+bool IsText(const Json& object, const char* name) { return !OptionalString(object, name, "").value_or("").empty(); }
 
 // Whether a choice has anything but its beginning (the role) or its end (finish_reason).
 bool HasPartOfAnswer(const Json& event) {

@@ -10,22 +10,17 @@
 #include "inference/kernels/levels.h"
 #include "inference/kernels/load_avx2.h"
 #include "inference/kernels/quantized_activations.h"
+#include "inference/kernels/row_walk_avx2.h"
 #include "inference/kernels/six_bits_avx2.h"
 
 namespace fedglm {
 namespace {
 
-constexpr int64_t kDotRows = 4;  // walked together: as many streams as the prefetcher follows easily
-
 __m256i Load32(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
 
 __m256i Twice(const void* from) { return _mm256_broadcastsi128_si256(Load16(from)); }
 
-float SumHalf(__m128 x) {
-  x = _mm_add_ps(x, _mm_movehl_ps(x, x));
-  return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
-}
-float Sum8(__m256 x) { return SumHalf(_mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1))); }
+float Sum8(__m256 x) { return SumFour(_mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1))); }
 
 __m256i SumPairs(__m256i products) { return _mm256_madd_epi16(products, _mm256_set1_epi16(1)); }
 
@@ -44,13 +39,6 @@ __m128 FourHalves(const std::byte* at, int64_t row_bytes) {
   halves = _mm_insert_epi16(halves, LoadHalf(at + 2 * row_bytes), 2);
   halves = _mm_insert_epi16(halves, LoadHalf(at + 3 * row_bytes), 3);
   return _mm_cvtph_ps(halves);
-}
-
-// What the next four rows have where these are now: no stream that the hardware follows leads there.
-void PrefetchNextRows(const std::byte* at, int64_t row_bytes) {
-  for (int64_t r = 0; r < kDotRows; ++r) {
-    _mm_prefetch(reinterpret_cast<const char*>(at + (kDotRows + r) * row_bytes), _MM_HINT_T1);
-  }
 }
 
 // The nibbles of two rows' blocks times a block of activations, pairwise sums in 16 bits.
@@ -81,10 +69,10 @@ void DotNibbles(const std::byte* blocks, int64_t row_bytes, const ActivationView
   }
   alignas(16) float offset[4];
   _mm_store_ps(offset, kMinimum ? offsets : _mm_mul_ps(offsets, _mm_set1_ps(-8.0f)));
-  y[0] = SumHalf(_mm256_castps256_ps128(first)) + offset[0];
-  y[1] = SumHalf(_mm256_extractf128_ps(first, 1)) + offset[1];
-  y[2] = SumHalf(_mm256_castps256_ps128(second)) + offset[2];
-  y[3] = SumHalf(_mm256_extractf128_ps(second, 1)) + offset[3];
+  y[0] = SumFour(_mm256_castps256_ps128(first)) + offset[0];
+  y[1] = SumFour(_mm256_extractf128_ps(first, 1)) + offset[1];
+  y[2] = SumFour(_mm256_castps256_ps128(second)) + offset[2];
+  y[3] = SumFour(_mm256_extractf128_ps(second, 1)) + offset[3];
 }
 
 // 32 signed levels times wide activations, as eight 32-bit sums.

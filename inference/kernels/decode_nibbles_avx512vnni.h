@@ -1,6 +1,6 @@
 // Decode's way for blocks of one scale and 32 nibbles, in AVX-512 VNNI: a block of four rows fills a register, which is half
 // of the instructions of decode_dot_avx2.h. Where the processor is slow and the memory is not, decode waits for these.
-// Included by kernels_avx512vnni.cc alone.
+// Included by decode_dot_avx512vnni.h alone.
 #pragma once
 
 #include <immintrin.h>
@@ -11,13 +11,12 @@
 
 #include "inference/kernels/load_avx2.h"
 #include "inference/kernels/quantized_activations.h"
-#include "inference/quantization/block_type.h"
+#include "inference/kernels/row_walk_avx2.h"
 #include "inference/quantization/blocks.h"
 
 namespace fedglm {
 namespace {
 
-constexpr int64_t kDotRows = 4;    // walked together, one in each quarter of a register
 constexpr int64_t kDotBlocks = 4;  // of each row at once: their 16 scales become floats together
 
 template <typename Block>
@@ -80,31 +79,18 @@ template <typename Block, int kBlocks>
   }
 }
 
-float SumQuarter(__m128 x) {
-  x = _mm_add_ps(x, _mm_movehl_ps(x, x));
-  return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
-}
-
-// What the next four rows have where these have their next kDotBlocks blocks: no stream that the hardware follows leads
-// there.
-void PrefetchRowsBelow(const std::byte* at, int64_t row_bytes) {
-  constexpr int64_t kLine = 64;
-  for (int64_t r = 0; r < kDotRows; ++r) {
-    _mm_prefetch(reinterpret_cast<const char*>(at + (kDotRows + r) * row_bytes), _MM_HINT_T1);
-    _mm_prefetch(reinterpret_cast<const char*>(at + (kDotRows + r) * row_bytes + kLine), _MM_HINT_T1);
-  }
-}
-
 // y[r] = sum_c W[r][c] x[c] for four rows.
 template <typename Block>
 void DotFourRows(const std::byte* blocks, int64_t row_bytes, const ActivationView& x, float* y) {
   NibbleSums sums;
   const int8_t* values = x.values;
   const float *scales = x.scales, *block_sums = x.block_sums;
+  constexpr int64_t kLine = 64;
   int64_t left = x.columns / 32;
   for (; left >= kDotBlocks; left -= kDotBlocks) {
     AddBlocks<Block, kDotBlocks>(blocks, row_bytes, values, scales, block_sums, sums);
-    PrefetchRowsBelow(blocks, row_bytes);
+    PrefetchNextRows(blocks, row_bytes);
+    PrefetchNextRows(blocks + kLine, row_bytes);  // four blocks are more than a cache line
     blocks += kDotBlocks * static_cast<int64_t>(sizeof(Block));
     values += kDotBlocks * 32, scales += kDotBlocks, block_sums += kDotBlocks;
   }
@@ -116,20 +102,10 @@ void DotFourRows(const std::byte* blocks, int64_t row_bytes, const ActivationVie
   }
   constexpr float kOffset = kHasMinimum<Block> ? 1.0f : -8.0f;
   const __m512 total = _mm512_fmadd_ps(sums.offsets, _mm512_set1_ps(kOffset), sums.products);
-  y[0] = SumQuarter(_mm512_castps512_ps128(total));
-  y[1] = SumQuarter(_mm512_extractf32x4_ps(total, 1));
-  y[2] = SumQuarter(_mm512_extractf32x4_ps(total, 2));
-  y[3] = SumQuarter(_mm512_extractf32x4_ps(total, 3));
-}
-
-// As KernelTable::dot_rows, for as many of the rows as it can: those of Q4_0 and Q4_1, four by four. Returns how many.
-int64_t DotNibbleRows(BlockType type, const std::byte* blocks, int64_t row_bytes, int64_t rows, const ActivationView& x,
-                      float* y) {
-  if (type != BlockType::kQ4_0 && type != BlockType::kQ4_1) return 0;
-  const auto dot = type == BlockType::kQ4_0 ? DotFourRows<BlockQ4_0> : DotFourRows<BlockQ4_1>;
-  int64_t r = 0;
-  for (; r + kDotRows <= rows; r += kDotRows) dot(blocks + r * row_bytes, row_bytes, x, y + r);
-  return r;
+  y[0] = SumFour(_mm512_castps512_ps128(total));
+  y[1] = SumFour(_mm512_extractf32x4_ps(total, 1));
+  y[2] = SumFour(_mm512_extractf32x4_ps(total, 2));
+  y[3] = SumFour(_mm512_extractf32x4_ps(total, 3));
 }
 
 }  // namespace

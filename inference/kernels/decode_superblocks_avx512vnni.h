@@ -1,5 +1,5 @@
-// Decode's way for Q4_K, Q5_K and Q6_K, in AVX-512 VNNI: 64 weights a register, row by row. Included by kernels_avx512vnni.cc
-// alone.
+// Decode's way for Q4_K, Q5_K and Q6_K, in AVX-512 VNNI: 64 weights a register, row by row. Included by
+// decode_dot_avx512vnni.h alone.
 #pragma once
 
 #include <immintrin.h>
@@ -11,7 +11,6 @@
 #include "inference/kernels/load_avx2.h"
 #include "inference/kernels/quantized_activations.h"
 #include "inference/kernels/six_bits_avx2.h"
-#include "inference/quantization/block_type.h"
 #include "inference/quantization/blocks.h"
 #include "inference/quantization/half.h"
 
@@ -116,20 +115,6 @@ float DotRowQ6_K512(const std::byte* row, const ActivationView& x) {
   }
   const __m512 levels_total = _mm512_add_ps(sums[0], sums[1]);
   return _mm512_reduce_add_ps(_mm512_fmadd_ps(_mm512_set1_ps(-32.0f), offsets, levels_total));
-}
-
-// As KernelTable::dot_rows, for the types of this file. Returns how many of the rows it did: all or none.
-int64_t DotSuperBlockRows(BlockType type, const std::byte* blocks, int64_t row_bytes, int64_t rows,
-                          const ActivationView& x, float* y) {
-  float (*dot)(const std::byte* row, const ActivationView& x) = nullptr;
-  switch (type) {
-    case BlockType::kQ4_K: dot = DotRowWithMinimums<BlockQ4_K>; break;
-    case BlockType::kQ5_K: dot = DotRowWithMinimums<BlockQ5_K>; break;
-    case BlockType::kQ6_K: dot = DotRowQ6_K512; break;
-    default: return 0;
-  }
-  for (int64_t r = 0; r < rows; ++r) y[r] = dot(blocks + r * row_bytes, x);
-  return rows;
 }
 
 }  // namespace

@@ -4,8 +4,7 @@
 
 #if defined(__x86_64__)
 #include "inference/kernels/avx512_support.h"
-#include "inference/kernels/decode_nibbles_avx512vnni.h"
-#include "inference/kernels/decode_superblocks_avx512vnni.h"
+#include "inference/kernels/decode_dot_avx512vnni.h"
 #include "inference/kernels/level_tile_avx512vnni.h"
 #include "inference/kernels/level_tile.h"
 
@@ -16,8 +15,7 @@ bool Supported() { return HasAvx512() && __builtin_cpu_supports("avx512vnni"); }
 
 void DotRows(BlockType type, const std::byte* blocks, int64_t row_bytes, int64_t rows, const ActivationView& x,
              float* y) {
-  const int64_t done = DotNibbleRows(type, blocks, row_bytes, rows, x, y) +  // one of the two, or none
-                       DotSuperBlockRows(type, blocks, row_bytes, rows, x, y);
+  const int64_t done = DotFirstRows(type, blocks, row_bytes, rows, x, y);
   if (done < rows) Avx2Kernels()->dot_rows(type, blocks + done * row_bytes, row_bytes, rows - done, x, y + done);
 }
 

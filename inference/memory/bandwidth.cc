@@ -20,8 +20,8 @@ constexpr int kPasses = 4;
 constexpr int64_t kLine = 64, kAhead = 4096;
 constexpr double kStreamSeconds = 0.5;
 
-// Sums words in many independent sums, so that loads are what it waits for, and fetches the next page's beginning early: no stream
-// that the hardware follows leads there.
+// Sums words in many independent sums, so that loads are what it waits for, and fetches a page ahead: no stream that the
+// hardware follows leads into the next one.
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
 __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif

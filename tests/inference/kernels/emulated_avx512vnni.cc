@@ -1,5 +1,4 @@
-#include "inference/kernels/decode_nibbles_avx512vnni.h"
-#include "inference/kernels/decode_superblocks_avx512vnni.h"
+#include "inference/kernels/decode_dot_avx512vnni.h"
 #include "inference/kernels/level_tile_avx512vnni.h"
 #include "inference/kernels/level_tile.h"
 #include "tests/inference/kernels/emulated_kernels.h"
@@ -10,7 +9,7 @@ MultiplyLevelsFunction EmulatedAvx512Vnni() { return MultiplyLevels; }
 
 int64_t EmulatedAvx512VnniDot(BlockType type, const std::byte* blocks, int64_t row_bytes, int64_t rows,
                               const ActivationView& x, float* y) {
-  return DotNibbleRows(type, blocks, row_bytes, rows, x, y) + DotSuperBlockRows(type, blocks, row_bytes, rows, x, y);
+  return DotFirstRows(type, blocks, row_bytes, rows, x, y);
 }
 
 }  // namespace fedglm

@@ -58,12 +58,43 @@ static inline Register Each(Lane lane) {
   return value;
 }
 
+// `low` and above it what is undefined: here nonsense.
+template <typename Register, typename Low>
+static inline Register Widened(const Low& low) {
+  Register value;
+  std::memset(&value, 0x5A, sizeof(value));
+  std::memcpy(&value, &low, sizeof(low));
+  return value;
+}
+
+template <typename Register>
+static inline Register AllBytes(char x) {
+  Register value;
+  std::memset(&value, x, sizeof(value));
+  return value;
+}
+
 // Number `index` of the Numbers that a register holds.
 template <typename Number, typename Register>
 static inline Number Part(const Register& value, int index) {
   Number part;
   std::memcpy(&part, reinterpret_cast<const char*>(&value) + index * static_cast<int>(sizeof(part)), sizeof(part));
   return part;
+}
+
+// What `word(i)` is, in every 16-bit lane.
+template <typename Register, typename Word>
+static inline Register EachWord(Word word) {
+  uint16_t words[sizeof(Register) / 2];
+  int i = 0;
+  for (uint16_t& out : words) out = static_cast<uint16_t>(word(i++));
+  return Load<Register>(words, 1);
+}
+
+// 16-bit lanes of a by a count: what is shifted out is gone.
+template <typename Register>
+static inline int RightShifted(const Register& a, int i, unsigned count) {
+  return count > 15 ? 0 : Part<uint16_t>(a, i) >> count;
 }
 
 }  // namespace emulation
@@ -144,28 +175,18 @@ static inline __m128i _mm_insert_epi16(__m128i a, int word, int index) {
 static inline __m128i _mm_loadu_si128(const __m128i* from) { return emulation::Load<__m128i>(from, 1); }
 static inline void _mm256_store_si256(__m256i* to, __m256i value) { emulation::Store(to, value, 32); }
 static inline __m256i _mm256_castsi128_si256(__m128i low) {
-  __m256i value;  // the upper half is undefined: here it is nonsense
-  std::memset(&value, 0x5A, sizeof(value));
-  std::memcpy(&value, &low, sizeof(low));
-  return value;
+  return emulation::Widened<__m256i>(low);
 }
 static inline __m256i _mm256_inserti128_si256(__m256i a, __m128i half, int index) {
   std::memcpy(a.lanes + 4 * (index & 1), &half, sizeof(half));
   return a;
 }
-static inline __m256i _mm256_set1_epi8(char x) {
-  __m256i value;
-  std::memset(&value, x, sizeof(value));
-  return value;
-}
+static inline __m256i _mm256_set1_epi8(char x) { return emulation::AllBytes<__m256i>(x); }
 static inline __m256i _mm256_and_si256(__m256i a, __m256i b) {
   return emulation::Each<__m256i>([&](int i) { return a.lanes[i] & b.lanes[i]; });
 }
 static inline __m256i _mm256_srli_epi16(__m256i a, int count) {
-  return emulation::Each<__m256i>([&](int i) {
-    const auto word = static_cast<uint32_t>(a.lanes[i]);
-    return static_cast<int32_t>(count > 15 ? 0 : ((word & 0xFFFF) >> count) | (word >> 16 >> count << 16));
-  });
+  return emulation::EachWord<__m256i>([&](int i) { return emulation::RightShifted(a, i, static_cast<unsigned>(count)); });
 }
 static inline __m256i _mm256_unpacklo_epi32(__m256i a, __m256i b) {
   return emulation::Each<__m256i>([&](int i) { return (i % 2 == 0 ? a : b).lanes[i / 4 * 4 + i % 4 / 2]; });
@@ -214,11 +235,7 @@ static inline __m512i _mm512_slli_epi32(__m512i a, unsigned count) {
       [&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.lanes[i]) << count); });
 }
 
-static inline __m512i _mm512_set1_epi8(char x) {
-  __m512i value;
-  std::memset(&value, x, sizeof(value));
-  return value;
-}
+static inline __m512i _mm512_set1_epi8(char x) { return emulation::AllBytes<__m512i>(x); }
 static inline __m512i _mm512_setr_epi32(int32_t a, int32_t b, int32_t c, int32_t d, int32_t e, int32_t f, int32_t g,
                                         int32_t h, int32_t i, int32_t j, int32_t k, int32_t l, int32_t m, int32_t n,
                                         int32_t o, int32_t p) {
@@ -228,30 +245,21 @@ static inline __m512i _mm512_and_si512(__m512i a, __m512i b) {
   return emulation::Each<__m512i>([&](int i) { return a.lanes[i] & b.lanes[i]; });
 }
 static inline __m512i _mm512_srli_epi16(__m512i a, unsigned count) {
-  return emulation::Each<__m512i>([&](int i) {
-    const auto word = static_cast<uint32_t>(a.lanes[i]);
-    return static_cast<int32_t>(count > 15 ? 0 : ((word & 0xFFFF) >> count) | (word >> 16 >> count << 16));
-  });
+  return emulation::EachWord<__m512i>([&](int i) { return emulation::RightShifted(a, i, static_cast<unsigned>(count)); });
 }
 static inline __m512i _mm512_or_si512(__m512i a, __m512i b) {
   return emulation::Each<__m512i>([&](int i) { return a.lanes[i] | b.lanes[i]; });
 }
 // Each lane by a count of its own; a rotation's counts are taken modulo 32.
 static inline __m512i _mm512_srlv_epi16(__m512i a, __m512i counts) {
-  uint16_t words[32];
-  for (int i = 0; i < 32; ++i) {
-    const int count = emulation::Part<uint16_t>(counts, i);
-    words[i] = static_cast<uint16_t>(count > 15 ? 0 : emulation::Part<uint16_t>(a, i) >> count);
-  }
-  return emulation::Load<__m512i>(words, 1);
+  return emulation::EachWord<__m512i>(
+      [&](int i) { return emulation::RightShifted(a, i, emulation::Part<uint16_t>(counts, i)); });
 }
 static inline __m512i _mm512_sllv_epi16(__m512i a, __m512i counts) {
-  uint16_t words[32];
-  for (int i = 0; i < 32; ++i) {
+  return emulation::EachWord<__m512i>([&](int i) {
     const int count = emulation::Part<uint16_t>(counts, i);
-    words[i] = static_cast<uint16_t>(count > 15 ? 0 : emulation::Part<uint16_t>(a, i) << count);
-  }
-  return emulation::Load<__m512i>(words, 1);
+    return count > 15 ? 0 : emulation::Part<uint16_t>(a, i) << count;
+  });
 }
 static inline __m512i _mm512_rolv_epi32(__m512i a, __m512i counts) {
   return emulation::Each<__m512i>([&](int i) {
@@ -272,10 +280,7 @@ static inline __m512 _mm512_cvtph_ps(__m256i a) {
 
 // Quarters and halves.
 static inline __m512i _mm512_castsi128_si512(__m128i low) {
-  __m512i value;  // the rest is undefined: here it is nonsense
-  std::memset(&value, 0x5A, sizeof(value));
-  std::memcpy(&value, &low, sizeof(low));
-  return value;
+  return emulation::Widened<__m512i>(low);
 }
 static inline __m256i _mm512_castsi512_si256(__m512i a) { return emulation::Load<__m256i>(&a, 1); }
 static inline __m128 _mm512_castps512_ps128(__m512 a) { return emulation::Load<__m128>(&a, 1); }
@@ -286,10 +291,7 @@ static inline __m128 _mm512_extractf32x4_ps(__m512 a, int quarter) {
   return emulation::Load<__m128>(a.lanes + 4 * (quarter & 3), 1);
 }
 static inline __m512 _mm512_castps256_ps512(__m256 low) {
-  __m512 value;  // the upper half is undefined: here it is nonsense
-  std::memset(&value, 0x5A, sizeof(value));
-  std::memcpy(&value, &low, sizeof(low));
-  return value;
+  return emulation::Widened<__m512>(low);
 }
 static inline __m512 _mm512_insertf32x8(__m512 a, __m256 half, int index) {
   std::memcpy(a.lanes + 8 * (index & 1), &half, sizeof(half));
@@ -359,12 +361,10 @@ static inline __m512i _mm512_mask_broadcast_i32x4(__m512i before, __mmask16 chos
 }
 // Word i of the result, where it is chosen, is word order[i] of a.
 static inline __m512i _mm512_mask_permutexvar_epi16(__m512i before, __mmask32 chosen, __m512i order, __m512i a) {
-  uint16_t words[32];
-  for (int i = 0; i < 32; ++i) {
-    words[i] = (chosen >> i & 1) != 0 ? emulation::Part<uint16_t>(a, emulation::Part<uint16_t>(order, i) & 31)
-                                      : emulation::Part<uint16_t>(before, i);
-  }
-  return emulation::Load<__m512i>(words, 1);
+  return emulation::EachWord<__m512i>([&](int i) {
+    return (chosen >> i & 1) != 0 ? emulation::Part<uint16_t>(a, emulation::Part<uint16_t>(order, i) & 31)
+                                  : emulation::Part<uint16_t>(before, i);
+  });
 }
 
 static inline void _mm256_storeu_si256(__m256i* to, __m256i value) { emulation::Store(to, value, 1); }
