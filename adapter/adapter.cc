@@ -68,7 +68,8 @@ absl::Status SaveAdapter(const Adapter& adapter, const std::filesystem::path& fo
   const std::filesystem::path target = folder.has_filename() ? folder : folder.parent_path();
   FEDGLM_RETURN_IF_ERROR(CheckReplaceable(target));
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(target.parent_path()));
-  const std::filesystem::path part = target.string() + "." + HexEncode(std::span(reinterpret_cast<const uint8_t*>(SecureRandomBytes(4).data()), 4));
+  const std::filesystem::path part =
+      target.string() + "." + HexEncode(std::span(reinterpret_cast<const uint8_t*>(SecureRandomBytes(4).data()), 4));
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(part));
   const auto write = [&]() -> absl::Status {
     const std::string weights = SerializeSafetensors(ModulesToPeft(adapter), {{"format", "pt"}});
@@ -88,7 +89,8 @@ absl::Status SaveAdapter(const Adapter& adapter, const std::filesystem::path& fo
 }
 
 std::string SerializeAdapter(const Adapter& adapter) {
-  std::map<std::string, std::string> metadata = {{"format", "pt"}, {"fedglm.config", DumpJson(PeftConfigToJson(adapter.config))}};
+  std::map<std::string, std::string> metadata = {{"format", "pt"},
+                                                 {"fedglm.config", DumpJson(PeftConfigToJson(adapter.config))}};
   if (adapter.provenance) metadata["fedglm.provenance"] = DumpJson(ProvenanceToJson(*adapter.provenance));
   return SerializeSafetensors(ModulesToPeft(adapter), metadata);
 }

@@ -44,13 +44,13 @@ struct AdapterConfig {
 
 // Where an adapter comes from; provenance.json. docs/adapter-format.md describes the file.
 struct Provenance {
-  std::string base_sha256;                 // of the GGUF file; empty: unknown (an adapter from elsewhere)
-  std::string federation;                  // empty: trained alone
+  std::string base_sha256;  // of the GGUF file; empty: unknown (an adapter from elsewhere)
+  std::string federation;   // empty: trained alone
   int64_t round = 0;
-  std::string mode;                        // freeze-a, average, stack, fedsgd
-  std::vector<std::string> contributors;   // SHA-256 of each update that was averaged
-  std::string weights_sha256;              // of adapter_model.safetensors
-  std::string signature;                   // base64url Ed25519 over SignedBytes(); empty: unsigned
+  std::string mode;                       // freeze-a, average, stack, fedsgd
+  std::vector<std::string> contributors;  // SHA-256 of each update that was averaged
+  std::string weights_sha256;             // of adapter_model.safetensors
+  std::string signature;                  // base64url Ed25519 over SignedBytes(); empty: unsigned
   bool operator==(const Provenance&) const = default;
 };
 
@@ -64,7 +64,8 @@ struct Adapter {
 absl::StatusOr<Adapter> LoadAdapter(const std::filesystem::path& folder);
 // Failed if something is there that is no adapter, which SaveAdapter would not replace. To be asked before long work.
 absl::Status CheckReplaceable(const std::filesystem::path& folder);
-// Writes the folder atomically (replacing an adapter, nothing else). weights_sha256 is filled in; other provenance kept.
+// Writes the folder atomically (replacing an adapter, nothing else). weights_sha256 is filled in; other provenance
+// kept.
 absl::Status SaveAdapter(const Adapter& adapter, const std::filesystem::path& folder);
 
 // The same as bytes, for the wire: safetensors with the configuration in its metadata.
@@ -74,15 +75,15 @@ absl::StatusOr<Adapter> ParseAdapter(std::string_view bytes);
 // SHA-256 of the adapter_model.safetensors that SaveAdapter would write.
 std::string WeightsSha256(const Adapter& adapter);
 
-// What the aggregator signs and the site verifies: a canonical text of the provenance without its signature, and of what
-// scales the weights (rank, alpha, rslora).
+// What the aggregator signs and the site verifies: a canonical text of the provenance without its signature, and of
+// what scales the weights (rank, alpha, rslora).
 std::string SignedBytes(const AdapterConfig& config, const Provenance& provenance);
 
 // BadFile if the adapter names another base. An adapter without provenance, or an unknown base (""), passes.
 absl::Status CheckBase(const Adapter& adapter, const std::string& base_sha256);
 
-// A for every module from a seed that all sites share, uniform in ±sqrt(3 / inputs) so that A x has the scale of x; B zero.
-// The same bytes on every machine: a counter-based generator, no library's distributions. docs/adapter-format.md.
+// A for every module from a seed that all sites share, uniform in ±sqrt(3 / inputs) so that A x has the scale of x; B
+// zero. The same bytes on every machine: a counter-based generator, no library's distributions. docs/adapter-format.md.
 struct ModuleShape {
   std::string name;
   int64_t inputs, outputs;

@@ -10,9 +10,9 @@ constexpr std::string_view kPrefix = "base_model.model.";
 constexpr int64_t kMaxRank = 4096;
 
 // Keys whose values, if not empty or false, mean arithmetic that is not done here.
-constexpr const char* kMustBeOff[] = {"use_dora",        "fan_in_fan_out", "rank_pattern",      "alpha_pattern",
-                                      "modules_to_save", "lora_bias",      "layer_replication", "use_qalora",
-                                      "arrow_config",    "alora_invocation_tokens"};
+constexpr const char* kMustBeOff[] = {
+    "use_dora",  "fan_in_fan_out",    "rank_pattern", "alpha_pattern", "modules_to_save",
+    "lora_bias", "layer_replication", "use_qalora",   "arrow_config",  "alora_invocation_tokens"};
 
 // Ways to begin that take something out of the base's weights: the adapter fits only the base that is left.
 constexpr std::string_view kChangesBase[] = {"pissa", "olora", "corda", "loftq"};
@@ -119,8 +119,10 @@ absl::Status ModulesFromPeft(const std::map<std::string, Matrix>& tensors, Adapt
   }
   std::set<std::string> targets;
   for (const auto& [module, pair] : adapter.modules) {
-    if (pair.a.rows != adapter.config.rank || pair.b.columns != adapter.config.rank || pair.a.columns == 0 || pair.b.rows == 0) {
-      return BadFileError("module '" + module + "' does not have two factors of rank " + std::to_string(adapter.config.rank));
+    if (pair.a.rows != adapter.config.rank || pair.b.columns != adapter.config.rank || pair.a.columns == 0 ||
+        pair.b.rows == 0) {
+      return BadFileError("module '" + module + "' does not have two factors of rank " +
+                          std::to_string(adapter.config.rank));
     }
     targets.insert(module.substr(module.rfind('.') + 1));
   }

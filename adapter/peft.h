@@ -1,4 +1,5 @@
-// PEFT's names and configuration (adapter_config.json, "base_model.model.<module>.lora_A.weight"). Private to this folder.
+// PEFT's names and configuration (adapter_config.json, "base_model.model.<module>.lora_A.weight"). Private to this
+// folder.
 #pragma once
 
 #include <map>

@@ -51,8 +51,8 @@ absl::StatusOr<Provenance> ProvenanceFromJson(const Json& json) {
 // One field a line, so that no two provenances have the same text: values are digests, numbers and JSON strings.
 std::string SignedBytes(const AdapterConfig& config, const Provenance& p) {
   char scale[96];
-  std::snprintf(scale, sizeof(scale), "rank %lld\nalpha %.17g\nrslora %d\n", static_cast<long long>(config.rank), config.alpha,
-                config.use_rslora ? 1 : 0);
+  std::snprintf(scale, sizeof(scale), "rank %lld\nalpha %.17g\nrslora %d\n", static_cast<long long>(config.rank),
+                config.alpha, config.use_rslora ? 1 : 0);
   std::string text = "fedglm adapter provenance 1\n";
   text += scale;
   text += "base " + p.base_sha256 + "\n";

@@ -60,7 +60,8 @@ absl::StatusOr<std::pair<int64_t, int64_t>> ReadShape(const Json& entry) {
   }
   std::vector<int64_t> extents;
   for (const Json& extent : *shape) {
-    if (!extent.is_number_unsigned() || extent.get<uint64_t>() > (uint64_t{1} << 31)) return BadFileError("an impossible shape");
+    if (!extent.is_number_unsigned() || extent.get<uint64_t>() > (uint64_t{1} << 31))
+      return BadFileError("an impossible shape");
     extents.push_back(extent.get<int64_t>());
   }
   return extents.size() == 1 ? std::pair<int64_t, int64_t>(1, extents[0]) : std::pair(extents[0], extents[1]);
@@ -134,7 +135,8 @@ absl::StatusOr<SafetensorsFile> ParseSafetensors(std::string_view bytes, std::st
     }
     absl::StatusOr<Matrix> tensor = ReadTensor(entry, data, claims);
     if (!tensor.ok()) return Annotate(tensor.status(), name + ": tensor '" + key + "'");
-    if (!file.tensors.emplace(key, *std::move(tensor)).second) return BadFileError(name + ": '" + key + "' is there twice");
+    if (!file.tensors.emplace(key, *std::move(tensor)).second)
+      return BadFileError(name + ": '" + key + "' is there twice");
   }
   std::sort(claims.ranges.begin(), claims.ranges.end(),
             [](const Range& a, const Range& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
@@ -155,7 +157,8 @@ std::string SerializeSafetensors(const std::map<std::string, Matrix>& tensors,
   uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     const uint64_t bytes = tensor.values.size() * sizeof(float);
-    header[name] = {{"dtype", "F32"}, {"shape", {tensor.rows, tensor.columns}}, {"data_offsets", {offset, offset + bytes}}};
+    header[name] = {
+        {"dtype", "F32"}, {"shape", {tensor.rows, tensor.columns}}, {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   }
   std::string text = DumpJson(header);

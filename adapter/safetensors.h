@@ -1,5 +1,5 @@
-// The safetensors format: 8 bytes of header length, a JSON header, the tensors' bytes. Read F32, F16 and BF16 as float32;
-// written as F32. https://github.com/huggingface/safetensors#format
+// The safetensors format: 8 bytes of header length, a JSON header, the tensors' bytes. Read F32, F16 and BF16 as
+// float32; written as F32. https://github.com/huggingface/safetensors#format
 #pragma once
 
 #include <map>
@@ -12,8 +12,8 @@
 namespace fedglm {
 
 struct SafetensorsFile {
-  std::map<std::string, Matrix> tensors;         // one-dimensional ones as a single row
-  std::map<std::string, std::string> metadata;   // "__metadata__"
+  std::map<std::string, Matrix> tensors;        // one-dimensional ones as a single row
+  std::map<std::string, std::string> metadata;  // "__metadata__"
 };
 
 // BadFile for anything malformed: ranges outside the file or overlapping, shapes that contradict them, other types.

@@ -29,17 +29,21 @@ absl::Status CheckSameShapes(const TensorMap& expected, const TensorMap& actual,
 
 std::string_view AggregationModeName(AggregationMode mode) {
   switch (mode) {
-    case AggregationMode::kFreezeA: return "freeze-a";
-    case AggregationMode::kAverage: return "average";
-    case AggregationMode::kStack: return "stack";
-    case AggregationMode::kFedSgd: return "fedsgd";
+    case AggregationMode::kFreezeA:
+      return "freeze-a";
+    case AggregationMode::kAverage:
+      return "average";
+    case AggregationMode::kStack:
+      return "stack";
+    case AggregationMode::kFedSgd:
+      return "fedsgd";
   }
   return "";
 }
 
 absl::StatusOr<AggregationMode> ParseAggregationMode(std::string_view name) {
-  for (const AggregationMode mode : {AggregationMode::kFreezeA, AggregationMode::kAverage, AggregationMode::kStack,
-                                     AggregationMode::kFedSgd}) {
+  for (const AggregationMode mode :
+       {AggregationMode::kFreezeA, AggregationMode::kAverage, AggregationMode::kStack, AggregationMode::kFedSgd}) {
     if (name == AggregationModeName(mode)) return mode;
   }
   return UsageError("'" + std::string(name) + "' is not a mode: freeze-a, average, stack or fedsgd");

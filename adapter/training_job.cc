@@ -141,7 +141,8 @@ absl::Status CheckValues(const TrainingJob& job) {
   if (job.sequence_length < 8) return bad("sequence_length is below 8");
   if (job.adapter_config.rank < 1 || job.adapter_config.rank > 4096) return bad("rank is out of range");
   if (job.learning_rate < 0 || job.weight_decay < 0 || job.clip_norm < 0) return bad("a rate is negative");
-  if (job.beta1 < 0 || job.beta1 >= 1 || job.beta2 < 0 || job.beta2 >= 1 || job.epsilon <= 0) return bad("AdamW's constants are out of range");
+  if (job.beta1 < 0 || job.beta1 >= 1 || job.beta2 < 0 || job.beta2 >= 1 || job.epsilon <= 0)
+    return bad("AdamW's constants are out of range");
   return absl::OkStatus();
 }
 
@@ -172,7 +173,8 @@ absl::StatusOr<TrainingJob> ParseTrainingJob(std::string_view line) {
     Writer writer;
     VisitJob(writer, job);
     for (const auto& [key, value] : json->items()) {
-      if (key != "kind" && key != "mode" && !writer.json.contains(key)) return UsageError("training job: unknown key \"" + key + "\"");
+      if (key != "kind" && key != "mode" && !writer.json.contains(key))
+        return UsageError("training job: unknown key \"" + key + "\"");
     }
   }
   bool known_kind = false;

@@ -1,5 +1,5 @@
-// The one job that fedglm-trainer is given on stdin (one line of JSON), and the events it answers on stdout (one line of
-// JSON each). This is the whole contract between the process with the network and the process with the records.
+// The one job that fedglm-trainer is given on stdin (one line of JSON), and the events it answers on stdout (one line
+// of JSON each). This is the whole contract between the process with the network and the process with the records.
 #pragma once
 
 #include <cstdint>
@@ -38,34 +38,34 @@ struct PretrainShape {
 
 struct TrainingJob {
   JobKind kind = JobKind::kTrain;
-  std::filesystem::path model;                   // GGUF; kPretrain has none
-  std::vector<std::filesystem::path> records;    // JSON Lines
-  std::filesystem::path adapter;                 // to start from; empty: a new one from `adapter_seed`
-  std::filesystem::path output;                  // a folder (kPretrain: a file)
+  std::filesystem::path model;                       // GGUF; kPretrain has none
+  std::vector<std::filesystem::path> records;        // JSON Lines
+  std::filesystem::path adapter;                     // to start from; empty: a new one from `adapter_seed`
+  std::filesystem::path output;                      // a folder (kPretrain: a file)
   AggregationMode mode = AggregationMode::kFreezeA;  // which factors are trained
-  AdapterConfig adapter_config;                  // of a new adapter
+  AdapterConfig adapter_config;                      // of a new adapter
   uint64_t adapter_seed = 1;
-  std::string base_sha256;                       // if known; written to the provenance and checked
+  std::string base_sha256;  // if known; written to the provenance and checked
 
-  std::string optimizer = "adamw";               // adamw, sgd
+  std::string optimizer = "adamw";  // adamw, sgd
   int64_t steps = 100;
-  int64_t batch_tokens = 2048;                   // tokens of one optimizer step, over all its accumulation steps
+  int64_t batch_tokens = 2048;  // tokens of one optimizer step, over all its accumulation steps
   int64_t micro_batch_tokens = 2048;
-  int64_t sequence_length = 256;                 // longest packed sequence; longer records are cut, and counted
+  int64_t sequence_length = 256;  // longest packed sequence; longer records are cut, and counted
   double learning_rate = 1e-3;
   double weight_decay = 0.0;
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
   int64_t warmup_steps = 0;
-  std::string schedule = "constant";             // constant, cosine (to 0 over `schedule_steps`)
-  int64_t schedule_steps = 0;                    // 0: steps
-  int64_t schedule_offset = 0;                   // steps already done in earlier rounds
-  double clip_norm = 1.0;                        // of the gradient; 0: none
-  uint64_t seed = 1;                             // order of the records
-  int64_t skip_records = 0;                      // where in the shuffled order to begin (rounds go on where they stopped)
-  int threads = 0;                               // 0: physical cores
+  std::string schedule = "constant";  // constant, cosine (to 0 over `schedule_steps`)
+  int64_t schedule_steps = 0;         // 0: steps
+  int64_t schedule_offset = 0;        // steps already done in earlier rounds
+  double clip_norm = 1.0;             // of the gradient; 0: none
+  uint64_t seed = 1;                  // order of the records
+  int64_t skip_records = 0;           // where in the shuffled order to begin (rounds go on where they stopped)
+  int threads = 0;                    // 0: physical cores
   bool forbid_network = true;
   int64_t evaluate_every = 0;
-  std::vector<std::filesystem::path> held_out;   // evaluated at the end (and every evaluate_every steps)
+  std::vector<std::filesystem::path> held_out;  // evaluated at the end (and every evaluate_every steps)
   PretrainShape pretrain;
 };
 
@@ -78,8 +78,8 @@ absl::StatusOr<TrainingJob> ParseTrainingJob(std::string_view line);  // UsageEr
 struct TrainerEvent {
   std::string event;
   int64_t step = 0, steps = 0;
-  double loss = 0;              // mean over answer tokens, natural logarithm
-  int64_t tokens = 0;           // answer tokens that the loss is a mean of
+  double loss = 0;     // mean over answer tokens, natural logarithm
+  int64_t tokens = 0;  // answer tokens that the loss is a mean of
   int64_t records = 0, examples = 0;
   double tokens_per_second = 0, seconds = 0;
   uint64_t peak_rss_bytes = 0;
@@ -88,7 +88,8 @@ struct TrainerEvent {
 };
 Json ToJson(const TrainerEvent& event);
 absl::StatusOr<TrainerEvent> ParseTrainerEvent(std::string_view line);
-// The member "loss". JSON has no word for a loss that is not finite: it is written as null, and read as NaN, not as zero.
+// The member "loss". JSON has no word for a loss that is not finite: it is written as null, and read as NaN, not as
+// zero.
 absl::StatusOr<double> RequireLoss(const Json& json);
 
 }  // namespace fedglm

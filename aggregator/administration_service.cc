@@ -23,7 +23,8 @@ class AdministrationService : public v1::Administration::Service {
  public:
   explicit AdministrationService(const ServiceRooms& rooms) : rooms_(rooms) {}
 
-  grpc::Status GetStatus(grpc::ServerContext* context, const v1::GetStatusRequest*, v1::FederationStatus* out) override {
+  grpc::Status GetStatus(grpc::ServerContext* context, const v1::GetStatusRequest*,
+                         v1::FederationStatus* out) override {
     return Answer(*context, [&](const std::string&) -> absl::Status {
       const FederationSummary summary = rooms_.rounds.Summary();
       FEDGLM_ASSIGN_OR_RETURN(const std::vector<NodeRow> nodes, rooms_.store.Nodes());
@@ -60,7 +61,8 @@ class AdministrationService : public v1::Administration::Service {
     });
   }
 
-  grpc::Status ListNodes(grpc::ServerContext* context, const v1::ListNodesRequest*, v1::ListNodesResponse* out) override {
+  grpc::Status ListNodes(grpc::ServerContext* context, const v1::ListNodesRequest*,
+                         v1::ListNodesResponse* out) override {
     return Answer(*context, [&](const std::string&) -> absl::Status {
       FEDGLM_ASSIGN_OR_RETURN(const std::vector<NodeRow> nodes, rooms_.store.Nodes());
       for (const NodeRow& node : nodes) {
@@ -82,14 +84,16 @@ class AdministrationService : public v1::Administration::Service {
     return Answer(*context, [&](const std::string& administrator) -> absl::Status {
       if (!rooms_.started) return UnreachableError("the aggregator is still starting");
       const int64_t lifetime = request->lifetime_seconds() > 0 ? request->lifetime_seconds() : kDay;
-      FEDGLM_ASSIGN_OR_RETURN(*out->mutable_token(),
-                              rooms_.enrolment.CreateToken(request->site_name(), std::chrono::seconds(std::min(lifetime, 365 * kDay)),
-                                                           rooms_.enrolment_address, administrator));
+      FEDGLM_ASSIGN_OR_RETURN(
+          *out->mutable_token(),
+          rooms_.enrolment.CreateToken(request->site_name(), std::chrono::seconds(std::min(lifetime, 365 * kDay)),
+                                       rooms_.enrolment_address, administrator));
       return absl::OkStatus();
     });
   }
 
-  grpc::Status RevokeNode(grpc::ServerContext* context, const v1::RevokeNodeRequest* request, v1::RevokeNodeResponse*) override {
+  grpc::Status RevokeNode(grpc::ServerContext* context, const v1::RevokeNodeRequest* request,
+                          v1::RevokeNodeResponse*) override {
     return Answer(*context, [&](const std::string& administrator) {
       return rooms_.rounds.Revoke(request->site_id(), request->reason(), administrator);
     });

@@ -1,5 +1,5 @@
-// fedglm-aggregator --config FILE: runs until Ctrl-C or SIGTERM. With --create-token SITE it prints a one-time token for a
-// new site (the aggregator may be running or not) and ends.
+// fedglm-aggregator --config FILE: runs until Ctrl-C or SIGTERM. With --create-token SITE it prints a one-time token
+// for a new site (the aggregator may be running or not) and ends.
 #include <chrono>
 #include <cstdio>
 #include <thread>
@@ -23,8 +23,8 @@ absl::Status Run(const Arguments& arguments) {
   FEDGLM_ASSIGN_OR_RETURN(Configuration configuration, Configuration::Load(arguments.config));
   FEDGLM_ASSIGN_OR_RETURN(const AggregatorOptions options, AggregatorOptions::Read(configuration));
   if (arguments.create_token) {
-    FEDGLM_ASSIGN_OR_RETURN(const std::string token,
-                            CreateTokenOffline(options, arguments.token_for, std::chrono::hours(arguments.token_hours)));
+    FEDGLM_ASSIGN_OR_RETURN(const std::string token, CreateTokenOffline(options, arguments.token_for,
+                                                                        std::chrono::hours(arguments.token_hours)));
     std::printf("%s\n", token.c_str());
     return absl::OkStatus();
   }
@@ -46,8 +46,11 @@ int main(int argc, char** argv) {
   CLI::App app("fedglm-aggregator: averages the sites' updates and sends the new adapter back");
   Arguments arguments;
   app.add_option("--config", arguments.config, "TOML file")->required();
-  CLI::Option* const token = app.add_option("--create-token", arguments.token_for, "print a token for this new site, and end");
-  app.add_option("--token-hours", arguments.token_hours, "how long the token is good")->capture_default_str()->check(CLI::Range(1, 8760));
+  CLI::Option* const token =
+      app.add_option("--create-token", arguments.token_for, "print a token for this new site, and end");
+  app.add_option("--token-hours", arguments.token_hours, "how long the token is good")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 8760));
   app.set_version_flag("--version", std::string("fedglm ") + FEDGLM_VERSION);
   try {
     app.parse(argc, argv);

@@ -5,17 +5,21 @@ namespace {
 
 absl::Status ReadTraining(Configuration& c, TrainingPlanOptions& plan) {
   FEDGLM_ASSIGN_OR_RETURN(plan.optimizer, c.String("training.optimizer", plan.optimizer));
-  if (plan.optimizer != "adamw" && plan.optimizer != "sgd") return ConfigurationError("training.optimizer must be adamw or sgd");
+  if (plan.optimizer != "adamw" && plan.optimizer != "sgd")
+    return ConfigurationError("training.optimizer must be adamw or sgd");
   FEDGLM_ASSIGN_OR_RETURN(plan.steps, c.Integer("training.steps", plan.steps, 1, 1000000));
   FEDGLM_ASSIGN_OR_RETURN(plan.batch_tokens, c.Integer("training.batch_tokens", plan.batch_tokens, 1, 1 << 24));
-  FEDGLM_ASSIGN_OR_RETURN(plan.sequence_length, c.Integer("training.sequence_length", plan.sequence_length, 8, 1 << 20));
+  FEDGLM_ASSIGN_OR_RETURN(plan.sequence_length,
+                          c.Integer("training.sequence_length", plan.sequence_length, 8, 1 << 20));
   FEDGLM_ASSIGN_OR_RETURN(plan.learning_rate, c.Number("training.learning_rate", plan.learning_rate, 0, 1000));
   FEDGLM_ASSIGN_OR_RETURN(plan.weight_decay, c.Number("training.weight_decay", plan.weight_decay, 0, 1000));
   FEDGLM_ASSIGN_OR_RETURN(plan.warmup_steps, c.Integer("training.warmup_steps", plan.warmup_steps, 0, 1000000));
   FEDGLM_ASSIGN_OR_RETURN(plan.schedule, c.String("training.schedule", plan.schedule));
-  if (plan.schedule != "constant" && plan.schedule != "cosine") return ConfigurationError("training.schedule must be constant or cosine");
+  if (plan.schedule != "constant" && plan.schedule != "cosine")
+    return ConfigurationError("training.schedule must be constant or cosine");
   FEDGLM_ASSIGN_OR_RETURN(plan.clip_norm, c.Number("training.clip_norm", plan.clip_norm, 0, 1e9));
-  FEDGLM_ASSIGN_OR_RETURN(const int64_t seed, c.Integer("training.seed", static_cast<int64_t>(plan.seed), 0, INT64_MAX));
+  FEDGLM_ASSIGN_OR_RETURN(const int64_t seed,
+                          c.Integer("training.seed", static_cast<int64_t>(plan.seed), 0, INT64_MAX));
   plan.seed = static_cast<uint64_t>(seed);
   return absl::OkStatus();
 }

@@ -31,17 +31,17 @@ struct AggregatorOptions {
   std::string federation = "federation";
   AggregationMode mode = AggregationMode::kFreezeA;
   int64_t rounds = 10;
-  int64_t min_sites = 2;               // a round begins when so many sites have asked for work
-  int64_t min_updates = 1;             // after the deadline a round is closed with so many, else it waits on
+  int64_t min_sites = 2;    // a round begins when so many sites have asked for work
+  int64_t min_updates = 1;  // after the deadline a round is closed with so many, else it waits on
   int64_t round_timeout_seconds = 86400;
-  double server_learning_rate = 1.0;   // of fedsgd
+  double server_learning_rate = 1.0;      // of fedsgd
   std::filesystem::path initial_adapter;  // what round 1 starts from: `fedglm adapter init`
   TrainingPlanOptions training;
 
-  std::string listen = "127.0.0.1:7443";            // sites and administrators, mutual TLS
-  std::string enrolment_listen = "127.0.0.1:7444";  // enrolment
+  std::string listen = "127.0.0.1:7443";                             // sites and administrators, mutual TLS
+  std::string enrolment_listen = "127.0.0.1:7444";                   // enrolment
   std::vector<std::string> host_names = {"localhost", "127.0.0.1"};  // in the server's certificate
-  std::string advertise;                // host that tokens name; default: the first of host_names
+  std::string advertise;  // host that tokens name; default: the first of host_names
   std::filesystem::path state_dir = "state";
   uint64_t max_update_bytes = uint64_t{4} << 30;
   int64_t certificate_days = 365;

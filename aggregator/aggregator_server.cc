@@ -16,8 +16,9 @@
 namespace fedglm {
 namespace {
 
-// TLS 1.3 only. This gRPC takes no minimum version, but the suites of TLS 1.2 can be chosen, apart from those of 1.3: with
-// one that needs a pre-shared key, which nobody has, no handshake of 1.2 succeeds. Before gRPC's first use in the process.
+// TLS 1.3 only. This gRPC takes no minimum version, but the suites of TLS 1.2 can be chosen, apart from those of 1.3:
+// with one that needs a pre-shared key, which nobody has, no handshake of 1.2 succeeds. Before gRPC's first use in the
+// process.
 void RequireTls13() { setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384", 1); }
 
 // What one connection, and all of them together, may hold. A site needs three calls at a time: work, up, down.
@@ -26,7 +27,8 @@ constexpr int kMaxCallsPerConnection = 16, kMaxThreads = 4096, kMaxMessageBytes 
 std::string HostPart(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
 // One gRPC server on `listen`. The port that was taken is put into `port`.
-absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const std::string& listen, const CertificateAuthority::Identity& identity,
+absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const std::string& listen,
+                                                     const CertificateAuthority::Identity& identity,
                                                      const std::string& ca_pem, bool client_certificates,
                                                      const std::vector<grpc::Service*>& services, int& port) {
   grpc::SslServerCredentialsOptions tls(client_certificates ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
@@ -50,7 +52,8 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const std::string& listen, 
   return server;
 }
 
-absl::Status WriteAddresses(const AggregatorOptions& options, const std::string& federation, const std::string& enrolment) {
+absl::Status WriteAddresses(const AggregatorOptions& options, const std::string& federation,
+                            const std::string& enrolment) {
   const Json addresses = {{"version", 1}, {"federation", federation}, {"enrolment", enrolment}};
   return WriteFileAtomically(options.state_dir / "addresses.json", DumpJson(addresses, 2) + "\n");
 }
@@ -75,7 +78,8 @@ struct AggregatorServer::State {
 
 AggregatorServer::AggregatorServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const AggregatorOptions& options, Clock& clock) {
+absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const AggregatorOptions& options,
+                                                                          Clock& clock) {
   auto state = std::make_unique<State>();
   State& s = *state;
   s.options = options;
@@ -83,14 +87,16 @@ absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const 
   SilenceGrpc();
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(options.state_dir, 0700));
   // Another one has these ports, too; this says more of it.
-  FEDGLM_ASSIGN_OR_RETURN(LockFile lock, LockFile::Take(options.state_dir / "lock",
-                                                        options.state_dir.string() + ": another aggregator runs on this state"));
+  FEDGLM_ASSIGN_OR_RETURN(LockFile lock,
+                          LockFile::Take(options.state_dir / "lock",
+                                         options.state_dir.string() + ": another aggregator runs on this state"));
   s.lock.emplace(std::move(lock));
   FEDGLM_ASSIGN_OR_RETURN(s.store, Store::Open(options.state_dir / "state.sqlite"));
   FEDGLM_ASSIGN_OR_RETURN(Artifacts artifacts, Artifacts::Open(options.state_dir / "artifacts"));
   s.artifacts = std::make_unique<Artifacts>(std::move(artifacts));
   FEDGLM_ASSIGN_OR_RETURN(s.spool, Spool::Open(options.state_dir / "spool"));
-  FEDGLM_ASSIGN_OR_RETURN(CertificateAuthority authority, CertificateAuthority::Open(options.state_dir, options.federation, clock));
+  FEDGLM_ASSIGN_OR_RETURN(CertificateAuthority authority,
+                          CertificateAuthority::Open(options.state_dir, options.federation, clock));
   s.authority = std::make_unique<CertificateAuthority>(std::move(authority));
   s.enrolment = std::make_unique<Enrolment>(s.options, *s.store, *s.authority, clock);
   FEDGLM_ASSIGN_OR_RETURN(s.rounds, RoundMachine::Open(options, *s.store, *s.artifacts, *s.spool, *s.authority, clock));
@@ -113,8 +119,8 @@ absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const 
   s.rooms->enrolment_address = advertise + ":" + std::to_string(port);
   s.rooms->started = true;
   FEDGLM_RETURN_IF_ERROR(WriteAddresses(options, s.rooms->federation_address, s.rooms->enrolment_address));
-  LogInfo("federation '" + options.federation + "' on " + HostPart(options.listen) + ", dial " + s.rooms->federation_address +
-          ", enrol at " + s.rooms->enrolment_address);
+  LogInfo("federation '" + options.federation + "' on " + HostPart(options.listen) + ", dial " +
+          s.rooms->federation_address + ", enrol at " + s.rooms->enrolment_address);
   return std::unique_ptr<AggregatorServer>(new AggregatorServer(std::move(state)));
 }
 

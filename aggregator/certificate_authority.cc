@@ -32,8 +32,8 @@ absl::StatusOr<CertificateAuthority> CertificateAuthority::Open(const std::files
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
   FEDGLM_ASSIGN_OR_RETURN(ca.key_, LoadOrMake(folder / "ca-key.pem", 0600, GenerateTlsKey));
   FEDGLM_ASSIGN_OR_RETURN(ca.certificate_, LoadOrMake(folder / "ca.pem", 0644, [&] {
-    return MakeCaCertificate(ca.key_, federation + " CA", clock.Now() - kSkew, 20 * kYear);
-  }));
+                            return MakeCaCertificate(ca.key_, federation + " CA", clock.Now() - kSkew, 20 * kYear);
+                          }));
   FEDGLM_ASSIGN_OR_RETURN(ca.signing_key_, LoadOrMake(folder / "signing-key.pem", 0600, GenerateSigningKey));
   FEDGLM_ASSIGN_OR_RETURN(ca.signing_public_, LoadOrMake(folder / "signing-public.pem", 0644,
                                                          [&] { return PublicKeyOf(ca.signing_key_); }));
@@ -56,8 +56,8 @@ absl::Status CertificateAuthority::MakeAdministrator(const std::filesystem::path
   return WriteFileAtomically(folder / "cert.pem", certificate, 0600);
 }
 
-absl::StatusOr<std::string> CertificateAuthority::IssueClient(std::string_view request_pem, const std::string& common_name,
-                                                              hours lifetime) const {
+absl::StatusOr<std::string> CertificateAuthority::IssueClient(std::string_view request_pem,
+                                                              const std::string& common_name, hours lifetime) const {
   CertificateTerms terms;
   terms.common_name = common_name;
   terms.not_before = clock_->Now() - kSkew;

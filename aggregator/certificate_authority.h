@@ -1,6 +1,6 @@
 // The federation's own CA and signing key, made at the first start and kept in the state folder: ca-key.pem, ca.pem,
-// signing-key.pem, signing-public.pem, and admin/ with the first administrator's key and certificate, which are made anew
-// at a start less than a month before they expire.
+// signing-key.pem, signing-public.pem, and admin/ with the first administrator's key and certificate, which are made
+// anew at a start less than a month before they expire.
 #pragma once
 
 #include <filesystem>

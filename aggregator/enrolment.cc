@@ -21,14 +21,16 @@ absl::StatusOr<std::string> Enrolment::CreateToken(const std::string& site_name,
   const auto now = clock_.Now();
   FEDGLM_RETURN_IF_ERROR(store_.Transaction([&]() -> absl::Status {
     FEDGLM_RETURN_IF_ERROR(store_.AddToken({Sha256Hex(secret), site_name, UnixMilliseconds(now + lifetime)}));
-    return store_.AddAudit(UnixMilliseconds(now), actor, "token created", site_name.empty() ? "any site" : site_name, "");
+    return store_.AddAudit(UnixMilliseconds(now), actor, "token created", site_name.empty() ? "any site" : site_name,
+                           "");
   }));
   return FormatToken(secret, authority_.certificate_pem(), enrolment_address);
 }
 
 absl::StatusOr<Enrolment::Membership> Enrolment::Enrol(const std::string& secret, const std::string& site_name,
                                                        const std::string& request_pem) {
-  const absl::Status refused = RefusedError("the token is unknown, used or expired");  // which of them is nobody's business
+  const absl::Status refused =
+      RefusedError("the token is unknown, used or expired");  // which of them is nobody's business
   if (!IsSiteName(site_name)) return UsageError("a site name is letters, digits and '-', at most 63");
   Membership membership;
   FEDGLM_RETURN_IF_ERROR(store_.Transaction([&]() -> absl::Status {
@@ -48,8 +50,9 @@ absl::StatusOr<Enrolment::Membership> Enrolment::Enrol(const std::string& secret
     FEDGLM_ASSIGN_OR_RETURN(const std::optional<NodeRow> existing, store_.FindNode(site_name));
     // A name that is taken can only be taken over with a token made for it.
     if (existing && token->site_name.empty()) return RefusedError("there is a site '" + site_name + "' already");
-    FEDGLM_ASSIGN_OR_RETURN(const std::string certificate,
-                            authority_.IssueClient(request_pem, site_name, std::chrono::hours(24) * options_.certificate_days));
+    FEDGLM_ASSIGN_OR_RETURN(
+        const std::string certificate,
+        authority_.IssueClient(request_pem, site_name, std::chrono::hours(24) * options_.certificate_days));
     FEDGLM_ASSIGN_OR_RETURN(const CertificateFacts facts, DescribeCertificate(certificate));
     NodeRow node;
     node.site_id = site_name;
@@ -57,7 +60,8 @@ absl::StatusOr<Enrolment::Membership> Enrolment::Enrol(const std::string& secret
     node.certificate_pem = certificate;
     FEDGLM_RETURN_IF_ERROR(store_.PutNode(node));
     FEDGLM_RETURN_IF_ERROR(store_.MarkTokenUsed(hash, site_name, key));
-    FEDGLM_RETURN_IF_ERROR(store_.AddAudit(now, site_name, "site enrolled", site_name, "certificate " + facts.serial_hex));
+    FEDGLM_RETURN_IF_ERROR(
+        store_.AddAudit(now, site_name, "site enrolled", site_name, "certificate " + facts.serial_hex));
     membership = {site_name, certificate, 0};
     return absl::OkStatus();
   }));

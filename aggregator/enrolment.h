@@ -31,7 +31,8 @@ class Enrolment {
   };
   // Refused if the token is unknown, used, expired, or for another name. The same token and request again give the same
   // certificate: the first answer may have been lost.
-  absl::StatusOr<Membership> Enrol(const std::string& secret, const std::string& site_name, const std::string& request_pem);
+  absl::StatusOr<Membership> Enrol(const std::string& secret, const std::string& site_name,
+                                   const std::string& request_pem);
 
  private:
   const AggregatorOptions& options_;

@@ -42,10 +42,10 @@ class FederationService : public v1::Federation::Service {
       return ToGrpc(RefusedError("the site's base is another one than the federation's (" +
                                  rooms_.rounds.base_sha256().substr(0, 12) + ")"));
     }
-    const absl::StatusOr<Work> work =
-        rooms_.rounds.NextWork(site->site_id, request->installed_round(), std::max<int64_t>(0, request->training_records()),
-                               std::chrono::milliseconds(std::min(request->max_wait_ms(), kMaxWaitMs)),
-                               [context] { return context->IsCancelled(); });
+    const absl::StatusOr<Work> work = rooms_.rounds.NextWork(
+        site->site_id, request->installed_round(), std::max<int64_t>(0, request->training_records()),
+        std::chrono::milliseconds(std::min(request->max_wait_ms(), kMaxWaitMs)),
+        [context] { return context->IsCancelled(); });
     if (!work.ok()) return ToGrpc(work.status());
     if (absl::Status status = WriteTask(*work, task); !status.ok()) return ToGrpc(status);
     return grpc::Status::OK;

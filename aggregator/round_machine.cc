@@ -17,7 +17,8 @@ constexpr int64_t kMaxExamples = int64_t{1} << 40;
 constexpr size_t kMaxReason = 300;
 
 // The same for the same site and round, whoever asks and whenever: an update that is sent twice is the same update.
-std::string UpdateIdOf(const std::string& federation, int64_t round, const std::string& site_id, const std::string& adapter) {
+std::string UpdateIdOf(const std::string& federation, int64_t round, const std::string& site_id,
+                       const std::string& adapter) {
   return Sha256Hex(federation + "\n" + std::to_string(round) + "\n" + site_id + "\n" + adapter).substr(0, 32);
 }
 
@@ -303,8 +304,9 @@ absl::StatusOr<Work> RoundMachine::WorkFor(const std::string& site_id, int64_t i
   return Work(WaitWork{});
 }
 
-absl::StatusOr<Work> RoundMachine::NextWork(const std::string& site_id, int64_t installed_round, int64_t training_records,
-                                            std::chrono::milliseconds max_wait, const std::function<bool()>& cancelled) {
+absl::StatusOr<Work> RoundMachine::NextWork(const std::string& site_id, int64_t installed_round,
+                                            int64_t training_records, std::chrono::milliseconds max_wait,
+                                            const std::function<bool()>& cancelled) {
   const auto until = std::chrono::steady_clock::now() + max_wait;
   FEDGLM_RETURN_IF_ERROR(store_.TouchNode(site_id, UnixMilliseconds(clock_.Now()), training_records, installed_round));
   MutexLock lock(mutex_);
@@ -316,7 +318,8 @@ absl::StatusOr<Work> RoundMachine::NextWork(const std::string& site_id, int64_t 
     if (!std::holds_alternative<WaitWork>(work) || stopping_ || calls_[site_id] != call) return work;
     while (generation_ == seen) {
       if (std::chrono::steady_clock::now() >= until || cancelled()) return work;
-      lock.WaitFor(changed_, std::min<std::chrono::steady_clock::duration>(kTick, until - std::chrono::steady_clock::now()));
+      lock.WaitFor(changed_,
+                   std::min<std::chrono::steady_clock::duration>(kTick, until - std::chrono::steady_clock::now()));
     }
   }
 }
@@ -327,7 +330,8 @@ absl::StatusOr<UpdateRow> RoundMachine::CheckClaim(const std::string& site_id, c
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> update, store_.FindUpdate(claim.update_id));
   if (!update || update->site_id != site_id) return RefusedError("no such update is expected of this site");
   if (update->state != UpdateState::kExpected) return *update;
-  if (!open_ || update->round != open_->round) return RefusedError("round " + std::to_string(update->round) + " is closed");
+  if (!open_ || update->round != open_->round)
+    return RefusedError("round " + std::to_string(update->round) + " is closed");
   if (claim.round != open_->round) return RefusedError("the update is of another round");
   if (claim.base_sha256 != base_sha256_) return RefusedError("the update is for another base");
   if (claim.adapter_sha256 != open_->adapter_in) return RefusedError("the update starts from another adapter");
@@ -383,7 +387,8 @@ absl::StatusOr<UpdateRow> RoundMachine::DecideUpdate(const std::string& site_id,
 }
 
 absl::Status RoundMachine::ReportEvaluation(const std::string& site_id, int64_t round, double loss, int64_t tokens) {
-  if (!std::isfinite(loss) || loss < 0 || tokens < 1) return RefusedError("an evaluation must be a finite loss over at least one token");
+  if (!std::isfinite(loss) || loss < 0 || tokens < 1)
+    return RefusedError("an evaluation must be a finite loss over at least one token");
   {
     MutexLock lock(mutex_);
     if (round < 0 || round > latest_) return RefusedError("no such round");
@@ -414,7 +419,8 @@ absl::Status RoundMachine::ReportRejection(const std::string& site_id, int64_t r
   MutexLock lock(mutex_);
   FEDGLM_ASSIGN_OR_RETURN(const bool news, IsNews(rejections_, site_id, round));
   if (!news) return absl::OkStatus();
-  const std::string detail = OneLine("round " + std::to_string(round) + ", adapter " + adapter_sha256.substr(0, 12) + ": " + reason);
+  const std::string detail =
+      OneLine("round " + std::to_string(round) + ", adapter " + adapter_sha256.substr(0, 12) + ": " + reason);
   LogError(site_id + " does not use an adapter: " + detail);
   return store_.AddAudit(UnixMilliseconds(clock_.Now()), site_id, "adapter rejected", site_id, detail);
 }

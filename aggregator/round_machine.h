@@ -1,6 +1,6 @@
-// The rounds as a state machine over the store: who has what to do, which updates are in, when a round is closed and what
-// adapter comes out. Every state is on disk before anybody is told of it, so that a killed aggregator goes on as if it had
-// only been slow, and makes the same adapter, byte for byte.
+// The rounds as a state machine over the store: who has what to do, which updates are in, when a round is closed and
+// what adapter comes out. Every state is on disk before anybody is told of it, so that a killed aggregator goes on as
+// if it had only been slow, and makes the same adapter, byte for byte.
 #pragma once
 
 #include <condition_variable>
@@ -68,21 +68,21 @@ class RoundMachine {
   const std::string& base_sha256() const { return base_sha256_; }
   const AggregatorOptions& options() const { return options_; }
 
-  // Waits up to `max_wait` until there is something to do; `cancelled` is asked meanwhile. A site has one such call at a
-  // time: a newer one ends the older one, so that a site that calls and forgets holds one thread, not all.
+  // Waits up to `max_wait` until there is something to do; `cancelled` is asked meanwhile. A site has one such call at
+  // a time: a newer one ends the older one, so that a site that calls and forgets holds one thread, not all.
   absl::StatusOr<Work> NextWork(const std::string& site_id, int64_t installed_round, int64_t training_records,
                                 std::chrono::milliseconds max_wait, const std::function<bool()>& cancelled);
 
-  // The update's row if `claim` may be uploaded by this site now, or was decided before (its state says how). Refused with
-  // the reason otherwise.
+  // The update's row if `claim` may be uploaded by this site now, or was decided before (its state says how). Refused
+  // with the reason otherwise.
   absl::StatusOr<UpdateRow> CheckClaim(const std::string& site_id, const UpdateClaim& claim);
   // Decides on the update whose bytes are all in the spool. The row says accepted, or refused with the reason; an error
   // means that nothing was decided (a disk error; bytes of another digest, which are removed).
   absl::StatusOr<UpdateRow> DecideUpdate(const std::string& site_id, const UpdateClaim& claim);
 
   absl::Status ReportEvaluation(const std::string& site_id, int64_t round, double loss, int64_t tokens);
-  // A site could not evaluate an adapter, for a reason of its own: a warning in the log and an entry in the audit log, one
-  // for a site and round. Refused if there is no such round.
+  // A site could not evaluate an adapter, for a reason of its own: a warning in the log and an entry in the audit log,
+  // one for a site and round. Refused if there is no such round.
   absl::Status ReportFailedEvaluation(const std::string& site_id, int64_t round);
   // A site does not use an adapter, because of the adapter: as above, and an error in the log.
   absl::Status ReportRejection(const std::string& site_id, int64_t round, const std::string& adapter_sha256,
@@ -111,12 +111,13 @@ class RoundMachine {
   absl::StatusOr<AggregationResult> Aggregate(const DecidedRound& decided, std::vector<std::string>& contributors)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::string> ReadAccepted(const UpdateRow& update) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<Work> WorkFor(const std::string& site_id, int64_t installed_round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<Work> WorkFor(const std::string& site_id, int64_t installed_round)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // By site: the last round that it said something of.
   using LastRounds = std::map<std::string, int64_t>;
-  // Whether a site says it of this round for the first time: the audit log does not grow by what a site repeats. Refused if
-  // there is no such round.
+  // Whether a site says it of this round for the first time: the audit log does not grow by what a site repeats.
+  // Refused if there is no such round.
   absl::StatusOr<bool> IsNews(LastRounds& said, const std::string& site_id, int64_t round) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -135,8 +136,8 @@ class RoundMachine {
   std::condition_variable changed_;
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  int64_t latest_ ABSL_GUARDED_BY(mutex_) = 0;           // last closed round; 0: only the initial adapter
-  std::string latest_adapter_ ABSL_GUARDED_BY(mutex_);   // its artifact
+  int64_t latest_ ABSL_GUARDED_BY(mutex_) = 0;          // last closed round; 0: only the initial adapter
+  std::string latest_adapter_ ABSL_GUARDED_BY(mutex_);  // its artifact
   std::shared_ptr<const Adapter> global_ ABSL_GUARDED_BY(mutex_);
   std::optional<RoundRow> open_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, uint64_t> calls_ ABSL_GUARDED_BY(mutex_);  // of NextWork, by site: the number of the newest

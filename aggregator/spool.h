@@ -15,8 +15,9 @@ namespace fedglm {
 
 class Spool;
 
-// One transfer into one update's file, and the only one while it lives. The file is not touched before the first Append,
-// which cuts off what lies beyond the offset. Synced when destroyed, so that what QueryUpload promises is on disk.
+// One transfer into one update's file, and the only one while it lives. The file is not touched before the first
+// Append, which cuts off what lies beyond the offset. Synced when destroyed, so that what QueryUpload promises is on
+// disk.
 class SpoolWriter {
  public:
   ~SpoolWriter();

@@ -15,7 +15,8 @@ CREATE TABLE IF NOT EXISTS nodes (
   last_seen_unix_ms INTEGER NOT NULL DEFAULT 0, training_records INTEGER NOT NULL DEFAULT 0,
   installed_round INTEGER NOT NULL DEFAULT -1, bytes_received INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS rounds (
-  round INTEGER PRIMARY KEY, done INTEGER NOT NULL DEFAULT 0, adapter_in TEXT NOT NULL, adapter_out TEXT NOT NULL DEFAULT '',
+  round INTEGER PRIMARY KEY, done INTEGER NOT NULL DEFAULT 0, adapter_in TEXT NOT NULL,
+  adapter_out TEXT NOT NULL DEFAULT '',
   started_unix_ms INTEGER NOT NULL, ended_unix_ms INTEGER NOT NULL DEFAULT 0, deadline_unix_ms INTEGER NOT NULL,
   truncation_error REAL NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS updates (
@@ -24,15 +25,14 @@ CREATE TABLE IF NOT EXISTS updates (
   examples INTEGER NOT NULL DEFAULT 0, training_loss REAL NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
   UNIQUE (round, site_id));
 CREATE TABLE IF NOT EXISTS evaluations (
-  round INTEGER NOT NULL, site_id TEXT NOT NULL, loss REAL NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (round, site_id));
+  round INTEGER NOT NULL, site_id TEXT NOT NULL, loss REAL NOT NULL, tokens INTEGER NOT NULL,
+  PRIMARY KEY (round, site_id));
 CREATE TABLE IF NOT EXISTS audit (
   id INTEGER PRIMARY KEY AUTOINCREMENT, unix_ms INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
   subject TEXT NOT NULL, detail TEXT NOT NULL);
 )";
 
-TokenRow ReadToken(const SqlRow& row) {
-  return {row.Text(0), row.Text(1), row.Integer(2), row.Text(3), row.Text(4)};
-}
+TokenRow ReadToken(const SqlRow& row) { return {row.Text(0), row.Text(1), row.Integer(2), row.Text(3), row.Text(4)}; }
 
 constexpr char kNodeColumns[] =
     "site_id, revoked, serial, certificate_pem, last_seen_unix_ms, training_records, installed_round, bytes_received";
@@ -44,14 +44,17 @@ NodeRow ReadNode(const SqlRow& row) {
 constexpr char kRoundColumns[] =
     "round, done, adapter_in, adapter_out, started_unix_ms, ended_unix_ms, deadline_unix_ms, truncation_error";
 RoundRow ReadRound(const SqlRow& row) {
-  return {row.Integer(0), row.Integer(1) != 0 ? RoundState::kDone : RoundState::kOpen, row.Text(2), row.Text(3),
-          row.Integer(4), row.Integer(5), row.Integer(6), row.Number(7)};
+  return {row.Integer(0), row.Integer(1) != 0 ? RoundState::kDone : RoundState::kOpen,
+          row.Text(2),    row.Text(3),
+          row.Integer(4), row.Integer(5),
+          row.Integer(6), row.Number(7)};
 }
 
 constexpr char kUpdateColumns[] = "update_id, round, site_id, state, sha256, bytes, examples, training_loss, reason";
 UpdateRow ReadUpdate(const SqlRow& row) {
-  return {row.Text(0), row.Integer(1), row.Text(2),   static_cast<UpdateState>(row.Integer(3)),
-          row.Text(4), row.Integer(5), row.Integer(6), row.Number(7), row.Text(8)};
+  return {row.Text(0), row.Integer(1), row.Text(2),    static_cast<UpdateState>(row.Integer(3)),
+          row.Text(4), row.Integer(5), row.Integer(6), row.Number(7),
+          row.Text(8)};
 }
 
 template <typename T>
@@ -66,7 +69,9 @@ std::optional<T> ReadFirst(const std::vector<SqlRow>& rows, T (*read)(const SqlR
   return rows.empty() ? std::nullopt : std::optional<T>(read(rows.front()));
 }
 
-std::string Select(const char* columns, const std::string& rest) { return std::string("SELECT ") + columns + " FROM " + rest; }
+std::string Select(const char* columns, const std::string& rest) {
+  return std::string("SELECT ") + columns + " FROM " + rest;
+}
 
 }  // namespace
 
@@ -77,35 +82,46 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& 
 }
 
 absl::StatusOr<std::string> Store::Setting(const std::string& key) {
-  FEDGLM_ASSIGN_OR_RETURN(const std::vector<SqlRow> rows, database_->Query("SELECT value FROM settings WHERE key = ?", {key}));
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<SqlRow> rows,
+                          database_->Query("SELECT value FROM settings WHERE key = ?", {key}));
   return rows.empty() ? std::string() : rows.front().Text(0);
 }
 
 absl::Status Store::SetSetting(const std::string& key, const std::string& value) {
-  return database_->Execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", {key, value}).status();
+  return database_
+      ->Execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                {key, value})
+      .status();
 }
 
 absl::Status Store::AddToken(const TokenRow& token) {
-  return database_->Execute("INSERT INTO tokens (hash, site_name, expires_unix_ms) VALUES (?, ?, ?)",
-                            {token.hash, token.site_name, token.expires_unix_ms}).status();
+  return database_
+      ->Execute("INSERT INTO tokens (hash, site_name, expires_unix_ms) VALUES (?, ?, ?)",
+                {token.hash, token.site_name, token.expires_unix_ms})
+      .status();
 }
 
 absl::StatusOr<std::optional<TokenRow>> Store::FindToken(const std::string& hash) {
   FEDGLM_ASSIGN_OR_RETURN(
       const std::vector<SqlRow> rows,
-      database_->Query("SELECT hash, site_name, expires_unix_ms, used_by, used_key FROM tokens WHERE hash = ?", {hash}));
+      database_->Query("SELECT hash, site_name, expires_unix_ms, used_by, used_key FROM tokens WHERE hash = ?",
+                       {hash}));
   return ReadFirst(rows, ReadToken);
 }
 
 absl::Status Store::MarkTokenUsed(const std::string& hash, const std::string& site_id, const std::string& key) {
-  return database_->Execute("UPDATE tokens SET used_by = ?, used_key = ? WHERE hash = ?", {site_id, key, hash}).status();
+  return database_->Execute("UPDATE tokens SET used_by = ?, used_key = ? WHERE hash = ?", {site_id, key, hash})
+      .status();
 }
 
 absl::Status Store::PutNode(const NodeRow& node) {
-  return database_->Execute(
-      "INSERT INTO nodes (site_id, serial, certificate_pem) VALUES (?, ?, ?) "
-      "ON CONFLICT (site_id) DO UPDATE SET serial = excluded.serial, certificate_pem = excluded.certificate_pem, revoked = 0",
-      {node.site_id, node.serial, node.certificate_pem}).status();
+  return database_
+      ->Execute(
+          "INSERT INTO nodes (site_id, serial, certificate_pem) VALUES (?, ?, ?) "
+          "ON CONFLICT (site_id) DO UPDATE SET serial = excluded.serial, certificate_pem = excluded.certificate_pem, "
+          "revoked = 0",
+          {node.site_id, node.serial, node.certificate_pem})
+      .status();
 }
 
 absl::StatusOr<std::optional<NodeRow>> Store::FindNode(const std::string& site_id) {
@@ -115,38 +131,47 @@ absl::StatusOr<std::optional<NodeRow>> Store::FindNode(const std::string& site_i
 }
 
 absl::StatusOr<std::vector<NodeRow>> Store::Nodes() {
-  FEDGLM_ASSIGN_OR_RETURN(const std::vector<SqlRow> rows, database_->Query(Select(kNodeColumns, "nodes ORDER BY site_id")));
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<SqlRow> rows,
+                          database_->Query(Select(kNodeColumns, "nodes ORDER BY site_id")));
   return ReadAll(rows, ReadNode);
 }
 
-absl::Status Store::TouchNode(const std::string& site_id, int64_t now, int64_t training_records, int64_t installed_round) {
-  return database_->Execute(
-      "UPDATE nodes SET last_seen_unix_ms = ?, training_records = ?, installed_round = ? WHERE site_id = ?",
-      {now, training_records, installed_round, site_id}).status();
+absl::Status Store::TouchNode(const std::string& site_id, int64_t now, int64_t training_records,
+                              int64_t installed_round) {
+  return database_
+      ->Execute("UPDATE nodes SET last_seen_unix_ms = ?, training_records = ?, installed_round = ? WHERE site_id = ?",
+                {now, training_records, installed_round, site_id})
+      .status();
 }
 
 absl::Status Store::RevokeNode(const std::string& site_id) {
-  FEDGLM_ASSIGN_OR_RETURN(const int64_t changed, database_->Execute("UPDATE nodes SET revoked = 1 WHERE site_id = ?", {site_id}));
+  FEDGLM_ASSIGN_OR_RETURN(const int64_t changed,
+                          database_->Execute("UPDATE nodes SET revoked = 1 WHERE site_id = ?", {site_id}));
   return changed == 1 ? absl::OkStatus() : NotFoundError("no site '" + site_id + "'");
 }
 
 absl::Status Store::OpenRound(const RoundRow& round, const std::vector<std::pair<std::string, std::string>>& cohort) {
   return database_->Transaction([&]() -> absl::Status {
-    FEDGLM_RETURN_IF_ERROR(database_->Execute(
-        "INSERT INTO rounds (round, adapter_in, started_unix_ms, deadline_unix_ms) VALUES (?, ?, ?, ?)",
-        {round.round, round.adapter_in, round.started_unix_ms, round.deadline_unix_ms}).status());
+    FEDGLM_RETURN_IF_ERROR(
+        database_
+            ->Execute("INSERT INTO rounds (round, adapter_in, started_unix_ms, deadline_unix_ms) VALUES (?, ?, ?, ?)",
+                      {round.round, round.adapter_in, round.started_unix_ms, round.deadline_unix_ms})
+            .status());
     for (const auto& [update_id, site_id] : cohort) {
-      FEDGLM_RETURN_IF_ERROR(database_->Execute("INSERT INTO updates (update_id, round, site_id) VALUES (?, ?, ?)",
-                                                {update_id, round.round, site_id}).status());
+      FEDGLM_RETURN_IF_ERROR(database_
+                                 ->Execute("INSERT INTO updates (update_id, round, site_id) VALUES (?, ?, ?)",
+                                           {update_id, round.round, site_id})
+                                 .status());
     }
     return absl::OkStatus();
   });
 }
 
 absl::Status Store::CloseRound(int64_t round, const std::string& adapter_out, double truncation_error, int64_t now) {
-  return database_->Execute(
-      "UPDATE rounds SET done = 1, adapter_out = ?, truncation_error = ?, ended_unix_ms = ? WHERE round = ?",
-      {adapter_out, truncation_error, now, round}).status();
+  return database_
+      ->Execute("UPDATE rounds SET done = 1, adapter_out = ?, truncation_error = ?, ended_unix_ms = ? WHERE round = ?",
+                {adapter_out, truncation_error, now, round})
+      .status();
 }
 
 absl::StatusOr<std::optional<RoundRow>> Store::LastRound() {
@@ -156,14 +181,16 @@ absl::StatusOr<std::optional<RoundRow>> Store::LastRound() {
 }
 
 absl::StatusOr<std::vector<RoundRow>> Store::RoundsAfter(int64_t round, int64_t limit) {
-  FEDGLM_ASSIGN_OR_RETURN(const std::vector<SqlRow> rows,
-                          database_->Query(Select(kRoundColumns, "rounds WHERE round > ? ORDER BY round LIMIT ?"), {round, limit}));
+  FEDGLM_ASSIGN_OR_RETURN(
+      const std::vector<SqlRow> rows,
+      database_->Query(Select(kRoundColumns, "rounds WHERE round > ? ORDER BY round LIMIT ?"), {round, limit}));
   return ReadAll(rows, ReadRound);
 }
 
 absl::StatusOr<std::vector<UpdateRow>> Store::UpdatesOf(int64_t round) {
-  FEDGLM_ASSIGN_OR_RETURN(const std::vector<SqlRow> rows,
-                          database_->Query(Select(kUpdateColumns, "updates WHERE round = ? ORDER BY update_id"), {round}));
+  FEDGLM_ASSIGN_OR_RETURN(
+      const std::vector<SqlRow> rows,
+      database_->Query(Select(kUpdateColumns, "updates WHERE round = ? ORDER BY update_id"), {round}));
   return ReadAll(rows, ReadUpdate);
 }
 
@@ -177,13 +204,16 @@ absl::Status Store::DecideUpdate(const UpdateRow& update, int64_t now) {
   return database_->Transaction([&]() -> absl::Status {
     FEDGLM_ASSIGN_OR_RETURN(
         const int64_t changed,
-        database_->Execute("UPDATE updates SET state = ?, sha256 = ?, bytes = ?, examples = ?, training_loss = ?, reason = ? "
-                           "WHERE update_id = ? AND state = 0",
-                           {static_cast<int64_t>(update.state), update.sha256, update.bytes, update.examples,
-                            update.training_loss, update.reason, update.update_id}));
+        database_->Execute(
+            "UPDATE updates SET state = ?, sha256 = ?, bytes = ?, examples = ?, training_loss = ?, reason = ? "
+            "WHERE update_id = ? AND state = 0",
+            {static_cast<int64_t>(update.state), update.sha256, update.bytes, update.examples, update.training_loss,
+             update.reason, update.update_id}));
     if (changed != 1) return FailedError("update " + update.update_id + " was decided before");
-    FEDGLM_RETURN_IF_ERROR(database_->Execute("UPDATE nodes SET bytes_received = bytes_received + ? WHERE site_id = ?",
-                                              {update.bytes, update.site_id}).status());
+    FEDGLM_RETURN_IF_ERROR(database_
+                               ->Execute("UPDATE nodes SET bytes_received = bytes_received + ? WHERE site_id = ?",
+                                         {update.bytes, update.site_id})
+                               .status());
     const bool accepted = update.state == UpdateState::kAccepted;
     return AddAudit(now, update.site_id, accepted ? "update accepted" : "update refused",
                     "round " + std::to_string(update.round), accepted ? update.sha256 : update.reason);
@@ -191,33 +221,43 @@ absl::Status Store::DecideUpdate(const UpdateRow& update, int64_t now) {
 }
 
 absl::Status Store::RefuseExpected(const std::string& site_id, const std::string& reason) {
-  return database_->Execute("UPDATE updates SET state = ?, reason = ? WHERE site_id = ? AND state = 0",
-                            {static_cast<int64_t>(UpdateState::kRefused), reason, site_id}).status();
+  return database_
+      ->Execute("UPDATE updates SET state = ?, reason = ? WHERE site_id = ? AND state = 0",
+                {static_cast<int64_t>(UpdateState::kRefused), reason, site_id})
+      .status();
 }
 
 absl::Status Store::ExpectAgain(const std::string& update_id) {
-  return database_->Execute("UPDATE updates SET state = 0, sha256 = '', bytes = 0, examples = 0, training_loss = 0, "
-                            "reason = '' WHERE update_id = ?",
-                            {update_id}).status();
+  return database_
+      ->Execute(
+          "UPDATE updates SET state = 0, sha256 = '', bytes = 0, examples = 0, training_loss = 0, "
+          "reason = '' WHERE update_id = ?",
+          {update_id})
+      .status();
 }
 
 absl::Status Store::PutEvaluation(const EvaluationRow& e) {
-  return database_->Execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?)", {e.round, e.site_id, e.loss, e.tokens}).status();
+  return database_
+      ->Execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?)", {e.round, e.site_id, e.loss, e.tokens})
+      .status();
 }
 
 absl::StatusOr<std::vector<EvaluationRow>> Store::EvaluationsOf(int64_t round) {
   FEDGLM_ASSIGN_OR_RETURN(
       const std::vector<SqlRow> rows,
-      database_->Query("SELECT round, site_id, loss, tokens FROM evaluations WHERE round = ? ORDER BY site_id", {round}));
+      database_->Query("SELECT round, site_id, loss, tokens FROM evaluations WHERE round = ? ORDER BY site_id",
+                       {round}));
   std::vector<EvaluationRow> result;
   for (const SqlRow& row : rows) result.push_back({row.Integer(0), row.Text(1), row.Number(2), row.Integer(3)});
   return result;
 }
 
-absl::Status Store::AddAudit(int64_t now, const std::string& actor, const std::string& action, const std::string& subject,
-                             const std::string& detail) {
-  return database_->Execute("INSERT INTO audit (unix_ms, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)",
-                            {now, actor, action, subject, detail}).status();
+absl::Status Store::AddAudit(int64_t now, const std::string& actor, const std::string& action,
+                             const std::string& subject, const std::string& detail) {
+  return database_
+      ->Execute("INSERT INTO audit (unix_ms, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)",
+                {now, actor, action, subject, detail})
+      .status();
 }
 
 absl::StatusOr<std::vector<AuditRow>> Store::Audit(int64_t after_id, int64_t limit) {

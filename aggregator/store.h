@@ -1,5 +1,5 @@
-// The aggregator's durable state: members, tokens, rounds, updates, evaluations, the audit log. Every change that must be
-// seen together is one transaction. docs/federation-protocol.md explains the states.
+// The aggregator's durable state: members, tokens, rounds, updates, evaluations, the audit log. Every change that must
+// be seen together is one transaction. docs/federation-protocol.md explains the states.
 #pragma once
 
 #include <cstdint>
@@ -18,14 +18,14 @@ struct TokenRow {
   std::string hash;       // SHA-256 of the secret
   std::string site_name;  // empty: any
   int64_t expires_unix_ms = 0;
-  std::string used_by;    // site id; empty: not used
-  std::string used_key;   // SHA-256 of the request it was used with
+  std::string used_by;   // site id; empty: not used
+  std::string used_key;  // SHA-256 of the request it was used with
 };
 
 struct NodeRow {
   std::string site_id;
   bool revoked = false;
-  std::string serial;            // of its certificate
+  std::string serial;  // of its certificate
   std::string certificate_pem;
   int64_t last_seen_unix_ms = 0;  // 0: has not asked for work yet
   int64_t training_records = 0;

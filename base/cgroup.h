@@ -21,7 +21,8 @@ double CgroupCpuQuota();
 uint64_t CgroupMemoryLimit(const KernelFolders& folders = {});
 uint64_t CgroupMemoryUsed(const KernelFolders& folders = {});
 
-// Every limit on the way to the root, the process's own group first: the one with the least left need not be the lowest.
+// Every limit on the way to the root, the process's own group first: the one with the least left need not be the
+// lowest.
 struct CgroupMemory {
   uint64_t limit = 0;
   uint64_t used = 0;  // without file pages that can be dropped

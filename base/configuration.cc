@@ -144,12 +144,16 @@ absl::StatusOr<std::string> Configuration::RequiredString(std::string_view key) 
   return value;
 }
 
-absl::StatusOr<int64_t> Configuration::Integer(std::string_view key, int64_t fallback, int64_t minimum, int64_t maximum) {
+absl::StatusOr<int64_t> Configuration::Integer(std::string_view key, int64_t fallback, int64_t minimum,
+                                               int64_t maximum) {
   const Found found = Look(*state_, key);
   std::optional<int64_t> value = fallback;
-  if (found.text) value = ParseNumber<int64_t>(*found.text);
-  else if (found.node != nullptr) value = found.node->value_exact<int64_t>();
-  else return fallback;
+  if (found.text)
+    value = ParseNumber<int64_t>(*found.text);
+  else if (found.node != nullptr)
+    value = found.node->value_exact<int64_t>();
+  else
+    return fallback;
   if (!value || *value < minimum || *value > maximum) {
     return WrongValue(found, "an integer from " + std::to_string(minimum) + " to " + std::to_string(maximum));
   }
@@ -159,9 +163,12 @@ absl::StatusOr<int64_t> Configuration::Integer(std::string_view key, int64_t fal
 absl::StatusOr<double> Configuration::Number(std::string_view key, double fallback, double minimum, double maximum) {
   const Found found = Look(*state_, key);
   std::optional<double> value = fallback;
-  if (found.text) value = ParseNumber<double>(*found.text);
-  else if (found.node != nullptr) value = found.node->is_number() ? found.node->value<double>() : std::nullopt;
-  else return fallback;
+  if (found.text)
+    value = ParseNumber<double>(*found.text);
+  else if (found.node != nullptr)
+    value = found.node->is_number() ? found.node->value<double>() : std::nullopt;
+  else
+    return fallback;
   if (!value || !(*value >= minimum && *value <= maximum)) {
     char range[64];
     std::snprintf(range, sizeof(range), "a number from %g to %g", minimum, maximum);
@@ -183,7 +190,8 @@ absl::StatusOr<bool> Configuration::Bool(std::string_view key, bool fallback) {
   return *value;
 }
 
-absl::StatusOr<std::vector<std::string>> Configuration::Strings(std::string_view key, std::vector<std::string> fallback) {
+absl::StatusOr<std::vector<std::string>> Configuration::Strings(std::string_view key,
+                                                                std::vector<std::string> fallback) {
   const Found found = Look(*state_, key);
   std::vector<std::string> values;
   if (found.text) {  // separated by commas
@@ -246,11 +254,16 @@ absl::StatusOr<uint64_t> ParseByteSize(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
   int shift = -1;
-  if (unit.empty() || unit == "B") shift = 0;
-  else if (unit == "KiB" || unit == "K") shift = 10;
-  else if (unit == "MiB" || unit == "M") shift = 20;
-  else if (unit == "GiB" || unit == "G") shift = 30;
-  else if (unit == "TiB" || unit == "T") shift = 40;
+  if (unit.empty() || unit == "B")
+    shift = 0;
+  else if (unit == "KiB" || unit == "K")
+    shift = 10;
+  else if (unit == "MiB" || unit == "M")
+    shift = 20;
+  else if (unit == "GiB" || unit == "G")
+    shift = 30;
+  else if (unit == "TiB" || unit == "T")
+    shift = 40;
   if (error != std::errc() || shift < 0 || number > (UINT64_MAX >> shift)) {
     return UsageError("'" + std::string(text) + "' is not a size such as 4GiB or 512MiB");
   }

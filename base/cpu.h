@@ -1,4 +1,5 @@
-// The processors there are for this process: how many, which share a core, which a cache; and threads kept on some of them.
+// The processors there are for this process: how many, which share a core, which a cache; and threads kept on some of
+// them.
 #pragma once
 
 #include <filesystem>
@@ -33,8 +34,8 @@ bool AllowProcessors(const std::vector<int>& processors);
 std::vector<Core> CoresOf(const std::vector<int>& processors,
                           const std::filesystem::path& topology = "/sys/devices/system/cpu");
 
-// [threads] A core for each: first `near`'s own, then those that share its cache, then those of the other caches, cache by
-// cache. Distinct while there are cores; then from the first again. Empty if there are no cores.
+// [threads] A core for each: first `near`'s own, then those that share its cache, then those of the other caches, cache
+// by cache. Distinct while there are cores; then from the first again. Empty if there are no cores.
 std::vector<Core> PlaceThreads(const std::vector<Core>& cores, int threads, int near);
 
 }  // namespace fedglm

@@ -7,8 +7,8 @@ namespace fedglm {
 namespace {
 
 constexpr size_t kMaxDepth = 128;
-// What values take beside their text: each in its list, which has room for as many again; a block of its own for a list, object
-// or text; a name in its object and among those that were there.
+// What values take beside their text: each in its list, which has room for as many again; a block of its own for a
+// list, object or text; a name in its object and among those that were there.
 constexpr size_t kValueBytes = 2 * sizeof(Json), kBlockBytes = 64, kNameBytes = 160;
 
 absl::StatusOr<const Json*> Member(const Json& object, std::string_view key) {
@@ -128,7 +128,8 @@ absl::StatusOr<int64_t> RequireInteger(const Json& object, std::string_view key)
   FEDGLM_ASSIGN_OR_RETURN(const Json* const member, Member(object, key));
   if (member == nullptr) return Missing(key);
   if (!member->is_number_integer()) return WrongType(key, "an integer");
-  if (member->is_number_unsigned() && member->get<uint64_t>() > uint64_t{INT64_MAX}) return WrongType(key, "below 2^63");
+  if (member->is_number_unsigned() && member->get<uint64_t>() > uint64_t{INT64_MAX})
+    return WrongType(key, "below 2^63");
   return member->get<int64_t>();
 }
 

@@ -13,8 +13,8 @@ namespace fedglm {
 
 using Json = nlohmann::ordered_json;
 
-// BadFile if `text` is not JSON, nests deeper than 128, has a name twice, or takes more than about `max_bytes` of memory, which
-// can be twenty times its length: "[[],[],…]". `what` is the source's name. Linear time.
+// BadFile if `text` is not JSON, nests deeper than 128, has a name twice, or takes more than about `max_bytes` of
+// memory, which can be twenty times its length: "[[],[],…]". `what` is the source's name. Linear time.
 absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what, size_t max_bytes = SIZE_MAX);
 
 // Replaces invalid UTF-8 rather than throwing.

@@ -14,10 +14,10 @@ class Configuration;
 enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
 
 struct LogOptions {
-  std::string program;              // printed in each line
+  std::string program;  // printed in each line
   LogLevel level = LogLevel::kInfo;
-  std::filesystem::path file;       // empty: stderr
-  bool json = false;                // one JSON object per line
+  std::filesystem::path file;  // empty: stderr
+  bool json = false;           // one JSON object per line
 };
 
 // Once, from main(). Before it, lines go to stderr at level warning.

@@ -28,7 +28,8 @@ double SomeAverage10(const std::string& path) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     constexpr char kStart[] = "some avg10=";
-    if (line.compare(0, sizeof(kStart) - 1, kStart) == 0) return std::strtod(line.c_str() + sizeof(kStart) - 1, nullptr);
+    if (line.compare(0, sizeof(kStart) - 1, kStart) == 0)
+      return std::strtod(line.c_str() + sizeof(kStart) - 1, nullptr);
   }
   return 0;
 }
@@ -69,7 +70,9 @@ PageRange Inward(std::span<const std::byte> bytes, uintptr_t page_size = PageSiz
 
 }  // namespace
 
-uint64_t CurrentRssBytes(const KernelFolders& folders) { return KibibyteField(folders.proc + "/self/status", "VmRSS:"); }
+uint64_t CurrentRssBytes(const KernelFolders& folders) {
+  return KibibyteField(folders.proc + "/self/status", "VmRSS:");
+}
 
 uint64_t PeakRssBytes() { return KibibyteField("/proc/self/status", "VmHWM:"); }
 
@@ -118,7 +121,8 @@ absl::Status TouchPages(std::span<const std::byte> bytes) {
 #ifdef MADV_POPULATE_READ
   while (madvise(pages.begin, pages.bytes, MADV_POPULATE_READ) != 0) {
     if (errno == EINTR || errno == EAGAIN) continue;
-    if (errno != EINVAL) return FailedError(std::string("pages of a mapped file cannot be read: ") + std::strerror(errno));
+    if (errno != EINVAL)
+      return FailedError(std::string("pages of a mapped file cannot be read: ") + std::strerror(errno));
     madvise(pages.begin, pages.bytes, MADV_WILLNEED);  // before Linux 5.14: the rest comes as it is needed
     break;
   }

@@ -13,7 +13,9 @@
 namespace fedglm {
 
 // A folder that is missing is no missing input: always Failed.
-absl::Status OutputFile::Error(int error_number) const { return FailedError(Message(ErrnoError(path_.string(), error_number))); }
+absl::Status OutputFile::Error(int error_number) const {
+  return FailedError(Message(ErrnoError(path_.string(), error_number)));
+}
 
 absl::StatusOr<OutputFile> OutputFile::Create(const std::filesystem::path& path) {
   OutputFile file;

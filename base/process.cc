@@ -186,7 +186,8 @@ absl::StatusOr<std::optional<std::string>> Process::ReadLineFor(std::chrono::mil
       return std::optional<std::string>(std::move(line));
     }
     if (buffer_.size() > kMaxLine) return FailedError("a child process writes a line without end");
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     pollfd wait = {stdout_, POLLIN, 0};
     const int ready = poll(&wait, 1, static_cast<int>(std::max<int64_t>(0, left.count())));
     if (ready < 0 && errno == EINTR && stop_signal.load() == 0) continue;

@@ -15,15 +15,15 @@
 namespace fedglm {
 
 struct SpawnOptions {
-  std::vector<std::string> arguments;          // [0] is the program's path
-  std::vector<std::string> environment;        // "NAME=value", added to (or replacing in) this process's own
-  std::filesystem::path stdout_file;           // empty: a pipe if pipe_stdout, else inherited
-  std::filesystem::path stderr_file;           // empty: inherited
-  bool stderr_to_stdout = false;               // stderr goes where stdout goes; stderr_file counts for nothing
+  std::vector<std::string> arguments;    // [0] is the program's path
+  std::vector<std::string> environment;  // "NAME=value", added to (or replacing in) this process's own
+  std::filesystem::path stdout_file;     // empty: a pipe if pipe_stdout, else inherited
+  std::filesystem::path stderr_file;     // empty: inherited
+  bool stderr_to_stdout = false;         // stderr goes where stdout goes; stderr_file counts for nothing
   bool pipe_stdin = false;
   bool pipe_stdout = false;
-  bool die_with_parent = true;                 // PR_SET_PDEATHSIG(SIGKILL)
-  bool own_process_group = false;              // not reached by the terminal's Ctrl-C
+  bool die_with_parent = true;     // PR_SET_PDEATHSIG(SIGKILL)
+  bool own_process_group = false;  // not reached by the terminal's Ctrl-C
 };
 
 // A child. When destroyed, a child still running is killed and reaped. Not thread-safe.
@@ -42,9 +42,9 @@ class Process {
   absl::StatusOr<std::optional<std::string>> ReadLine();
   // As ReadLine, waiting at most `timeout`: DeadlineExceeded then.
   absl::StatusOr<std::optional<std::string>> ReadLineFor(std::chrono::milliseconds timeout);
-  // Gives each line of the child's stdout to `on_line` until its end, or until an error of `on_line`, which is returned.
-  // `stopped` may be empty; it is asked after every line and several times a second. Once it says so, the child is ended
-  // (Terminate) and the answer is Cancelled.
+  // Gives each line of the child's stdout to `on_line` until its end, or until an error of `on_line`, which is
+  // returned. `stopped` may be empty; it is asked after every line and several times a second. Once it says so, the
+  // child is ended (Terminate) and the answer is Cancelled.
   absl::Status ReadLines(const std::function<absl::Status(const std::string&)>& on_line,
                          const std::function<bool()>& stopped);
   bool Running();

@@ -66,7 +66,8 @@ struct Database::State {
   }
   absl::StatusOr<Statement> Prepare(std::string_view sql, const std::vector<SqlValue>& parameters) const {
     sqlite3_stmt* raw = nullptr;
-    if (sqlite3_prepare_v2(handle, sql.data(), static_cast<int>(sql.size()), &raw, nullptr) != SQLITE_OK) return Error("SQL");
+    if (sqlite3_prepare_v2(handle, sql.data(), static_cast<int>(sql.size()), &raw, nullptr) != SQLITE_OK)
+      return Error("SQL");
     Statement statement(raw);
     for (size_t i = 0; i < parameters.size(); ++i) {
       if (Bind(raw, static_cast<int>(i) + 1, parameters[i]) != SQLITE_OK) return Error("SQL parameter");
@@ -85,8 +86,8 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::filesystem::
   if (sqlite3_open_v2(path.c_str(), &state->handle, flags, nullptr) != SQLITE_OK) return state->Error("cannot open");
   sqlite3_busy_timeout(state->handle, 10000);
   std::unique_ptr<Database> database(new Database(std::move(state)));
-  FEDGLM_RETURN_IF_ERROR(database->ExecuteScript(
-      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"));
+  FEDGLM_RETURN_IF_ERROR(
+      database->ExecuteScript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"));
   return database;
 }
 

@@ -21,9 +21,9 @@ using SqlValue = std::variant<std::nullptr_t, int64_t, double, std::string>;
 class SqlRow {
  public:
   explicit SqlRow(std::vector<SqlValue> values) : values_(std::move(values)) {}
-  int64_t Integer(size_t column) const;       // 0 if not an integer
+  int64_t Integer(size_t column) const;  // 0 if not an integer
   double Number(size_t column) const;
-  std::string Text(size_t column) const;      // also blobs; empty if NULL
+  std::string Text(size_t column) const;  // also blobs; empty if NULL
   bool IsNull(size_t column) const;
 
  private:

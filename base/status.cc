@@ -14,9 +14,7 @@ absl::Status Make(absl::StatusCode code, std::string_view message) {
 
 absl::Status FailedError(std::string message) { return Make(absl::StatusCode::kInternal, message); }
 absl::Status UsageError(std::string message) { return Make(absl::StatusCode::kInvalidArgument, message); }
-absl::Status ConfigurationError(std::string message) {
-  return Make(absl::StatusCode::kFailedPrecondition, message);
-}
+absl::Status ConfigurationError(std::string message) { return Make(absl::StatusCode::kFailedPrecondition, message); }
 absl::Status RefusedError(std::string message) { return Make(absl::StatusCode::kPermissionDenied, message); }
 absl::Status UnreachableError(std::string message) { return Make(absl::StatusCode::kUnavailable, message); }
 absl::Status BadFileError(std::string message) { return Make(absl::StatusCode::kDataLoss, message); }

@@ -49,8 +49,8 @@ absl::Status ErrnoError(std::string_view what, int error_number);
 #define FEDGLM_CONCAT_INNER(a, b) a##b
 #define FEDGLM_CONCAT(a, b) FEDGLM_CONCAT_INNER(a, b)
 
-#define FEDGLM_RETURN_IF_ERROR(expression)                       \
-  do {                                                           \
+#define FEDGLM_RETURN_IF_ERROR(expression)                                                    \
+  do {                                                                                        \
     if (absl::Status fedglm_status = (expression); !fedglm_status.ok()) return fedglm_status; \
   } while (false)
 

@@ -27,8 +27,8 @@ void Pause() {
 #endif
 }
 
-// [threads], or empty for threads that are not kept anywhere. kAuto pins only a pool as large as the cores there are: of
-// smaller ones, several processes might choose the same cores, and a pinned thread cannot give way.
+// [threads], or empty for threads that are not kept anywhere. kAuto pins only a pool as large as the cores there are:
+// of smaller ones, several processes might choose the same cores, and a pinned thread cannot give way.
 std::vector<Core> ChooseCores(int threads, ThreadPinning pinning) {
   if (pinning == ThreadPinning::kOff || threads < 2) return {};
   const std::vector<Core> cores = CoresOf(AllowedProcessors());
@@ -52,8 +52,8 @@ struct ThreadPool::State {
   const std::function<void(int64_t, int64_t)>* body = nullptr;
   int64_t count = 0, grain = 1;
   std::atomic<int64_t> next{0};
-  // How many workers are inside the call, and whether it is closed to more. The caller closes it when no range is left and
-  // waits for those inside only: a worker that the machine has not woken yet holds up nobody.
+  // How many workers are inside the call, and whether it is closed to more. The caller closes it when no range is left
+  // and waits for those inside only: a worker that the machine has not woken yet holds up nobody.
   static constexpr uint32_t kClosed = 1u << 31;
   std::atomic<uint32_t> inside{kClosed};
 

@@ -1,5 +1,6 @@
 #include "base/tls.h"
 
+#include <arpa/inet.h>
 #include <openssl/bn.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -7,8 +8,6 @@
 #include <openssl/rand.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
-
-#include <arpa/inet.h>
 
 #include <memory>
 
@@ -80,12 +79,13 @@ absl::StatusOr<Certificate> ReadCertificate(std::string_view pem) {
 }
 
 absl::StatusOr<std::string> PrivateKeyPem(EVP_PKEY* key) {
-  return WritePem([&](BIO* bio) { return PEM_write_bio_PKCS8PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr); });
+  return WritePem(
+      [&](BIO* bio) { return PEM_write_bio_PKCS8PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr); });
 }
 
 absl::Status SetTime(ASN1_TIME* field, std::chrono::system_clock::time_point time) {
   return ASN1_TIME_set(field, std::chrono::system_clock::to_time_t(time)) != nullptr ? absl::OkStatus()
-                                                                                   : OpenSslError("certificate time");
+                                                                                     : OpenSslError("certificate time");
 }
 
 absl::Status SetCommonName(X509_NAME* name, std::string_view common_name) {
@@ -111,7 +111,8 @@ absl::Status AddExtension(X509* certificate, X509* issuer, int type, const std::
   X509V3_set_ctx_nodb(&context);
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
   const Extension extension(X509V3_EXT_conf_nid(nullptr, &context, type, value.c_str()));
-  if (extension == nullptr || X509_add_ext(certificate, extension.get(), -1) != 1) return OpenSslError("certificate extension");
+  if (extension == nullptr || X509_add_ext(certificate, extension.get(), -1) != 1)
+    return OpenSslError("certificate extension");
   return absl::OkStatus();
 }
 
@@ -142,7 +143,8 @@ std::string AlternativeNames(const std::vector<std::string>& names) {
 
 bool IsPlainName(const std::string& name) {
   for (const char c : name) {
-    if (!(std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == ':' || c == '*' || c == '_')) return false;
+    if (!(std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == ':' || c == '*' || c == '_'))
+      return false;
   }
   return !name.empty();
 }
@@ -160,7 +162,8 @@ absl::StatusOr<std::string> GenerateTlsKey() {
 }
 
 absl::StatusOr<std::string> GenerateSigningKey() {
-  FEDGLM_ASSIGN_OR_RETURN(const Key key, Generate(Key(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")), "a signing key"));
+  FEDGLM_ASSIGN_OR_RETURN(const Key key,
+                          Generate(Key(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")), "a signing key"));
   return PrivateKeyPem(key.get());
 }
 
@@ -179,7 +182,8 @@ absl::StatusOr<std::string> Sign(std::string_view signing_key_pem, std::string_v
     return OpenSslError("signing");
   }
   std::string signature(size, '\0');
-  if (EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, data, bytes.size()) != 1) {
+  if (EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, data, bytes.size()) !=
+      1) {
     return OpenSslError("signing");
   }
   signature.resize(size);
@@ -232,7 +236,8 @@ absl::StatusOr<std::string> MakeCaCertificate(std::string_view key_pem, std::str
   FEDGLM_ASSIGN_OR_RETURN(const Key key, ReadPrivateKey(key_pem));
   const Certificate certificate(X509_new());
   X509* const c = certificate.get();
-  if (c == nullptr || X509_set_version(c, X509_VERSION_3) != 1 || X509_set_pubkey(c, key.get()) != 1) return OpenSslError("CA certificate");
+  if (c == nullptr || X509_set_version(c, X509_VERSION_3) != 1 || X509_set_pubkey(c, key.get()) != 1)
+    return OpenSslError("CA certificate");
   FEDGLM_RETURN_IF_ERROR(SetRandomSerial(c));
   FEDGLM_RETURN_IF_ERROR(SetTime(X509_getm_notBefore(c), now));
   FEDGLM_RETURN_IF_ERROR(SetTime(X509_getm_notAfter(c), now + lifetime));
@@ -270,7 +275,8 @@ absl::StatusOr<std::string> IssueCertificate(std::string_view ca_key_pem, std::s
   }
   const Certificate certificate(X509_new());
   X509* const c = certificate.get();
-  if (c == nullptr || X509_set_version(c, X509_VERSION_3) != 1 || X509_set_pubkey(c, public_key) != 1) return OpenSslError("certificate");
+  if (c == nullptr || X509_set_version(c, X509_VERSION_3) != 1 || X509_set_pubkey(c, public_key) != 1)
+    return OpenSslError("certificate");
   FEDGLM_RETURN_IF_ERROR(SetRandomSerial(c));
   FEDGLM_RETURN_IF_ERROR(SetTime(X509_getm_notBefore(c), terms.not_before));
   FEDGLM_RETURN_IF_ERROR(SetTime(X509_getm_notAfter(c), terms.not_after));
@@ -315,8 +321,8 @@ absl::StatusOr<std::string> MakeRevocationList(std::string_view ca_key_pem, std:
     const Time at(ASN1_TIME_new());
     FEDGLM_RETURN_IF_ERROR(SetTime(at.get(), entry.revoked_at));
     X509_REVOKED* const item = X509_REVOKED_new();
-    if (X509_REVOKED_set_serialNumber(item, serial.get()) != 1 || X509_REVOKED_set_revocationDate(item, at.get()) != 1 ||
-        X509_CRL_add0_revoked(crl.get(), item) != 1) {
+    if (X509_REVOKED_set_serialNumber(item, serial.get()) != 1 ||
+        X509_REVOKED_set_revocationDate(item, at.get()) != 1 || X509_CRL_add0_revoked(crl.get(), item) != 1) {
       X509_REVOKED_free(item);
       return OpenSslError("revocation list");
     }

@@ -40,8 +40,8 @@ absl::StatusOr<std::string> MakeCertificateRequest(std::string_view key_pem, std
 
 struct CertificateTerms {
   std::string common_name;
-  std::vector<std::string> dns_names;     // subjectAltName, also IP addresses
-  bool server = false;                    // extended key usage: serverAuth, else clientAuth
+  std::vector<std::string> dns_names;  // subjectAltName, also IP addresses
+  bool server = false;                 // extended key usage: serverAuth, else clientAuth
   std::chrono::system_clock::time_point not_before, not_after;
 };
 // A certificate for the public key in `request_pem` (its self-signature is verified), signed by the CA, with a random

@@ -11,8 +11,8 @@ namespace {
 std::string Row(const char* claim, const char* ours, const char* peer, const char* limit, const char* ratio,
                 const char* target, const char* unit) {
   char line[256];
-  std::snprintf(line, sizeof(line), "%-20s %10s %10s %10s %7s %9s  %s\n",
-                claim, ours, peer, limit, ratio, target, unit);
+  std::snprintf(line, sizeof(line), "%-20s %10s %10s %10s %7s %9s  %s\n", claim, ours, peer, limit, ratio, target,
+                unit);
   return line;
 }
 

@@ -11,10 +11,10 @@
 namespace fedglm::bench {
 
 struct Claim {
-  std::string name;              // "prefill"; as --claims takes it
-  double ours = 0, peer = 0;     // in `unit`
-  std::optional<double> limit;   // in `unit`: what this machine allows at best; unknown if empty
-  double ratio = 0;              // what `target` speaks of
+  std::string name;             // "prefill"; as --claims takes it
+  double ours = 0, peer = 0;    // in `unit`
+  std::optional<double> limit;  // in `unit`: what this machine allows at best; unknown if empty
+  double ratio = 0;             // what `target` speaks of
   std::string unit;
   double target = 0;             // the ratio to reach
   bool higher_is_better = true;  // else the ratio must not be above the target

@@ -28,11 +28,11 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kStreams = 8;
-constexpr int kFirstPrompt = 16;          // tokens before the first one of the answer
+constexpr int kFirstPrompt = 16;  // tokens before the first one of the answer
 constexpr int kBandwidthPasses = 3;
-constexpr int kCappedRounds = 3;          // at most: each streams the model from the disk many times
+constexpr int kCappedRounds = 3;  // at most: each streams the model from the disk many times
 constexpr double kResidentTolerance = 0.05;
-constexpr double kBusyMachine = 0.05;     // others' share of the processors from which on the figures are doubtful
+constexpr double kBusyMachine = 0.05;  // others' share of the processors from which on the figures are doubtful
 
 struct CompareOptions {
   fs::path model, small, fedglm, driver, svg;
@@ -130,12 +130,18 @@ class Comparison {
 
   Workload WorkloadOf(Experiment experiment) const {
     switch (experiment) {
-      case Experiment::kNormal: return {options_.model, 128, 16};
-      case Experiment::kLongPrompt: return {options_.model, 512, 1};
-      case Experiment::kFirstToken: return {options_.model, kFirstPrompt, 1, 0, 0};
-      case Experiment::kSmall: return {options_.small, 128, 64};
-      case Experiment::kStreams: return {options_.model, 16, 16, kStreams};
-      case Experiment::kCapped: return {options_.model, 4, 4};
+      case Experiment::kNormal:
+        return {options_.model, 128, 16};
+      case Experiment::kLongPrompt:
+        return {options_.model, 512, 1};
+      case Experiment::kFirstToken:
+        return {options_.model, kFirstPrompt, 1, 0, 0};
+      case Experiment::kSmall:
+        return {options_.small, 128, 64};
+      case Experiment::kStreams:
+        return {options_.model, 16, 16, kStreams};
+      case Experiment::kCapped:
+        return {options_.model, 4, 4};
     }
     return {};
   }
@@ -291,9 +297,10 @@ absl::Status FindInputs(CompareOptions& options) {
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(options.model.parent_path()));
   RandomModelOptions model;
   FEDGLM_ASSIGN_OR_RETURN(model.shape, ShapeOf("glm4-9b"));
-  return WriteRandomModel(model, options.model, [](int64_t, const std::string&) {
-    return StopRequested() ? CancelledError("stopped") : absl::OkStatus();
-  }).status();
+  return WriteRandomModel(
+             model, options.model,
+             [](int64_t, const std::string&) { return StopRequested() ? CancelledError("stopped") : absl::OkStatus(); })
+      .status();
 }
 
 absl::Status Compare(CompareOptions options) {
@@ -331,7 +338,8 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingFile);
   app.add_option("--small", options.small, "SmolLM2-135M in Q4_1; fetched if not given")->check(CLI::ExistingFile);
   app.add_option("--claims", options.claims, "comma-separated; all by default")
-      ->delimiter(',')->check(CLI::IsMember(names));
+      ->delimiter(',')
+      ->check(CLI::IsMember(names));
   app.add_option("-t,--threads", options.threads)->capture_default_str()->check(CLI::Range(1, 1024));
   app.add_option("-r,--repetitions", options.repetitions)->capture_default_str()->check(CLI::Range(1, 1000));
   app.add_option("--memory-limit", options.memory_limit, "of capped_decode")->capture_default_str();

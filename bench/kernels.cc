@@ -1,5 +1,7 @@
 // bench-kernels: matrix multiplication by block type and instruction set. One token shows how near decoding comes to
 // the memory's bandwidth; many tokens show the arithmetic of a prefill.
+#include "inference/kernels/kernels.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <functional>
@@ -15,7 +17,6 @@
 #include "base/thread_pool.h"
 #include "bench/measurement_program.h"
 #include "bench/random_blocks.h"
-#include "inference/kernels/kernels.h"
 #include "inference/memory/bandwidth.h"
 
 namespace fedglm::bench {
@@ -150,10 +151,12 @@ int main(int argc, char** argv) {
   app.add_option("--rows", options.rows)->capture_default_str()->check(CLI::Range(1, 1 << 20));
   app.add_option("--columns", options.columns)->capture_default_str()->check(CLI::Range(1, 1 << 20));
   app.add_option("--tokens", options.tokens, "of the second figure")
-      ->capture_default_str()->check(CLI::Range(1, 1 << 16));
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 16));
   app.add_option("-t,--threads", options.threads)->capture_default_str()->check(CLI::Range(1, 1024));
   app.add_option("-r,--repetitions", options.repetitions, "the best one counts")
-      ->capture_default_str()->check(CLI::Range(1, 1000));
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
   app.add_flag("--json", options.json);
   return bench::RunProgram(app, argc, argv, [&] { return bench::KernelBench(options).Run(); });
 }

@@ -21,8 +21,8 @@ namespace {
 struct Options {
   std::string model;
   int prompt_tokens = 128, answer_tokens = 16, threads = 2, repetitions = 1;
-  int streams = 0;      // > 0: also so many answers side by side
-  bool repack = true;   // llama.cpp's default
+  int streams = 0;     // > 0: also so many answers side by side
+  bool repack = true;  // llama.cpp's default
 };
 
 [[noreturn]] void Fail(const std::string& message) {
@@ -30,9 +30,7 @@ struct Options {
   std::exit(1);
 }
 
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 double Median(std::vector<double> values) {
   if (values.empty()) return 0;
@@ -143,13 +141,20 @@ Options Parse(int argc, char** argv) {
     }
     if (flag == "--json") continue;  // it prints nothing else
     if (++i == argc) Fail(flag + " needs a value");
-    if (flag == "-m") options.model = argv[i];
-    else if (flag == "-p") options.prompt_tokens = std::atoi(argv[i]);
-    else if (flag == "-n") options.answer_tokens = std::atoi(argv[i]);
-    else if (flag == "-t") options.threads = std::atoi(argv[i]);
-    else if (flag == "-r") options.repetitions = std::atoi(argv[i]);
-    else if (flag == "--streams") options.streams = std::atoi(argv[i]);
-    else Fail("unknown flag " + flag);
+    if (flag == "-m")
+      options.model = argv[i];
+    else if (flag == "-p")
+      options.prompt_tokens = std::atoi(argv[i]);
+    else if (flag == "-n")
+      options.answer_tokens = std::atoi(argv[i]);
+    else if (flag == "-t")
+      options.threads = std::atoi(argv[i]);
+    else if (flag == "-r")
+      options.repetitions = std::atoi(argv[i]);
+    else if (flag == "--streams")
+      options.streams = std::atoi(argv[i]);
+    else
+      Fail("unknown flag " + flag);
   }
   if (options.model.empty() || options.prompt_tokens < 1 || options.answer_tokens < 1 || options.threads < 1) {
     Fail("usage: llamacpp-driver -m MODEL [-p 128] [-n 16] [-t 2] [-r 1] [--streams N] [--no-repack]");
@@ -189,8 +194,9 @@ int main(int argc, char** argv) {
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  std::printf("{\"version\":1,\"prefill_tps\":%.6g,\"decode_tps\":%.6g,\"batch_tps\":%.6g,\"load_seconds\":%.6g,"
-              "\"first_token_seconds\":%.6g,\"peak_rss_bytes\":%lld}\n",
-              Median(prefill), Median(decode), Median(batch), loaded - start, first_token - start,
-              static_cast<long long>(usage.ru_maxrss) * 1024);
+  std::printf(
+      "{\"version\":1,\"prefill_tps\":%.6g,\"decode_tps\":%.6g,\"batch_tps\":%.6g,\"load_seconds\":%.6g,"
+      "\"first_token_seconds\":%.6g,\"peak_rss_bytes\":%lld}\n",
+      Median(prefill), Median(decode), Median(batch), loaded - start, first_token - start,
+      static_cast<long long>(usage.ru_maxrss) * 1024);
 }

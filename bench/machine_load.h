@@ -13,7 +13,9 @@ class MachineLoad {
   double OthersShare() const;
 
  private:
-  struct Times { double all = 0, busy = 0, own = 0; };  // seconds
+  struct Times {
+    double all = 0, busy = 0, own = 0;
+  };  // seconds
   static Times Now();
   Times start_;
 };

@@ -43,7 +43,8 @@ int main(int argc, char** argv) {
   bench::MakeModelOptions options;
   CLI::App app("A model file of random weights in the shape of a known model", "make-model");
   app.add_option("--like", options.like, "the model whose shape it has")
-      ->required()->check(CLI::IsMember(bench::KnownShapes()));
+      ->required()
+      ->check(CLI::IsMember(bench::KnownShapes()));
   app.add_option("--type", options.type, "block type of the matrices")->capture_default_str();
   app.add_option("--output-type", options.output_type, "block type of the output head; as the others by default");
   app.add_option("--out,-o", options.out, "the GGUF file to write")->required();

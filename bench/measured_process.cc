@@ -97,10 +97,14 @@ absl::StatusOr<MeasuredRun> RunMeasured(const std::vector<std::string>& argument
   FEDGLM_RETURN_IF_ERROR(reading);
   if (WIFSIGNALED(status)) return FailedError(program + " was killed by signal " + std::to_string(WTERMSIG(status)));
   switch (WEXITSTATUS(status)) {
-    case 0: return run;
-    case kCannotStart: return FailedError(program + " cannot be started");
-    case kCannotJoinGroup: return FailedError(program + " cannot join " + limits.memory_group.string());
-    default: return FailedError(program + " ended with exit code " + std::to_string(WEXITSTATUS(status)));
+    case 0:
+      return run;
+    case kCannotStart:
+      return FailedError(program + " cannot be started");
+    case kCannotJoinGroup:
+      return FailedError(program + " cannot join " + limits.memory_group.string());
+    default:
+      return FailedError(program + " ended with exit code " + std::to_string(WEXITSTATUS(status)));
   }
 }
 

@@ -10,8 +10,7 @@ void MeasurementOptions::AddTo(CLI::App& app, const std::string& model_descripti
   app.add_option("-m,--model", model, model_description)->required();
   app.add_option("-p,--prompt-tokens", prompt_tokens)->capture_default_str()->check(CLI::Range(1, 1 << 20));
   app.add_option("-n,--answer-tokens", answer_tokens)->capture_default_str()->check(CLI::Range(2, 1 << 20));
-  app.add_option("-r,--repetitions", repetitions, "medians count")
-      ->capture_default_str()->check(CLI::Range(1, 1000));
+  app.add_option("-r,--repetitions", repetitions, "medians count")->capture_default_str()->check(CLI::Range(1, 1000));
   app.add_option("--svg", svg, "also plot into this file");
   app.add_flag("--json", json);
 }

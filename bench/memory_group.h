@@ -28,8 +28,8 @@ class MemoryGroup {
 
 inline constexpr int kCannotJoinGroup = 126;
 
-// `command` so that it runs in the group: a shell joins it and becomes the program, of which nothing is charged elsewhere. It
-// ends with kCannotJoinGroup where it may not. `group` empty: `command` as it is.
+// `command` so that it runs in the group: a shell joins it and becomes the program, of which nothing is charged
+// elsewhere. It ends with kCannotJoinGroup where it may not. `group` empty: `command` as it is.
 std::vector<std::string> InMemoryGroup(const std::filesystem::path& group, std::vector<std::string> command);
 
 }  // namespace fedglm::bench

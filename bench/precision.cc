@@ -32,8 +32,8 @@ struct Variant {
   std::filesystem::path file;
   uint64_t bytes = 0;
   double bits_per_weight = 0, bytes_per_token = 0;
-  double perplexity = 0;    // 0: there is no text
-  double logit_error = 0;   // mean squared difference from the first type's logits, over their variance
+  double perplexity = 0;   // 0: there is no text
+  double logit_error = 0;  // mean squared difference from the first type's logits, over their variance
   std::vector<double> prefill, decode;
 };
 
@@ -46,12 +46,12 @@ absl::StatusOr<Variant> MakeVariant(const GgufFile& source, const std::string& t
   variant.file = folder / (type + ".gguf");
   FEDGLM_ASSIGN_OR_RETURN(const QuantizationMix mix, QuantizationMixFromName(type));
   Progress progress(type, static_cast<int64_t>(source.tensors().size()), options.json);
-  FEDGLM_ASSIGN_OR_RETURN(const QuantizeReport report,
-                          QuantizeFile(source, variant.file, {mix, nullptr, options.threads},
-                                       [&](int64_t done, const std::string& name) {
-                                         progress.Update(done, name);
-                                         return StillWanted();
-                                       }));
+  FEDGLM_ASSIGN_OR_RETURN(
+      const QuantizeReport report,
+      QuantizeFile(source, variant.file, {mix, nullptr, options.threads}, [&](int64_t done, const std::string& name) {
+        progress.Update(done, name);
+        return StillWanted();
+      }));
   variant.bytes = report.bytes;
   variant.bits_per_weight = 8.0 * static_cast<double>(report.bytes) / static_cast<double>(report.weights);
   FEDGLM_ASSIGN_OR_RETURN(const std::shared_ptr<const GgufFile> file, GgufFile::Open(variant.file));
@@ -150,16 +150,17 @@ std::vector<Claim> Claims(const std::vector<Variant>& variants) {
 std::string Table(const std::vector<Variant>& variants) {
   std::string table;
   char line[256];
-  std::snprintf(line, sizeof(line), "%-8s %12s %6s %12s %12s %10s %10s %12s %10s\n", "type", "size", "bits", "perplexity",
-                "logit error", "prefill/s", "decode/s", "read/token", "GB/s");
+  std::snprintf(line, sizeof(line), "%-8s %12s %6s %12s %12s %10s %10s %12s %10s\n", "type", "size", "bits",
+                "perplexity", "logit error", "prefill/s", "decode/s", "read/token", "GB/s");
   table += line;
   for (const Variant& v : variants) {
     const double decode = Median(v.decode);
     char perplexity[32] = "-";
     if (v.perplexity > 0) std::snprintf(perplexity, sizeof(perplexity), "%.3f", v.perplexity);
     std::snprintf(line, sizeof(line), "%-8s %12s %6.2f %12s %12.2e %10.1f %10.1f %12s %10.2f\n", v.type.c_str(),
-                  FormatByteSize(v.bytes).c_str(), v.bits_per_weight, perplexity, v.logit_error, Median(v.prefill), decode,
-                  FormatByteSize(static_cast<uint64_t>(v.bytes_per_token)).c_str(), decode * v.bytes_per_token / 1e9);
+                  FormatByteSize(v.bytes).c_str(), v.bits_per_weight, perplexity, v.logit_error, Median(v.prefill),
+                  decode, FormatByteSize(static_cast<uint64_t>(v.bytes_per_token)).c_str(),
+                  decode * v.bytes_per_token / 1e9);
     table += line;
   }
   return table;
@@ -231,9 +232,11 @@ int main(int argc, char** argv) {
   app.add_option("--types", options.types, "as for fedglm quantize")->delimiter(',')->capture_default_str();
   app.add_option("--work-dir", options.work_folder, "where the quantized files go; a temporary folder by default");
   app.add_option("--evaluated-tokens", options.evaluated_tokens, "of the text")
-      ->capture_default_str()->check(CLI::Range(2, 1 << 20));
+      ->capture_default_str()
+      ->check(CLI::Range(2, 1 << 20));
   app.add_option("-c,--context", options.context)->capture_default_str()->check(CLI::Range(2, 1 << 20));
   app.add_option("-t,--threads", options.threads, "0: the physical cores")
-      ->capture_default_str()->check(CLI::Range(0, 1024));
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
   return fedglm::bench::RunProgram(app, argc, argv, [&] { return fedglm::bench::Run(options); });
 }

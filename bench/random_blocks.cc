@@ -20,8 +20,7 @@ absl::StatusOr<RandomBlocks> RandomBlocks::Make(BlockType type, float deviation,
   std::normal_distribution<float> normal(0.0f, deviation);
   for (float& weight : weights) weight = normal(blocks.random_);
   blocks.pool_.resize(kPoolBlocks * blocks.block_bytes_);
-  FEDGLM_RETURN_IF_ERROR(
-      EncodeRow(type, weights.data(), blocks.pool_.data(), static_cast<int64_t>(weights.size())));
+  FEDGLM_RETURN_IF_ERROR(EncodeRow(type, weights.data(), blocks.pool_.data(), static_cast<int64_t>(weights.size())));
   return blocks;
 }
 

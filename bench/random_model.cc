@@ -109,8 +109,8 @@ void AddHyperparameters(const Hyperparameters& shape, GgufWriter& writer) {
 void AddVocabulary(const Hyperparameters& shape, GgufWriter& writer) {
   const bool glm = shape.kind == ArchitectureKind::kGlm4;
   const std::vector<std::string> controls =
-      glm ? std::vector<std::string>{"<|endoftext|>", "[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>",
-                                     "<|observation|>"}
+      glm ? std::vector<std::string>{"<|endoftext|>", "[gMASK]",       "<sop>",          "<|system|>",
+                                     "<|user|>",      "<|assistant|>", "<|observation|>"}
           : std::vector<std::string>{"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
   const size_t normal = static_cast<size_t>(shape.vocabulary) - controls.size();
   std::vector<std::string> tokens, merges;

@@ -99,6 +99,8 @@ int main(int argc, char** argv) {
   CLI::App app("Latency against the number of threads", "bench-threads");
   options.AddTo(app, "GGUF file");
   app.add_option("-t,--threads", options.threads, "ascending")
-      ->delimiter(',')->capture_default_str()->check(CLI::Range(1, 1024));
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
   return fedglm::bench::RunProgram(app, argc, argv, [&] { return fedglm::bench::Run(options); });
 }

@@ -1,8 +1,9 @@
 // fedglm adapter: what can be done with an adapter folder without training it.
+#include "adapter/adapter.h"
+
 #include <cmath>
 #include <cstdio>
 
-#include "adapter/adapter.h"
 #include "adapter/tensors.h"
 #include "base/digest.h"
 #include "base/file.h"
@@ -77,7 +78,8 @@ absl::Status Verify(const AdapterOptions& options) {
     FEDGLM_RETURN_IF_ERROR(CheckBase(adapter, base_sha256));
   }
   if (options.key.empty()) {
-    std::printf("weights are intact%s; no --key: the signature was not checked\n", options.model.empty() ? "" : ", base matches");
+    std::printf("weights are intact%s; no --key: the signature was not checked\n",
+                options.model.empty() ? "" : ", base matches");
     return absl::OkStatus();
   }
   if (provenance.signature.empty()) return RefusedError("the adapter is not signed");
@@ -121,8 +123,9 @@ absl::Status Diff(const AdapterOptions& options) {
 void AddAdapter(CommandLine& line) {
   CLI::App* group = line.AddGroup("adapter", "make, export, merge, verify and compare adapters");
   auto options = std::make_shared<AdapterOptions>();
-  CLI::App* app = line.Add("init", "a new adapter that changes nothing yet: what a federation starts from",
-                           [options] { return Init(*options); }, group);
+  CLI::App* app = line.Add(
+      "init", "a new adapter that changes nothing yet: what a federation starts from",
+      [options] { return Init(*options); }, group);
   app->add_option("-m,--model", options->model, "its base")->required();
   app->add_option("--out", options->out, "adapter folder to write")->required();
   app->add_option("--rank", options->config.rank)->capture_default_str()->check(CLI::Range(1, 1024));
@@ -130,23 +133,27 @@ void AddAdapter(CommandLine& line) {
   app->add_option("--target", options->config.target_modules, "q_proj, …; default: every linear layer");
   app->add_option("--seed", options->seed, "of the A factors")->capture_default_str();
 
-  app = line.Add("export-gguf", "as a GGUF LoRA file for llama.cpp", [options] { return ExportGguf(*options); }, group);
+  app = line.Add(
+      "export-gguf", "as a GGUF LoRA file for llama.cpp", [options] { return ExportGguf(*options); }, group);
   app->add_option("adapter", options->adapter, "adapter folder")->required();
   app->add_option("out", options->out, "file to write")->required();
   app->add_option("-m,--model", options->model, "its base")->required();
 
-  app = line.Add("merge", "write the base with the adapter added to its weights", [options] { return Merge(*options); }, group);
+  app = line.Add(
+      "merge", "write the base with the adapter added to its weights", [options] { return Merge(*options); }, group);
   app->add_option("adapter", options->adapter, "adapter folder")->required();
   app->add_option("out", options->out, "GGUF to write")->required();
   app->add_option("-m,--model", options->model, "its base")->required();
   app->add_option("--type", options->type, "block type of the merged matrices; default: the base's");
 
-  app = line.Add("verify", "check digest, base and signature", [options] { return Verify(*options); }, group);
+  app = line.Add(
+      "verify", "check digest, base and signature", [options] { return Verify(*options); }, group);
   app->add_option("adapter", options->adapter, "adapter folder")->required();
   app->add_option("-m,--model", options->model, "the base it should be for");
   app->add_option("--key", options->key, "the aggregator's public signing key (PEM)");
 
-  app = line.Add("diff", "how far two adapters are apart", [options] { return Diff(*options); }, group);
+  app = line.Add(
+      "diff", "how far two adapters are apart", [options] { return Diff(*options); }, group);
   app->add_option("first", options->adapter)->required();
   app->add_option("second", options->other)->required();
   app->add_flag("--json", options->json);

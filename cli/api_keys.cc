@@ -1,11 +1,12 @@
 // fedglm api-key new | list | revoke: the file of keys that `fedglm serve --api-keys` and the node read.
+#include "inference/api/api_keys.h"
+
 #include <algorithm>
 #include <cstdio>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "cli/command.h"
-#include "inference/api/api_keys.h"
 
 namespace fedglm::cli {
 namespace {
@@ -55,7 +56,8 @@ void AddApiKeys(CommandLine& line) {
   CLI::App* group = line.AddGroup("api-key", "the keys that may use a served model");
   auto options = std::make_shared<ApiKeyOptions>();
   const auto add = [&](const char* name, const char* description, absl::Status (*run)(const ApiKeyOptions&)) {
-    CLI::App* app = line.Add(name, description, [options, run] { return run(*options); }, group);
+    CLI::App* app = line.Add(
+        name, description, [options, run] { return run(*options); }, group);
     app->add_option("--file", options->file, "the file of keys")->required();
     return app;
   };
@@ -65,10 +67,12 @@ void AddApiKeys(CommandLine& line) {
       ->check(CLI::Range(0, 1 << 30));
   make->add_option("--tokens-per-minute", options->limits.tokens_per_minute, "of prompts and answers; 0: no limit")
       ->check(CLI::Range(0, 1 << 30));
-  make->add_option("--parallel", options->limits.parallel, "requests at once; 0: no limit")->check(CLI::Range(0, 1 << 20));
+  make->add_option("--parallel", options->limits.parallel, "requests at once; 0: no limit")
+      ->check(CLI::Range(0, 1 << 20));
   add("list", "names, ids and limits; a key itself cannot be shown again", ListKeys)->add_flag("--json", options->json);
   add("revoke", "remove a key; a running server sees it within a second", RevokeKey)
-      ->add_option("--name", options->name)->required();
+      ->add_option("--name", options->name)
+      ->required();
 }
 
 }  // namespace fedglm::cli

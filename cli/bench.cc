@@ -70,8 +70,8 @@ absl::Status RunTogether(Engine& engine, const std::vector<GenerationRequest>& r
       const auto result = engine.Generate(requests[i], nullptr);
       statuses[i] = result.status();
       if (result.ok() && static_cast<int64_t>(result->tokens.size()) != requests[i].max_tokens) {
-        statuses[i] = StopRequested() ? CancelledError("stopped")
-                                      : FailedError("an answer ended early: too little memory?");
+        statuses[i] =
+            StopRequested() ? CancelledError("stopped") : FailedError("an answer ended early: too little memory?");
       }
     });
   }
@@ -129,7 +129,8 @@ absl::Status RunBench(BenchOptions options) {
     std::printf("prefill %8.1f tokens/s   (%lld tokens, the first token after %.3f s)\n", prefill_tps,
                 static_cast<long long>(options.prompt_tokens), first_token_seconds);
     std::printf("decode  %8.1f tokens/s   (%lld tokens)\n", decode_tps, static_cast<long long>(options.answer_tokens));
-    if (options.streams > 1) std::printf("batch   %8.1f tokens/s   (%d answers together)\n", batch_tps, options.streams);
+    if (options.streams > 1)
+      std::printf("batch   %8.1f tokens/s   (%d answers together)\n", batch_tps, options.streams);
     std::printf("peak memory %s, loaded in %.2f s, kernels %s\n", FormatByteSize(PeakRssBytes()).c_str(), load_seconds,
                 std::string(InstructionSet()).c_str());
   }
@@ -145,10 +146,12 @@ void AddBench(CommandLine& line) {
   options->model.AddAutotuneTo(app);
   app->add_option("-p,--prompt-tokens", options->prompt_tokens)->capture_default_str()->check(CLI::Range(1, 1 << 20));
   app->add_option("-n,--answer-tokens", options->answer_tokens, "the first is the prompt's: 1 measures no decode")
-      ->capture_default_str()->check(CLI::Range(1, 1 << 20));
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
   app->add_option("-r,--repetitions", options->repetitions)->capture_default_str()->check(CLI::Range(1, 1000));
   app->add_option("--streams", options->streams, "answers written together, for batch_tps")
-      ->capture_default_str()->check(CLI::Range(1, 64));
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
   app->add_flag("--json", options->json);
   options->model.AddExplainTo(app);
 }

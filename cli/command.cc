@@ -24,8 +24,8 @@ CommandLine::CommandLine() : root_("fedglm: adapt one quantized language model t
   root_.require_subcommand(1);
 }
 
-CLI::App* CommandLine::Add(const std::string& name, const std::string& description,
-                           std::function<absl::Status()> run, CLI::App* parent) {
+CLI::App* CommandLine::Add(const std::string& name, const std::string& description, std::function<absl::Status()> run,
+                           CLI::App* parent) {
   CLI::App* app = (parent != nullptr ? parent : &root_)->add_subcommand(name, description);
   app->callback([this, run = std::move(run)] { chosen_ = run; });
   return app;

@@ -43,7 +43,8 @@ void PrintTable(const MemoryPlan& plan) {
   row(MemoryAccount::kKvPages, std::to_string(plan.kv_positions) + " positions");
   row(MemoryAccount::kActivations, "of one batch");
   row(MemoryAccount::kScratch, "program, vocabulary, logits, stacks");
-  row(MemoryAccount::kAdapters, plan.account(MemoryAccount::kAdapters) == 0 ? "none" : "the largest twice, to replace any");
+  row(MemoryAccount::kAdapters,
+      plan.account(MemoryAccount::kAdapters) == 0 ? "none" : "the largest twice, to replace any");
   std::printf("%-18s%12s   of a budget of %s\n", "together", FormatByteSize(plan.total()).c_str(),
               FormatByteSize(plan.budget).c_str());
   std::printf("\nmemory is read at %.1f GB/s", plan.memory_bandwidth / 1e9);

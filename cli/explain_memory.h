@@ -10,8 +10,8 @@
 namespace fedglm::cli {
 
 // Measures how fast memory and disk are read (about a second), plans, and prints the plan as a table or as JSON.
-// `named_adapters`: paths of those that are served beside options.adapter. ResourceExhausted if the model cannot run in the
-// budget; errors of a model or adapter that cannot be opened.
+// `named_adapters`: paths of those that are served beside options.adapter. ResourceExhausted if the model cannot run in
+// the budget; errors of a model or adapter that cannot be opened.
 absl::Status ExplainMemory(const ModelOptions& options, bool json, std::vector<std::string> named_adapters = {});
 
 }  // namespace fedglm::cli

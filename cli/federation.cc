@@ -30,17 +30,26 @@ using Client = std::unique_ptr<AdministrationClient>;
 absl::Status ShowStatus(const FederationOptions& options, const Client& client) {
   FEDGLM_ASSIGN_OR_RETURN(const v1::FederationStatus status, client->Status());
   if (options.json) {
-    Print({{"version", 1}, {"federation", status.federation()}, {"state", status.state()}, {"round", status.round()},
-           {"rounds", status.rounds()}, {"mode", status.mode()}, {"nodes_enrolled", status.nodes_enrolled()},
-           {"updates_received", status.updates_received()}, {"updates_expected", status.updates_expected()},
-           {"base_sha256", status.base_sha256()}, {"adapter_sha256", status.adapter_sha256()}});
+    Print({{"version", 1},
+           {"federation", status.federation()},
+           {"state", status.state()},
+           {"round", status.round()},
+           {"rounds", status.rounds()},
+           {"mode", status.mode()},
+           {"nodes_enrolled", status.nodes_enrolled()},
+           {"updates_received", status.updates_received()},
+           {"updates_expected", status.updates_expected()},
+           {"base_sha256", status.base_sha256()},
+           {"adapter_sha256", status.adapter_sha256()}});
     return absl::OkStatus();
   }
-  std::printf("federation  %s (%s)\nstate       %s\nround       %lld of %lld\nupdates     %lld of %lld\nnodes       %lld\nbase        %s\nadapter     %s\n",
-              status.federation().c_str(), status.mode().c_str(), status.state().c_str(),
-              static_cast<long long>(status.round()), static_cast<long long>(status.rounds()),
-              static_cast<long long>(status.updates_received()), static_cast<long long>(status.updates_expected()),
-              static_cast<long long>(status.nodes_enrolled()), status.base_sha256().c_str(), status.adapter_sha256().c_str());
+  std::printf(
+      "federation  %s (%s)\nstate       %s\nround       %lld of %lld\nupdates     %lld of %lld\nnodes       %lld\nbase "
+      "       %s\nadapter     %s\n",
+      status.federation().c_str(), status.mode().c_str(), status.state().c_str(),
+      static_cast<long long>(status.round()), static_cast<long long>(status.rounds()),
+      static_cast<long long>(status.updates_received()), static_cast<long long>(status.updates_expected()),
+      static_cast<long long>(status.nodes_enrolled()), status.base_sha256().c_str(), status.adapter_sha256().c_str());
   return absl::OkStatus();
 }
 
@@ -53,18 +62,27 @@ absl::Status ShowRounds(const FederationOptions& options, const Client& client) 
   }
   for (const v1::RoundSummary& r : rounds.rounds()) {
     if (options.json) {
-      list.push_back({{"round", r.round()}, {"state", r.state()}, {"cohort", r.cohort()}, {"accepted", r.accepted()},
-                      {"refused", r.refused()}, {"examples", r.examples()}, {"bytes_received", r.bytes_received()},
-                      {"mean_training_loss", r.mean_training_loss()}, {"mean_evaluation_loss", r.mean_evaluation_loss()},
-                      {"truncation_error", r.truncation_error()}, {"started_unix_ms", r.started_unix_ms()},
-                      {"ended_unix_ms", r.ended_unix_ms()}, {"adapter_sha256", r.adapter_sha256()}});
+      list.push_back({{"round", r.round()},
+                      {"state", r.state()},
+                      {"cohort", r.cohort()},
+                      {"accepted", r.accepted()},
+                      {"refused", r.refused()},
+                      {"examples", r.examples()},
+                      {"bytes_received", r.bytes_received()},
+                      {"mean_training_loss", r.mean_training_loss()},
+                      {"mean_evaluation_loss", r.mean_evaluation_loss()},
+                      {"truncation_error", r.truncation_error()},
+                      {"started_unix_ms", r.started_unix_ms()},
+                      {"ended_unix_ms", r.ended_unix_ms()},
+                      {"adapter_sha256", r.adapter_sha256()}});
       continue;
     }
-    std::printf("%5lld %-5s %6lld %8lld %7lld %8lld %12s %10.4f %10.4f %8.2f%%  %s\n", static_cast<long long>(r.round()),
-                r.state().c_str(), static_cast<long long>(r.cohort()), static_cast<long long>(r.accepted()),
-                static_cast<long long>(r.refused()), static_cast<long long>(r.examples()),
-                FormatByteSize(r.bytes_received()).c_str(), r.mean_training_loss(), r.mean_evaluation_loss(),
-                100 * r.truncation_error(), Short(r.adapter_sha256()).c_str());
+    std::printf("%5lld %-5s %6lld %8lld %7lld %8lld %12s %10.4f %10.4f %8.2f%%  %s\n",
+                static_cast<long long>(r.round()), r.state().c_str(), static_cast<long long>(r.cohort()),
+                static_cast<long long>(r.accepted()), static_cast<long long>(r.refused()),
+                static_cast<long long>(r.examples()), FormatByteSize(r.bytes_received()).c_str(),
+                r.mean_training_loss(), r.mean_evaluation_loss(), 100 * r.truncation_error(),
+                Short(r.adapter_sha256()).c_str());
   }
   if (options.json) Print({{"version", 1}, {"rounds", list}});
   return absl::OkStatus();
@@ -74,25 +92,32 @@ absl::Status ShowNodes(const FederationOptions& options, const Client& client) {
   FEDGLM_ASSIGN_OR_RETURN(const v1::ListNodesResponse nodes, client->Nodes());
   Json list = Json::array();
   if (!options.json) {
-    std::printf("%-24s %-9s %8s %6s %12s %-20s  %s\n", "site", "state", "records", "round", "bytes", "last seen", "certificate");
+    std::printf("%-24s %-9s %8s %6s %12s %-20s  %s\n", "site", "state", "records", "round", "bytes", "last seen",
+                "certificate");
   }
   for (const v1::NodeSummary& n : nodes.nodes()) {
     if (options.json) {
-      list.push_back({{"site_id", n.site_id()}, {"state", n.state()}, {"training_records", n.training_records()},
-                      {"installed_round", n.installed_round()}, {"bytes_received", n.bytes_received()},
-                      {"last_seen_unix_ms", n.last_seen_unix_ms()}, {"certificate_serial", n.certificate_serial()}});
+      list.push_back({{"site_id", n.site_id()},
+                      {"state", n.state()},
+                      {"training_records", n.training_records()},
+                      {"installed_round", n.installed_round()},
+                      {"bytes_received", n.bytes_received()},
+                      {"last_seen_unix_ms", n.last_seen_unix_ms()},
+                      {"certificate_serial", n.certificate_serial()}});
       continue;
     }
     std::printf("%-24s %-9s %8lld %6lld %12s %-20s  %s\n", n.site_id().c_str(), n.state().c_str(),
                 static_cast<long long>(n.training_records()), static_cast<long long>(n.installed_round()),
-                FormatByteSize(n.bytes_received()).c_str(), Time(n.last_seen_unix_ms()).c_str(), n.certificate_serial().c_str());
+                FormatByteSize(n.bytes_received()).c_str(), Time(n.last_seen_unix_ms()).c_str(),
+                n.certificate_serial().c_str());
   }
   if (options.json) Print({{"version", 1}, {"nodes", list}});
   return absl::OkStatus();
 }
 
 absl::Status MakeToken(const FederationOptions& options, const Client& client) {
-  FEDGLM_ASSIGN_OR_RETURN(const std::string token, client->CreateToken(options.site, std::chrono::hours(options.hours)));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string token,
+                          client->CreateToken(options.site, std::chrono::hours(options.hours)));
   if (options.json) {
     Print({{"version", 1}, {"site", options.site}, {"token", token}});
   } else {
@@ -112,8 +137,12 @@ absl::Status ShowAudit(const FederationOptions& options, const Client& client) {
   Json list = Json::array();
   for (const v1::AuditEntry& e : audit.entries()) {
     if (options.json) {
-      list.push_back({{"id", e.id()}, {"unix_ms", e.unix_ms()}, {"actor", e.actor()}, {"action", e.action()},
-                      {"subject", e.subject()}, {"detail", e.detail()}});
+      list.push_back({{"id", e.id()},
+                      {"unix_ms", e.unix_ms()},
+                      {"actor", e.actor()},
+                      {"action", e.action()},
+                      {"subject", e.subject()},
+                      {"detail", e.detail()}});
     } else {
       std::printf("%6lld  %s  %-20s %-18s %-20s %s\n", static_cast<long long>(e.id()), Time(e.unix_ms()).c_str(),
                   e.actor().c_str(), e.action().c_str(), e.subject().c_str(), e.detail().c_str());
@@ -128,12 +157,17 @@ absl::Status ShowAudit(const FederationOptions& options, const Client& client) {
 void AddFederation(CommandLine& line) {
   CLI::App* group = line.AddGroup("federation", "administer a running aggregator");
   auto options = std::make_shared<FederationOptions>();
-  const auto add = [&](const char* name, const char* description, absl::Status (*show)(const FederationOptions&, const Client&)) {
-    CLI::App* app = line.Add(name, description, [options, show]() -> absl::Status {
-      FEDGLM_ASSIGN_OR_RETURN(const Client client, AdministrationClient::Open(options->admin, options->address));
-      return show(*options, client);
-    }, group);
-    app->add_option("--admin", options->admin, "folder with an administrator's key and certificate: STATE_DIR/admin")->required();
+  const auto add = [&](const char* name, const char* description,
+                       absl::Status (*show)(const FederationOptions&, const Client&)) {
+    CLI::App* app = line.Add(
+        name, description,
+        [options, show]() -> absl::Status {
+          FEDGLM_ASSIGN_OR_RETURN(const Client client, AdministrationClient::Open(options->admin, options->address));
+          return show(*options, client);
+        },
+        group);
+    app->add_option("--admin", options->admin, "folder with an administrator's key and certificate: STATE_DIR/admin")
+        ->required();
     app->add_option("--address", options->address, "HOST:PORT; default: the one in the aggregator's state folder");
     app->add_flag("--json", options->json);
     return app;
@@ -144,7 +178,9 @@ void AddFederation(CommandLine& line) {
   add("nodes", "all sites", ShowNodes);
   CLI::App* token = add("token", "a one-time token with which a site enrols", MakeToken);
   token->add_option("site", options->site, "the site's name")->required();
-  token->add_option("--hours", options->hours, "how long it is good")->capture_default_str()->check(CLI::Range(1, 8760));
+  token->add_option("--hours", options->hours, "how long it is good")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 8760));
   CLI::App* revoke = add("revoke", "a site takes part no longer, at once", Revoke);
   revoke->add_option("site", options->site)->required();
   revoke->add_option("--reason", options->reason, "for the audit log");

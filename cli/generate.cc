@@ -19,13 +19,18 @@ struct SamplingFlags {
   int64_t max_tokens = 256;
 
   void AddTo(CLI::App* app) {
-    app->add_option("-n,--max-tokens", max_tokens, "tokens to write at most")->capture_default_str()->check(CLI::PositiveNumber);
+    app->add_option("-n,--max-tokens", max_tokens, "tokens to write at most")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
     app->add_option("--temp,--temperature", sampling.temperature, "0: always the most likely token")
-        ->capture_default_str()->check(Between(0, 100));
+        ->capture_default_str()
+        ->check(Between(0, 100));
     app->add_option("--top-k", sampling.top_k, "0: all")->check(CLI::NonNegativeNumber);
     app->add_option("--top-p", sampling.top_p)->capture_default_str()->check(Between(0, 1));
     app->add_option("--min-p", sampling.min_p)->check(Between(0, 1));
-    app->add_option("--repetition-penalty", sampling.repetition_penalty)->capture_default_str()->check(Between(0.01, 100));
+    app->add_option("--repetition-penalty", sampling.repetition_penalty)
+        ->capture_default_str()
+        ->check(Between(0.01, 100));
     app->add_option("--seed", sampling.seed, "0: a random one");
   }
 };

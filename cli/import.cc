@@ -46,8 +46,8 @@ absl::Status RunImport(const ImportFlags& flags) {
 
 void AddImport(CommandLine& line) {
   auto flags = std::make_shared<ImportFlags>();
-  CLI::App* app = line.Add("import", "make a GGUF model of a Hugging Face checkpoint",
-                           [flags] { return RunImport(*flags); });
+  CLI::App* app =
+      line.Add("import", "make a GGUF model of a Hugging Face checkpoint", [flags] { return RunImport(*flags); });
   app->add_option("folder", flags->folder, "with config.json, tokenizer.json and the safetensors files")->required();
   app->add_option("out", flags->out, "the GGUF file to write")->required();
   app->add_option("--type", flags->type, "as for quantize; without it, weights stay as they are");

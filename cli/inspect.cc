@@ -48,16 +48,22 @@ Json DescribeModel(const GgufFile& file, const absl::StatusOr<Hyperparameters>& 
   Json by_type = Json::object(), metadata = Json::object();
   for (const auto& [name, totals] : types) by_type[name] = {{"tensors", totals.first}, {"bytes", totals.second}};
   for (const auto& [key, value] : file.metadata()) metadata[key] = ToJson(value);
-  Json result = {{"version", 1},       {"kind", "model"},   {"gguf_version", file.version()},
-                 {"bytes", file.file_bytes()}, {"weights", weights}, {"types", by_type}};
+  Json result = {
+      {"version", 1},       {"kind", "model"}, {"gguf_version", file.version()}, {"bytes", file.file_bytes()},
+      {"weights", weights}, {"types", by_type}};
   if (architecture.ok()) {
     const Hyperparameters& h = *architecture;
     result["architecture"] = {{"name", h.kind == ArchitectureKind::kGlm4 ? "glm4" : "llama"},
-                              {"vocabulary", h.vocabulary}, {"context_length", h.context_length},
-                              {"layers", h.layers},         {"hidden", h.hidden},
-                              {"feed_forward", h.feed_forward}, {"heads", h.heads},
-                              {"kv_heads", h.kv_heads},     {"head_size", h.head_size},
-                              {"rotary_size", h.rotary_size}, {"tied_embeddings", h.tied_embeddings}};
+                              {"vocabulary", h.vocabulary},
+                              {"context_length", h.context_length},
+                              {"layers", h.layers},
+                              {"hidden", h.hidden},
+                              {"feed_forward", h.feed_forward},
+                              {"heads", h.heads},
+                              {"kv_heads", h.kv_heads},
+                              {"head_size", h.head_size},
+                              {"rotary_size", h.rotary_size},
+                              {"tied_embeddings", h.tied_embeddings}};
   } else {
     result["not_runnable"] = Message(architecture.status());
   }
@@ -114,13 +120,22 @@ absl::Status InspectAdapter(const InspectOptions& options) {
     weights += static_cast<int64_t>(pair.a.values.size() + pair.b.values.size());
     modules.push_back({{"name", name}, {"inputs", pair.a.columns}, {"outputs", pair.b.rows}});
   }
-  Json result = {{"version", 1}, {"kind", "adapter"}, {"rank", adapter.config.rank}, {"alpha", adapter.config.alpha},
-                 {"scale", adapter.config.scale()}, {"target_modules", adapter.config.target_modules},
-                 {"weights", weights}, {"upload_bytes_freeze_a", SerializeTensors(TensorsOf(adapter, AggregationMode::kFreezeA)).size()}};
+  Json result = {{"version", 1},
+                 {"kind", "adapter"},
+                 {"rank", adapter.config.rank},
+                 {"alpha", adapter.config.alpha},
+                 {"scale", adapter.config.scale()},
+                 {"target_modules", adapter.config.target_modules},
+                 {"weights", weights},
+                 {"upload_bytes_freeze_a", SerializeTensors(TensorsOf(adapter, AggregationMode::kFreezeA)).size()}};
   if (adapter.provenance) {
     const Provenance& p = *adapter.provenance;
-    result["provenance"] = {{"base_sha256", p.base_sha256}, {"federation", p.federation}, {"round", p.round},
-                            {"mode", p.mode}, {"contributors", p.contributors}, {"weights_sha256", p.weights_sha256},
+    result["provenance"] = {{"base_sha256", p.base_sha256},
+                            {"federation", p.federation},
+                            {"round", p.round},
+                            {"mode", p.mode},
+                            {"contributors", p.contributors},
+                            {"weights_sha256", p.weights_sha256},
                             {"signed", !p.signature.empty()}};
   }
   result["modules"] = modules;
@@ -131,7 +146,8 @@ absl::Status InspectAdapter(const InspectOptions& options) {
   std::printf("%s: LoRA adapter, %zu modules, %.2f million weights\n", options.path.c_str(), adapter.modules.size(),
               static_cast<double>(weights) / 1e6);
   for (const auto& [key, value] : result.items()) {
-    if (key != "modules" && key != "kind" && key != "version") std::printf("  %-22s %s\n", key.c_str(), DumpJson(value).c_str());
+    if (key != "modules" && key != "kind" && key != "version")
+      std::printf("  %-22s %s\n", key.c_str(), DumpJson(value).c_str());
   }
   if (options.tensors) {
     for (const Json& module : modules) std::printf("  %s\n", DumpJson(module).c_str());

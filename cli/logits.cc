@@ -18,7 +18,8 @@ absl::Status RunLogits(const LogitsOptions& options) {
   FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, OpenEngine(options.model, /*require_tokenizer=*/false));
   std::error_code error;
   for (const std::string& input : {options.model.model, options.model.adapter}) {
-    if (std::filesystem::equivalent(input, options.out, error)) return UsageError(input + ": would be overwritten by --out");
+    if (std::filesystem::equivalent(input, options.out, error))
+      return UsageError(input + ": would be overwritten by --out");
   }
   // Written as they come: a large vocabulary takes 0.6 MB a token.
   FEDGLM_ASSIGN_OR_RETURN(OutputFile out, OutputFile::Create(options.out));
@@ -36,8 +37,8 @@ std::string NotEmpty(const std::string& text) { return text.empty() ? "is empty"
 
 void AddLogits(CommandLine& line) {
   auto options = std::make_shared<LogitsOptions>();
-  CLI::App* app = line.Add("logits", "write the logits of every position as float32",
-                           [options] { return RunLogits(*options); });
+  CLI::App* app =
+      line.Add("logits", "write the logits of every position as float32", [options] { return RunLogits(*options); });
   options->model.AddTo(app);
   app->add_option("--tokens", options->tokens, "ids, separated by commas")->required()->delimiter(',')->check(NotEmpty);
   app->add_option("--out", options->out, "the file to write: [tokens][vocabulary], little-endian")->required();

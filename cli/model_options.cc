@@ -42,7 +42,8 @@ void ModelOptions::AddAutotuneTo(CLI::App* app) {
 }
 
 void ModelOptions::AddQueueTo(CLI::App* app) {
-  app->add_option("--parallel", max_running, "answers that are written together (default: 8)")->check(CLI::Range(1, 256));
+  app->add_option("--parallel", max_running, "answers that are written together (default: 8)")
+      ->check(CLI::Range(1, 256));
   app->add_option("--queue", max_waiting, "requests that wait beside them; one more gets 429 (default: 16)")
       ->check(CLI::Range(0, 10'000));
 }
@@ -81,8 +82,7 @@ absl::StatusOr<std::string> ModelSha256(const std::filesystem::path& model) {
   const auto size = std::filesystem::file_size(absolute, error);
   if (error) return Sha256HexOfFile(model);
   const auto changed = std::filesystem::last_write_time(absolute, error).time_since_epoch().count();
-  const std::string key =
-      Sha256Hex(absolute.string() + "\n" + std::to_string(size) + "\n" + std::to_string(changed));
+  const std::string key = Sha256Hex(absolute.string() + "\n" + std::to_string(size) + "\n" + std::to_string(changed));
   const std::filesystem::path entry = CacheFolder() / "digests" / key;
   if (absl::StatusOr<std::string> known = ReadFile(entry, 64); known.ok() && known->size() == 64) return *known;
   FEDGLM_ASSIGN_OR_RETURN(const std::string digest, Sha256HexOfFile(model));

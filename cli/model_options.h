@@ -13,13 +13,13 @@ namespace fedglm::cli {
 
 struct ModelOptions {
   std::string model;
-  std::string adapter;        // a PEFT folder or a GGUF LoRA; empty: none
+  std::string adapter;  // a PEFT folder or a GGUF LoRA; empty: none
   int threads = 0;
   int64_t context = 0;
   std::string memory_budget;  // "4GiB"; empty: from the cgroup or the machine
   std::string pin_threads = "off";
   std::string kv_type = "f16";
-  bool autotune = false;      // only with AddAutotuneTo
+  bool autotune = false;  // only with AddAutotuneTo
 
   // Not set: the engine's defaults. Flags only with AddQueueTo; a command may set them itself.
   int64_t max_running = 0;             // answers written together; 0: not set
@@ -28,8 +28,8 @@ struct ModelOptions {
   bool explain_memory = false, explain_as_json = false;  // only with AddExplainTo
 
   void AddTo(CLI::App* app);
-  // --no-autotune, for a command that runs long: unless it is given, thread counts and the size of a prompt's chunks are
-  // measured once and kept in the user's cache folder.
+  // --no-autotune, for a command that runs long: unless it is given, thread counts and the size of a prompt's chunks
+  // are measured once and kept in the user's cache folder.
   void AddAutotuneTo(CLI::App* app);
   // --parallel and --queue, for a command that answers several clients.
   void AddQueueTo(CLI::App* app);
@@ -49,7 +49,8 @@ absl::Status InstallAdapter(const ModelOptions& options, Engine& engine);
 // An adapter for an open base, refused if it names another one. The base's digest is computed only if it is needed.
 absl::StatusOr<std::shared_ptr<const Adapter>> OpenAdapter(const std::string& path, const GgufFile& base);
 
-// SHA-256 of a model file, kept in the user's cache folder by path, size and time of change: hashing 5 GB takes seconds.
+// SHA-256 of a model file, kept in the user's cache folder by path, size and time of change: hashing 5 GB takes
+// seconds.
 absl::StatusOr<std::string> ModelSha256(const std::filesystem::path& model);
 
 // `text`, or the content of `file` if that is not empty ("-": stdin). UsageError if neither or both are given.

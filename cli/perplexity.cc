@@ -49,8 +49,8 @@ absl::Status RunPerplexity(const PerplexityOptions& options) {
   }
   progress.Finish();
   if (options.json) {
-    const Json result = {{"version", 1}, {"perplexity", std::exp(total.mean())}, {"loss", total.mean()},
-                         {"tokens", total.tokens}};
+    const Json result = {
+        {"version", 1}, {"perplexity", std::exp(total.mean())}, {"loss", total.mean()}, {"tokens", total.tokens}};
     std::printf("%s\n", DumpJson(result).c_str());
   } else {
     std::printf("perplexity %.4f  loss %.5f  over %lld tokens\n", std::exp(total.mean()), total.mean(),
@@ -83,8 +83,7 @@ absl::Status RunEvaluate(const EvaluateOptions& options) {
 
 void AddPerplexity(CommandLine& line) {
   auto options = std::make_shared<PerplexityOptions>();
-  CLI::App* app =
-      line.Add("perplexity", "perplexity of a text file", [options] { return RunPerplexity(*options); });
+  CLI::App* app = line.Add("perplexity", "perplexity of a text file", [options] { return RunPerplexity(*options); });
   options->model.AddTo(app);
   app->add_option("-f,--file", options->file, "the text; - reads stdin")->required();
   app->add_flag("--json", options->json);
@@ -92,12 +91,13 @@ void AddPerplexity(CommandLine& line) {
 
 void AddEvaluate(CommandLine& line) {
   auto options = std::make_shared<EvaluateOptions>();
-  CLI::App* app = line.Add("evaluate", "loss on the answers of records (JSON Lines)",
-                           [options] { return RunEvaluate(*options); });
+  CLI::App* app =
+      line.Add("evaluate", "loss on the answers of records (JSON Lines)", [options] { return RunEvaluate(*options); });
   options->model.AddTo(app);
   app->add_option("--data", options->data, "JSON Lines files")->required();
   app->add_option("--sequence-length", options->sequence_length, "longer records are cut")
-      ->capture_default_str()->check(CLI::Range(8, 1 << 20));
+      ->capture_default_str()
+      ->check(CLI::Range(8, 1 << 20));
   app->add_flag("--json", options->json);
 }
 

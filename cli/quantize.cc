@@ -29,8 +29,7 @@ absl::Status StillWanted() { return StopRequested() ? CancelledError("stopped") 
 // As the trainer reads them: conversations in the model's chat template.
 CalibrationSequences SequencesOfRecords(const std::filesystem::path& file) {
   return [file](const Engine& engine, int64_t window) -> absl::StatusOr<std::vector<std::vector<Token>>> {
-    FEDGLM_ASSIGN_OR_RETURN(ExampleSet set,
-                            LoadExamples({file}, engine.tokenizer(), engine.chat_template(), window));
+    FEDGLM_ASSIGN_OR_RETURN(ExampleSet set, LoadExamples({file}, engine.tokenizer(), engine.chat_template(), window));
     std::vector<std::vector<Token>> sequences;
     for (Example& example : set.examples) sequences.push_back(std::move(example.tokens));
     return sequences;
@@ -86,10 +85,14 @@ absl::Status RunQuantize(const QuantizeFlags& flags) {
   if (flags.json) {
     Json tensors = Json::object();
     for (const auto& [type, count] : report.tensors) tensors[std::string(FactsOf(type).name)] = count;
-    const Json result = {{"version", 1},           {"type", std::string(options.mix.name)},
-                         {"bytes_in", in->file_bytes()}, {"bytes_out", report.bytes},
-                         {"weights", report.weights},    {"bits_per_weight", bits},
-                         {"tensors", tensors},           {"calibrated", moments.has_value()},
+    const Json result = {{"version", 1},
+                         {"type", std::string(options.mix.name)},
+                         {"bytes_in", in->file_bytes()},
+                         {"bytes_out", report.bytes},
+                         {"weights", report.weights},
+                         {"bits_per_weight", bits},
+                         {"tensors", tensors},
+                         {"calibrated", moments.has_value()},
                          {"seconds", stopwatch.Seconds()}};
     std::printf("%s\n", DumpJson(result).c_str());
     return absl::OkStatus();

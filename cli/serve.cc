@@ -30,8 +30,8 @@ struct ServeOptions {
 
 absl::StatusOr<ApiOptions> ReadOptions(const ServeOptions& options) {
   if (!options.listen.empty()) FEDGLM_RETURN_IF_ERROR(ParseListenAddress(options.listen).status());
-  absl::StatusOr<Configuration> file = options.config.empty() ? Configuration::Parse("", "serve")
-                                                              : Configuration::Load(options.config);
+  absl::StatusOr<Configuration> file =
+      options.config.empty() ? Configuration::Parse("", "serve") : Configuration::Load(options.config);
   if (!file.ok()) return file.status();
   const auto override_with = [&](const char* key, const std::string& value) {
     if (!value.empty()) file->Override(key, value);
@@ -139,7 +139,8 @@ void AddServe(CommandLine& line) {
   options->model.AddAutotuneTo(app);
   options->model.AddQueueTo(app);
   options->model.AddExplainTo(app);
-  app->add_option("--serve-adapter", options->adapters, "NAME=PATH: an adapter that requests choose as their model (SIGUSR1 opens all again)");
+  app->add_option("--serve-adapter", options->adapters,
+                  "NAME=PATH: an adapter that requests choose as their model (SIGUSR1 opens all again)");
   app->add_option("--config", options->config, "TOML file whose table [serve] has what follows, and upstreams");
   app->add_option("--listen", options->listen, "HOST:PORT; port 0 takes a free one (default: 127.0.0.1:8080)");
   app->add_option("--model-name", options->model_name, "what clients call the model (default: its own name)");

@@ -21,22 +21,32 @@ struct TrainOptions {
 
 void AddOptimizerFlags(CLI::App* app, TrainingJob& job) {
   app->add_option("--steps", job.steps, "optimizer steps")->capture_default_str()->check(CLI::PositiveNumber);
-  app->add_option("--batch-tokens", job.batch_tokens, "tokens of one step")->capture_default_str()->check(CLI::PositiveNumber);
-  app->add_option("--micro-batch-tokens", job.micro_batch_tokens, "tokens in memory at once")->capture_default_str()->check(CLI::PositiveNumber);
+  app->add_option("--batch-tokens", job.batch_tokens, "tokens of one step")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app->add_option("--micro-batch-tokens", job.micro_batch_tokens, "tokens in memory at once")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   app->add_option("--sequence-length", job.sequence_length)->capture_default_str()->check(CLI::Range(8, 1 << 20));
   app->add_option("--learning-rate", job.learning_rate)->capture_default_str()->check(Between(0, 1e3));
   app->add_option("--weight-decay", job.weight_decay)->capture_default_str()->check(Between(0, 1e3));
   app->add_option("--warmup-steps", job.warmup_steps)->capture_default_str()->check(CLI::NonNegativeNumber);
   app->add_option("--schedule", job.schedule)->capture_default_str()->check(CLI::IsMember({"constant", "cosine"}));
   app->add_option("--optimizer", job.optimizer)->capture_default_str()->check(CLI::IsMember({"adamw", "sgd"}));
-  app->add_option("--clip-norm", job.clip_norm, "of the gradient; 0: none")->capture_default_str()->check(Between(0, 1e9));
+  app->add_option("--clip-norm", job.clip_norm, "of the gradient; 0: none")
+      ->capture_default_str()
+      ->check(Between(0, 1e9));
   app->add_option("--seed", job.seed, "order of the records")->capture_default_str();
   app->add_option("-t,--threads", job.threads)->check(CLI::Range(0, 1024));
 }
 
 Json Summary(const TrainerEvent& done, const std::optional<TrainerEvent>& evaluated) {
-  Json result = {{"version", 1}, {"loss", done.loss}, {"examples", done.examples}, {"seconds", done.seconds},
-                 {"tokens_per_second", done.tokens_per_second}, {"peak_rss_bytes", done.peak_rss_bytes}};
+  Json result = {{"version", 1},
+                 {"loss", done.loss},
+                 {"examples", done.examples},
+                 {"seconds", done.seconds},
+                 {"tokens_per_second", done.tokens_per_second},
+                 {"peak_rss_bytes", done.peak_rss_bytes}};
   if (evaluated) result["held_out"] = {{"loss", evaluated->loss}, {"tokens", evaluated->tokens}};
   return result;
 }
@@ -61,7 +71,9 @@ absl::Status RunJob(const TrainingJob& job, const char* label, bool json) {
   } else {
     std::printf("loss %.4f over %lld examples in %.1f s, peak memory %s\n", done.loss,
                 static_cast<long long>(done.examples), done.seconds, FormatByteSize(done.peak_rss_bytes).c_str());
-    if (evaluated) std::printf("held-out loss %.4f over %lld answer tokens\n", evaluated->loss, static_cast<long long>(evaluated->tokens));
+    if (evaluated)
+      std::printf("held-out loss %.4f over %lld answer tokens\n", evaluated->loss,
+                  static_cast<long long>(evaluated->tokens));
   }
   return absl::OkStatus();
 }
@@ -84,7 +96,8 @@ absl::Status RunTrain(TrainOptions options) {
 
 void AddTrain(CommandLine& line) {
   auto options = std::make_shared<TrainOptions>();
-  CLI::App* app = line.Add("train", "adapt a model to records: writes a LoRA adapter", [options] { return RunTrain(*options); });
+  CLI::App* app =
+      line.Add("train", "adapt a model to records: writes a LoRA adapter", [options] { return RunTrain(*options); });
   app->add_option("-m,--model", options->model, "GGUF file")->required();
   app->add_option("--data", options->data, "JSON Lines files")->required();
   app->add_option("--out", options->out, "adapter folder to write")->required();
@@ -94,7 +107,8 @@ void AddTrain(CommandLine& line) {
   app->add_option("--alpha", options->job.adapter_config.alpha)->capture_default_str()->check(Between(1e-6, 1e6));
   app->add_option("--target", options->job.adapter_config.target_modules, "q_proj, …; default: every linear layer");
   app->add_option("--mode", options->mode, "average: train A and B; freeze-a: train B only")
-      ->capture_default_str()->check(CLI::IsMember({"average", "freeze-a"}));
+      ->capture_default_str()
+      ->check(CLI::IsMember({"average", "freeze-a"}));
   AddOptimizerFlags(app, options->job);
   app->add_flag("--json", options->json);
 }

@@ -65,7 +65,8 @@ absl::StatusOr<v1::ListNodesResponse> AdministrationClient::Nodes() {
   return Ask<v1::ListNodesResponse>(&v1::Administration::Stub::ListNodes, v1::ListNodesRequest());
 }
 
-absl::StatusOr<std::string> AdministrationClient::CreateToken(const std::string& site_name, std::chrono::seconds lifetime) {
+absl::StatusOr<std::string> AdministrationClient::CreateToken(const std::string& site_name,
+                                                              std::chrono::seconds lifetime) {
   v1::CreateTokenRequest request;
   request.set_site_name(site_name);
   request.set_lifetime_seconds(lifetime.count());

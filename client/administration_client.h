@@ -15,7 +15,8 @@ class AdministrationClient {
  public:
   // `folder`: ca.pem, key.pem and cert.pem of an administrator, as the aggregator makes them in its state_dir/admin.
   // `address` empty: the one in addresses.json beside the folder.
-  static absl::StatusOr<std::unique_ptr<AdministrationClient>> Open(const std::filesystem::path& folder, std::string address);
+  static absl::StatusOr<std::unique_ptr<AdministrationClient>> Open(const std::filesystem::path& folder,
+                                                                    std::string address);
 
   absl::StatusOr<v1::FederationStatus> Status();
   // All rounds after this one, however many pages they are.

@@ -34,8 +34,8 @@ absl::StatusOr<std::string> LoadOrMakeRequest(const std::filesystem::path& folde
   return request;
 }
 
-// What is written down as this site's identity is read at every start: an answer that could not be is refused now, and a
-// site that has written nothing can enrol again.
+// What is written down as this site's identity is read at every start: an answer that could not be is refused now, and
+// a site that has written nothing can enrol again.
 absl::Status CheckAnswer(const v1::EnrolResponse& response, const std::string& site_name, const std::string& address) {
   const auto bad = [&](const std::string& what) { return RefusedError(address + ": its answer has " + what); };
   if (response.ByteSizeLong() > kMaxAnswer) return bad("more bytes than a certificate needs");
@@ -47,7 +47,8 @@ absl::Status CheckAnswer(const v1::EnrolResponse& response, const std::string& s
   if (response.federation().empty()) return bad("no name of a federation");
   // HOST:PORT, not a socket in the file system, which gRPC would dial as well.
   const std::string& federation = response.federation_address();
-  if (!ParseListenAddress(federation).ok() || federation.find('/') != std::string::npos || federation.rfind("unix", 0) == 0) {
+  if (!ParseListenAddress(federation).ok() || federation.find('/') != std::string::npos ||
+      federation.rfind("unix", 0) == 0) {
     return bad("no address to dial");
   }
   return absl::OkStatus();
@@ -64,8 +65,8 @@ absl::StatusOr<EnrolmentToken> ParseToken(std::string_view text) {
   const absl::StatusOr<Json> json = ParseJson(*decoded, "token");
   if (!json.ok()) return refused;
   EnrolmentToken token;
-  for (const auto& [key, member] : {std::pair("secret", &token.secret), std::pair("ca", &token.ca_pem),
-                                    std::pair("address", &token.address)}) {
+  for (const auto& [key, member] :
+       {std::pair("secret", &token.secret), std::pair("ca", &token.ca_pem), std::pair("address", &token.address)}) {
     const absl::StatusOr<std::string> value = RequireString(*json, key);
     if (!value.ok()) return refused;
     *member = *value;
@@ -75,10 +76,12 @@ absl::StatusOr<EnrolmentToken> ParseToken(std::string_view text) {
 
 absl::StatusOr<SiteIdentity> EnrolSite(const EnrolmentToken& token, const std::string& site_name,
                                        const std::filesystem::path& identity_folder) {
-  if (!IsSiteName(site_name)) return UsageError("'" + site_name + "' is no site name: letters, digits and '-', at most 63");
+  if (!IsSiteName(site_name))
+    return UsageError("'" + site_name + "' is no site name: letters, digits and '-', at most 63");
   SiteIdentity identity;
   FEDGLM_ASSIGN_OR_RETURN(identity.key_pem, LoadOrMakeSiteKey(identity_folder));
-  FEDGLM_ASSIGN_OR_RETURN(const std::string request_pem, LoadOrMakeRequest(identity_folder, identity.key_pem, site_name));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string request_pem,
+                          LoadOrMakeRequest(identity_folder, identity.key_pem, site_name));
 
   // The server must show a certificate of the CA that the token names: whoever gave the token vouches for it.
   SilenceGrpc();
@@ -97,7 +100,8 @@ absl::StatusOr<SiteIdentity> EnrolSite(const EnrolmentToken& token, const std::s
     context.set_deadline(deadline);
     const absl::Status status = FromGrpc(stub->Enrol(&context, request, &response), token.address);
     if (status.ok()) break;
-    if (ExitCodeOf(status) != ExitCode::kUnreachable || std::chrono::system_clock::now() + kRetry > deadline) return status;
+    if (ExitCodeOf(status) != ExitCode::kUnreachable || std::chrono::system_clock::now() + kRetry > deadline)
+      return status;
     if (StopRequested()) return CancelledError("stopped");
     std::this_thread::sleep_for(kRetry);
   }

@@ -17,8 +17,8 @@ struct EnrolmentToken {
 };
 absl::StatusOr<EnrolmentToken> ParseToken(std::string_view text);  // Refused if it is none
 
-// Enrols as `site_name` and writes the identity folder. May be repeated with the same token while the folder's key is the
-// same. Refused, also if the answer is not one to be kept, or Unreachable.
+// Enrols as `site_name` and writes the identity folder. May be repeated with the same token while the folder's key is
+// the same. Refused, also if the answer is not one to be kept, or Unreachable.
 absl::StatusOr<SiteIdentity> EnrolSite(const EnrolmentToken& token, const std::string& site_name,
                                        const std::filesystem::path& identity_folder);
 

@@ -11,11 +11,20 @@ namespace {
 constexpr std::string_view kErrorPrefix = "fedglm: ";
 
 std::vector<std::string> ArgumentsOf(const TrainingJob& job) {
-  std::vector<std::string> arguments = {(ExecutableDirectory() / "fedglm").string(), "evaluate", "--json", "-m", job.model.string(),
-                                        "-t", std::to_string(job.threads), "--sequence-length",
-                                        std::to_string(job.sequence_length), "-c", std::to_string(job.sequence_length)};
+  std::vector<std::string> arguments = {(ExecutableDirectory() / "fedglm").string(),
+                                        "evaluate",
+                                        "--json",
+                                        "-m",
+                                        job.model.string(),
+                                        "-t",
+                                        std::to_string(job.threads),
+                                        "--sequence-length",
+                                        std::to_string(job.sequence_length),
+                                        "-c",
+                                        std::to_string(job.sequence_length)};
   if (!job.adapter.empty()) arguments.insert(arguments.end(), {"--adapter", job.adapter.string()});
-  for (const std::filesystem::path& records : job.records) arguments.insert(arguments.end(), {"--data", records.string()});
+  for (const std::filesystem::path& records : job.records)
+    arguments.insert(arguments.end(), {"--data", records.string()});
   return arguments;
 }
 

@@ -15,7 +15,8 @@ namespace fedglm {
 namespace {
 
 constexpr size_t kChunkBytes = 1 << 20;
-// An adapter of rank 128 for all linear layers of a 9B model, twice. What an aggregator could make a site store is bounded.
+// An adapter of rank 128 for all linear layers of a 9B model, twice. What an aggregator could make a site store is
+// bounded.
 constexpr uint64_t kMaxArtifactBytes = uint64_t{2} << 30;
 constexpr auto kCallTimeout = std::chrono::seconds(30);
 constexpr auto kTransferTimeout = std::chrono::hours(12);
@@ -77,7 +78,8 @@ absl::Status FederationClient::ToStatus(const grpc::Status& status) const {
   absl::Status result = FromGrpc(status, address_);
   // An aggregator only hangs up on a certificate that has expired, as one that is being started again does on any.
   if (ExitCodeOf(result) == ExitCode::kUnreachable && certificate_ends_ <= Clock::System().Now()) {
-    return RefusedError("the site's certificate expired on " + FormatUtc(certificate_ends_) + ": enrol again with a new token");
+    return RefusedError("the site's certificate expired on " + FormatUtc(certificate_ends_) +
+                        ": enrol again with a new token");
   }
   return result;
 }
@@ -135,7 +137,8 @@ absl::StatusOr<std::string> FederationClient::Download(const v1::ArtifactReferen
     return FailedError(address_ + ": names an artifact of " + std::to_string(reference.bytes()) + " bytes");
   }
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(artifacts_, 0700));
-  const std::filesystem::path path = artifacts_ / reference.sha256(), part = artifacts_ / (reference.sha256() + ".part");
+  const std::filesystem::path path = artifacts_ / reference.sha256(),
+                              part = artifacts_ / (reference.sha256() + ".part");
   if (absl::StatusOr<std::string> known = ReadFile(path, kMaxArtifactBytes);
       known.ok() && Sha256Hex(*known) == reference.sha256()) {
     return known;

@@ -16,9 +16,8 @@
 
 namespace fedglm {
 
-// Errors: Unreachable (worth a retry), Refused (revoked, expired, another base …), Cancelled after Cancel(), Failed if what the
-// aggregator sends makes no sense.
-// Thread-safe for Cancel(); the rest from one thread.
+// Errors: Unreachable (worth a retry), Refused (revoked, expired, another base …), Cancelled after Cancel(), Failed if
+// what the aggregator sends makes no sense. Thread-safe for Cancel(); the rest from one thread.
 class FederationClient {
  public:
   // `artifacts`: a folder for downloads, finished and broken off. Does not dial yet.
@@ -33,8 +32,8 @@ class FederationClient {
   // The aggregator answers at once if there is something to do, else when there is, at most after `max_wait`.
   absl::StatusOr<v1::Task> NextTask(const Position& position, std::chrono::milliseconds max_wait);
 
-  // The bytes of an artifact, its digest verified. What is in the folder is not fetched again, and what is there in part
-  // is gone on with.
+  // The bytes of an artifact, its digest verified. What is in the folder is not fetched again, and what is there in
+  // part is gone on with.
   absl::StatusOr<std::string> Download(const v1::ArtifactReference& reference);
 
   // Removes all other downloads.

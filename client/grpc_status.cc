@@ -27,7 +27,8 @@ bool IsHandshakeFailure(const std::string& message) {
 
 absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
   if (status.ok()) return absl::OkStatus();
-  const std::string message = address + ": " + (status.error_message().empty() ? "no reason given" : OneLine(status.error_message()));
+  const std::string message =
+      address + ": " + (status.error_message().empty() ? "no reason given" : OneLine(status.error_message()));
   switch (status.error_code()) {
     case grpc::StatusCode::PERMISSION_DENIED:
     case grpc::StatusCode::UNAUTHENTICATED:
@@ -35,7 +36,8 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
     case grpc::StatusCode::UNAVAILABLE:
       // One side does not trust the other's certificate: to try again would not help.
       if (IsHandshakeFailure(status.error_message())) {
-        return RefusedError(address + ": the TLS handshake failed: a certificate is foreign, expired, or for another host");
+        return RefusedError(address +
+                            ": the TLS handshake failed: a certificate is foreign, expired, or for another host");
       }
       return UnreachableError(message);
     case grpc::StatusCode::DEADLINE_EXCEEDED:

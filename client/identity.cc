@@ -35,10 +35,12 @@ absl::StatusOr<SiteIdentity> LoadIdentity(const std::filesystem::path& folder) {
   FEDGLM_ASSIGN_OR_RETURN(identity.ca_pem, ReadFile(folder / "ca.pem", kMaxPem));
   FEDGLM_ASSIGN_OR_RETURN(identity.signing_public_pem, ReadFile(folder / "signing-public.pem", kMaxPem));
   // What the aggregator would only hang up on is said here.
-  FEDGLM_RETURN_IF_ERROR(Annotate(CheckIssuedBy(identity.certificate_pem, identity.ca_pem), (folder / "cert.pem").string()));
+  FEDGLM_RETURN_IF_ERROR(
+      Annotate(CheckIssuedBy(identity.certificate_pem, identity.ca_pem), (folder / "cert.pem").string()));
   FEDGLM_ASSIGN_OR_RETURN(const CertificateFacts facts, DescribeCertificate(identity.certificate_pem));
   if (facts.not_before > Clock::System().Now()) {
-    return RefusedError("the site's certificate is not valid before " + FormatUtc(facts.not_before) + ": look at this machine's clock");
+    return RefusedError("the site's certificate is not valid before " + FormatUtc(facts.not_before) +
+                        ": look at this machine's clock");
   }
   if (facts.not_after <= Clock::System().Now()) {
     return RefusedError("the site's certificate expired on " + FormatUtc(facts.not_after) +

@@ -1,5 +1,5 @@
-// Who this site is: its key, made here and never sent, and what enrolment gave it. A folder that only this user can read:
-// key.pem, cert.pem, ca.pem, signing-public.pem, membership.json.
+// Who this site is: its key, made here and never sent, and what enrolment gave it. A folder that only this user can
+// read: key.pem, cert.pem, ca.pem, signing-public.pem, membership.json.
 #pragma once
 
 #include <filesystem>
@@ -11,11 +11,11 @@ namespace fedglm {
 
 struct SiteIdentity {
   std::string site_id;
-  std::string federation;           // the federation's name
-  std::string federation_address;   // host:port of the Federation service
+  std::string federation;          // the federation's name
+  std::string federation_address;  // host:port of the Federation service
   std::string key_pem, certificate_pem;
-  std::string ca_pem;               // whom the aggregator's certificate must come from
-  std::string signing_public_pem;   // whose signature every adapter must bear
+  std::string ca_pem;              // whom the aggregator's certificate must come from
+  std::string signing_public_pem;  // whose signature every adapter must bear
 };
 
 // NotFound if the site is not enrolled yet. Refused if the certificate is not valid now, or from another authority.

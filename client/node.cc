@@ -86,13 +86,14 @@ struct Node::State {
 
   absl::Status TakePart() {
     FEDGLM_RETURN_IF_ERROR(participant->SendWaiting());
-    FEDGLM_ASSIGN_OR_RETURN(const v1::Task task,
-                            aggregator.NextTask({installed.round, base_sha256, supervisor->training_records()}, kLongPoll));
+    FEDGLM_ASSIGN_OR_RETURN(
+        const v1::Task task,
+        aggregator.NextTask({installed.round, base_sha256, supervisor->training_records()}, kLongPoll));
     return Do(task);
   }
 
-  // Until Stop(), until the aggregator refuses this site, its training records turn out to be none, or its supervisor is gone.
-  // Everything else is tried again, slower and slower.
+  // Until Stop(), until the aggregator refuses this site, its training records turn out to be none, or its supervisor
+  // is gone. Everything else is tried again, slower and slower.
   void Run() {
     auto backoff = kFirstBackoff;
     while (!stopping) {

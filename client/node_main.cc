@@ -1,7 +1,7 @@
 // fedglm-node --config FILE: takes part in the federation's rounds and serves its site, until Ctrl-C or SIGTERM.
 //
-// The order in main is the wall between records and network: the supervisor, which reads records, is started first and has
-// no network; then this process gives up every file that is not its business; only then does it talk to anybody.
+// The order in main is the wall between records and network: the supervisor, which reads records, is started first and
+// has no network; then this process gives up every file that is not its business; only then does it talk to anybody.
 #include <cstdio>
 #include <thread>
 
@@ -45,10 +45,11 @@ absl::Status Run(const std::string& config) {
   FEDGLM_ASSIGN_OR_RETURN(Configuration configuration, Configuration::Load(config));
   FEDGLM_ASSIGN_OR_RETURN(const NodeOptions options, NodeOptions::Read(configuration));
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(options.state_dir, 0700));
-  FEDGLM_ASSIGN_OR_RETURN(const LockFile lock,
-                          LockFile::Take(options.state_dir / "lock",
-                                         options.state_dir.string() + ": another node runs on this state"));
-  if (!options.log.file.empty()) FEDGLM_RETURN_IF_ERROR(MakeDirectories(std::filesystem::absolute(options.log.file).parent_path()));
+  FEDGLM_ASSIGN_OR_RETURN(
+      const LockFile lock,
+      LockFile::Take(options.state_dir / "lock", options.state_dir.string() + ": another node runs on this state"));
+  if (!options.log.file.empty())
+    FEDGLM_RETURN_IF_ERROR(MakeDirectories(std::filesystem::absolute(options.log.file).parent_path()));
   std::string token;
   if (!options.token_file.empty()) {
     // Needed once: a site that is enrolled goes on without the file.
@@ -68,7 +69,8 @@ absl::Status Run(const std::string& config) {
   // From here on there are threads and connections.
   FEDGLM_RETURN_IF_ERROR(InitializeLogging(options.log));
   if (!walled.ok()) {
-    LogWarning("files are not restricted (" + Message(walled) + "): only permissions keep this process from the records");
+    LogWarning("files are not restricted (" + Message(walled) +
+               "): only permissions keep this process from the records");
   }
   FEDGLM_ASSIGN_OR_RETURN(const std::string base_sha256, Sha256HexOfFile(options.model));
   FEDGLM_ASSIGN_OR_RETURN(const SiteIdentity identity, IdentityOf(options, token));

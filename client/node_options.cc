@@ -36,7 +36,8 @@ absl::Status ReadServing(Configuration& c, NodeOptions& o) {
     o.engine.memory_budget = *bytes;
   }
   FEDGLM_ASSIGN_OR_RETURN(const std::string kv_type, c.String("serve.kv_type", "f16"));
-  if (kv_type != "f16" && kv_type != "q8_0") return ConfigurationError("serve.kv_type is f16 or q8_0, not '" + kv_type + "'");
+  if (kv_type != "f16" && kv_type != "q8_0")
+    return ConfigurationError("serve.kv_type is f16 or q8_0, not '" + kv_type + "'");
   o.engine.quantized_cache = kv_type == "q8_0";
   FEDGLM_ASSIGN_OR_RETURN(o.engine.max_running, c.Integer("serve.parallel", o.engine.max_running, 1, 256));
   FEDGLM_ASSIGN_OR_RETURN(o.engine.max_waiting, c.Integer("serve.queue", o.engine.max_waiting, 0, 10'000));
@@ -60,8 +61,18 @@ absl::Status CheckWall(const NodeOptions& o) {
 }  // namespace
 
 std::vector<std::filesystem::path> NodeOptions::ReadablePaths() const {
-  std::vector<std::filesystem::path> paths = {"/usr", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev/null", "/dev/urandom",
-                                              "/run/systemd/resolve", ExecutableDirectory(), model, state_dir};
+  std::vector<std::filesystem::path> paths = {"/usr",
+                                              "/lib",
+                                              "/lib64",
+                                              "/etc",
+                                              "/proc",
+                                              "/sys",
+                                              "/dev/null",
+                                              "/dev/urandom",
+                                              "/run/systemd/resolve",
+                                              ExecutableDirectory(),
+                                              model,
+                                              state_dir};
   if (!log.file.empty()) paths.push_back(std::filesystem::absolute(log.file).parent_path());
   // The folder, since a key is added or revoked by putting another file in this one's place.
   if (!serve.api_keys.empty()) paths.push_back(std::filesystem::absolute(serve.api_keys).parent_path());

@@ -21,14 +21,14 @@ struct NodeOptions {
   std::vector<std::filesystem::path> training_records, held_out_records;  // JSON Lines
 
   std::string site;
-  std::filesystem::path token_file;    // needed until the site is enrolled
+  std::filesystem::path token_file;  // needed until the site is enrolled
   std::filesystem::path state_dir = "state";
 
-  ApiOptions serve;                    // port 0: a free one; see state_dir/addresses.json
-  EngineOptions engine;                // context, pin_threads, memory_budget, quantized_cache, max_running and max_waiting
-  bool autotune = true;                // unless `threads` says how many: measured once, kept in state_dir/autotune
+  ApiOptions serve;      // port 0: a free one; see state_dir/addresses.json
+  EngineOptions engine;  // context, pin_threads, memory_budget, quantized_cache, max_running and max_waiting
+  bool autotune = true;  // unless `threads` says how many: measured once, kept in state_dir/autotune
 
-  int threads = 0;                     // of the trainer and of the engine; 0: physical cores
+  int threads = 0;  // of the trainer and of the engine; 0: physical cores
   int64_t micro_batch_tokens = 2048;
   PrivacyOptions privacy;
   LogOptions log;

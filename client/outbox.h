@@ -1,5 +1,5 @@
-// The only way out of a site: updates that are ready to leave, on disk until the aggregator has decided on them. What is
-// not in the outbox is not sent.
+// The only way out of a site: updates that are ready to leave, on disk until the aggregator has decided on them. What
+// is not in the outbox is not sent.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +20,9 @@ struct OutboxEntry {
   std::string base_sha256;
   std::string adapter_sha256;  // of the adapter it was trained from
   std::string mode;
-  int64_t examples = 0;        // its weight
+  int64_t examples = 0;  // its weight
   double training_loss = 0;
-  std::string sha256;          // of its bytes
+  std::string sha256;  // of its bytes
   uint64_t bytes = 0;
 };
 
@@ -35,7 +35,7 @@ class Outbox {
   // Durable when it returns. `entry`'s sha256 and bytes are filled in from `payload`.
   absl::Status Put(OutboxEntry entry, std::string_view payload);
   absl::StatusOr<std::optional<OutboxEntry>> Find(const std::string& update_id) const;
-  absl::StatusOr<std::vector<OutboxEntry>> Waiting() const;  // oldest round first
+  absl::StatusOr<std::vector<OutboxEntry>> Waiting() const;                 // oldest round first
   absl::StatusOr<std::string> ReadPayload(const OutboxEntry& entry) const;  // an error if it is lost or has changed
   absl::Status Remove(const std::string& update_id);
 

@@ -69,12 +69,16 @@ absl::Status VerifyAdapter(const Adapter& adapter, const SiteIdentity& identity,
   if (!adapter.provenance || adapter.provenance->signature.empty()) return RefusedError("the adapter is not signed");
   const Provenance& provenance = *adapter.provenance;
   const absl::StatusOr<std::string> signature = Base64UrlDecode(provenance.signature);
-  if (!signature.ok() || !VerifySignature(identity.signing_public_pem, SignedBytes(adapter.config, provenance), *signature).ok()) {
+  if (!signature.ok() ||
+      !VerifySignature(identity.signing_public_pem, SignedBytes(adapter.config, provenance), *signature).ok()) {
     return RefusedError("the adapter's signature is not the aggregator's");
   }
-  if (provenance.weights_sha256 != WeightsSha256(adapter)) return RefusedError("the adapter's weights are not those that were signed");
+  if (provenance.weights_sha256 != WeightsSha256(adapter))
+    return RefusedError("the adapter's weights are not those that were signed");
   if (provenance.federation != identity.federation) return RefusedError("the adapter is of another federation");
-  if (provenance.round != round) return RefusedError("the adapter is of round " + std::to_string(provenance.round) + ", not " + std::to_string(round));
+  if (provenance.round != round)
+    return RefusedError("the adapter is of round " + std::to_string(provenance.round) + ", not " +
+                        std::to_string(round));
   if (provenance.base_sha256 != base_sha256) return RefusedError("the adapter is for another base");
   return absl::OkStatus();
 }
@@ -99,7 +103,8 @@ absl::StatusOr<InstalledRound> RoundParticipant::Resume() {
   return InstalledRound{};
 }
 
-absl::Status RoundParticipant::Reject(const v1::ArtifactReference& reference, int64_t round, const absl::Status& reason) {
+absl::Status RoundParticipant::Reject(const v1::ArtifactReference& reference, int64_t round,
+                                      const absl::Status& reason) {
   rejected_ = reference.sha256();
   const std::string what = "the adapter of round " + std::to_string(round) + " is not used";
   LogError(what + ", the one before goes on: " + Message(reason));
@@ -110,7 +115,8 @@ absl::Status RoundParticipant::Reject(const v1::ArtifactReference& reference, in
 
 absl::StatusOr<Adapter> RoundParticipant::FetchVerified(const v1::ArtifactReference& reference, int64_t round) {
   if (!reference.sha256().empty() && reference.sha256() == rejected_) {
-    return FailedError("the aggregator still offers the adapter of round " + std::to_string(round) + " that was rejected");
+    return FailedError("the aggregator still offers the adapter of round " + std::to_string(round) +
+                       " that was rejected");
   }
   FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, rooms_.aggregator.Download(reference));
   absl::StatusOr<Adapter> adapter = ParseAdapter(bytes);
@@ -138,8 +144,8 @@ absl::Status RoundParticipant::MakeUpdateOf(const v1::TrainTask& task) {
   const double norm = ClipUpdate(rooms_.options.privacy, update);
   // Nothing but a finite update in the adapter's own shape leaves the site.
   if (const absl::Status status = CheckUpdate(update, global, mode); !status.ok() || !std::isfinite(done.loss)) {
-    return FailedError("round " + std::to_string(task.round()) + ": the update is not sent: " +
-                       (status.ok() ? "its loss is not finite" : Message(status)));
+    return FailedError("round " + std::to_string(task.round()) +
+                       ": the update is not sent: " + (status.ok() ? "its loss is not finite" : Message(status)));
   }
   OutboxEntry entry;
   entry.update_id = task.update_id();
@@ -149,14 +155,15 @@ absl::Status RoundParticipant::MakeUpdateOf(const v1::TrainTask& task) {
   entry.mode = task.mode();
   entry.examples = rooms_.trainer.training_records();
   entry.training_loss = done.loss;
-  FEDGLM_RETURN_IF_ERROR(WriteProgress({task.round(), job.skip_records, job.skip_records + done.examples},
-                                       rooms_.options.state_dir));
+  FEDGLM_RETURN_IF_ERROR(
+      WriteProgress({task.round(), job.skip_records, job.skip_records + done.examples}, rooms_.options.state_dir));
   FEDGLM_RETURN_IF_ERROR(rooms_.outbox.Put(entry, SerializeTensors(update)));
   std::error_code ignored;
   std::filesystem::remove_all(work / kResult, ignored);
   char text[128];
   std::snprintf(text, sizeof(text), "round %lld: trained %lld examples in %.1f s, loss %.4f, update norm %.4g",
-                static_cast<long long>(task.round()), static_cast<long long>(done.examples), done.seconds, done.loss, norm);
+                static_cast<long long>(task.round()), static_cast<long long>(done.examples), done.seconds, done.loss,
+                norm);
   LogInfo(text);
   return absl::OkStatus();
 }
@@ -179,7 +186,8 @@ absl::Status RoundParticipant::SendWaiting() {
       continue;
     }
     FEDGLM_ASSIGN_OR_RETURN(const v1::UploadReceipt receipt, rooms_.aggregator.Upload(entry, *payload));
-    if (!receipt.accepted() && !receipt.final()) return UnreachableError(round + ": the update must be sent again: " + receipt.reason());
+    if (!receipt.accepted() && !receipt.final())
+      return UnreachableError(round + ": the update must be sent again: " + receipt.reason());
     if (receipt.accepted()) {
       LogInfo(round + ": the update is in, " + std::to_string(entry.bytes) + " bytes");
     } else {
@@ -216,13 +224,15 @@ absl::Status RoundParticipant::NotEvaluated(const v1::InstallTask& task, const a
     }
   }
   // Failed whatever the reason's kind is: a site that lacks its held-out records goes on answering.
-  return FailedError("the adapter of round " + std::to_string(task.round()) +
-                     " waits, the one before goes on: the evaluation on the held-out records failed: " + Message(reason));
+  return FailedError(
+      "the adapter of round " + std::to_string(task.round()) +
+      " waits, the one before goes on: the evaluation on the held-out records failed: " + Message(reason));
 }
 
 absl::StatusOr<InstalledRound> RoundParticipant::Install(const v1::InstallTask& task) {
   FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, FetchVerified(task.adapter(), task.round()));
-  // Before the evaluation, in which what the adapter is to blame for and what the site is to blame for would look alike.
+  // Before the evaluation, in which what the adapter is to blame for and what the site is to blame for would look
+  // alike.
   if (const absl::Status fits = rooms_.fits(adapter); !fits.ok()) return Reject(task.adapter(), task.round(), fits);
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(rooms_.options.state_dir / "work", 0700));
   if (rooms_.trainer.held_out_records() > 0) {

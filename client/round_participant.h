@@ -44,16 +44,18 @@ class RoundParticipant {
   // Sends what waits in the outbox. What the aggregator has decided on leaves it.
   absl::Status SendWaiting();
 
-  // Verifies, evaluates on the site's own held-out records, and swaps the adapter in. Failed, with everything as it was:
-  // - if the adapter is not what the aggregator signed for this site, or does not run here; this adapter is rejected, and
+  // Verifies, evaluates on the site's own held-out records, and swaps the adapter in. Failed, with everything as it
+  // was:
+  // - if the adapter is not what the aggregator signed for this site, or does not run here; this adapter is rejected,
+  // and
   //   the aggregator is told;
   // - if the site cannot evaluate it (its records are gone, its memory is short). That says nothing of the adapter: the
   //   aggregator is told that the evaluation failed, and to install it is worth a retry.
   absl::StatusOr<InstalledRound> Install(const v1::InstallTask& task);
 
  private:
-  // Failed, and the aggregator is told, if the adapter is not to be trusted: the one before goes on answering, and so does
-  // the node, which asks again for what comes next.
+  // Failed, and the aggregator is told, if the adapter is not to be trusted: the one before goes on answering, and so
+  // does the node, which asks again for what comes next.
   absl::StatusOr<Adapter> FetchVerified(const v1::ArtifactReference& reference, int64_t round);
   absl::Status Reject(const v1::ArtifactReference& reference, int64_t round, const absl::Status& reason);
   absl::Status MakeUpdateOf(const v1::TrainTask& task);

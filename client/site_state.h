@@ -17,12 +17,12 @@ struct InstalledRound {
 absl::StatusOr<InstalledRound> ReadInstalled(const std::filesystem::path& state_dir);
 absl::Status WriteInstalled(const InstalledRound& installed, const std::filesystem::path& state_dir);
 
-// Where in its shuffled records the site is; progress.json. A round that is trained twice (the node was killed meanwhile)
-// begins where it began the first time, and so gives the same update.
+// Where in its shuffled records the site is; progress.json. A round that is trained twice (the node was killed
+// meanwhile) begins where it began the first time, and so gives the same update.
 struct TrainingProgress {
-  int64_t round = 0;               // the round last begun
-  int64_t examples_before = 0;     // seen in all rounds before it
-  int64_t examples_after = 0;      // and with it
+  int64_t round = 0;            // the round last begun
+  int64_t examples_before = 0;  // seen in all rounds before it
+  int64_t examples_after = 0;   // and with it
   int64_t ExamplesBefore(int64_t next_round) const { return next_round == round ? examples_before : examples_after; }
 };
 absl::StatusOr<TrainingProgress> ReadProgress(const std::filesystem::path& state_dir);

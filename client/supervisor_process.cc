@@ -1,5 +1,5 @@
-// The process that `fedglm-node --supervise` is. Lines on stdin: first what is fixed, then jobs, or "cancel" while one runs.
-// Lines on stdout: {"event":"ready","records":TRAINING,"examples":HELD_OUT}, then the trainer's events.
+// The process that `fedglm-node --supervise` is. Lines on stdin: first what is fixed, then jobs, or "cancel" while one
+// runs. Lines on stdout: {"event":"ready","records":TRAINING,"examples":HELD_OUT}, then the trainer's events.
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
@@ -60,7 +60,8 @@ absl::StatusOr<int64_t> CountRecords(const std::vector<std::filesystem::path>& f
   int64_t records = 0;
   for (const std::filesystem::path& path : files) {
     std::error_code error;
-    if (!std::filesystem::is_regular_file(path, error)) return NotFoundError(path.string() + ": no such file of records");
+    if (!std::filesystem::is_regular_file(path, error))
+      return NotFoundError(path.string() + ": no such file of records");
     std::ifstream file(path);
     int64_t in_file = 0;
     for (std::string line; std::getline(file, line);) in_file += line.find_first_not_of(" \t\r") != std::string::npos;
@@ -81,9 +82,13 @@ absl::Status GiveUpNetwork() {
 
 absl::Status Fix(TrainingJob& job, const SupervisorOptions& options) {
   if (job.kind == JobKind::kPretrain) return RefusedError("supervisor: a node trains adapters only");
-  const auto inside = [](const std::filesystem::path& name) { return !name.empty() && name == name.filename() && name != "." && name != ".."; };
-  if (job.kind != JobKind::kEvaluate && !inside(job.output)) return RefusedError("supervisor: a job's output is a name in the work folder");
-  if (!job.adapter.empty() && !inside(job.adapter)) return RefusedError("supervisor: a job's adapter is a name in the work folder");
+  const auto inside = [](const std::filesystem::path& name) {
+    return !name.empty() && name == name.filename() && name != "." && name != "..";
+  };
+  if (job.kind != JobKind::kEvaluate && !inside(job.output))
+    return RefusedError("supervisor: a job's output is a name in the work folder");
+  if (!job.adapter.empty() && !inside(job.adapter))
+    return RefusedError("supervisor: a job's adapter is a name in the work folder");
   job.model = options.model;
   job.records = job.kind == JobKind::kEvaluate ? options.held_out_records : options.training_records;
   job.held_out.clear();

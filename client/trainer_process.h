@@ -13,8 +13,8 @@ struct TrainerCallbacks {
   std::function<bool()> stopped;  // asked several times a second; true ends the trainer
 };
 
-// The "done" event; Cancelled if it was stopped; or the trainer's own error, with its exit code's kind. `quiet` drops what
-// it writes on stderr.
+// The "done" event; Cancelled if it was stopped; or the trainer's own error, with its exit code's kind. `quiet` drops
+// what it writes on stderr.
 absl::StatusOr<TrainerEvent> RunTrainer(const TrainingJob& job, bool quiet, const TrainerCallbacks& callbacks);
 
 // The error that a "failed" event tells of.

@@ -1,9 +1,9 @@
-// The hand that reads records. A process of its own, started before the node gives up everything that is not its business:
-// it has no network, counts the site's records, and starts fedglm-trainer (or, to evaluate, the engine in `fedglm evaluate`)
-// for one job at a time.
+// The hand that reads records. A process of its own, started before the node gives up everything that is not its
+// business: it has no network, counts the site's records, and starts fedglm-trainer (or, to evaluate, the engine in
+// `fedglm evaluate`) for one job at a time.
 //
-// The node chooses how to train; the supervisor alone decides on what: model, records and the folders that a job reads and
-// writes are fixed when it starts, whatever a job says.
+// The node chooses how to train; the supervisor alone decides on what: model, records and the folders that a job reads
+// and writes are fixed when it starts, whatever a job says.
 #pragma once
 
 #include <filesystem>
@@ -21,8 +21,8 @@ namespace fedglm {
 struct SupervisorOptions {
   std::filesystem::path model;
   std::vector<std::filesystem::path> training_records, held_out_records;
-  std::filesystem::path work;   // jobs take their adapter from here and leave their results here
-  int threads = 0;              // of a trainer; 0: physical cores
+  std::filesystem::path work;  // jobs take their adapter from here and leave their results here
+  int threads = 0;             // of a trainer; 0: physical cores
   int64_t micro_batch_tokens = 2048;
 };
 

@@ -11,7 +11,8 @@ absl::StatusOr<BaseModel> BaseModel::Open(const std::filesystem::path& path) {
   return base;
 }
 
-absl::StatusOr<ExampleSet> BaseModel::Load(const std::vector<std::filesystem::path>& records, int64_t sequence_length) const {
+absl::StatusOr<ExampleSet> BaseModel::Load(const std::vector<std::filesystem::path>& records,
+                                           int64_t sequence_length) const {
   return LoadExamples(records, *tokenizer, chat_template, sequence_length);
 }
 

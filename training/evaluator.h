@@ -7,7 +7,7 @@
 namespace fedglm {
 
 struct EvaluatedLoss {
-  double loss = 0;     // mean over the counted tokens, natural logarithm
+  double loss = 0;  // mean over the counted tokens, natural logarithm
   int64_t tokens = 0;
 };
 

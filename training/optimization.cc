@@ -23,8 +23,8 @@ double AccumulateGradients(const TransformerLoss& model, const std::vector<Batch
   return sum;
 }
 
-EvaluatedLoss ReportEvaluation(const TrainingJob& job, const TransformerLoss& model, const ExampleSet& set, int64_t step,
-                               const EventSink& on_event) {
+EvaluatedLoss ReportEvaluation(const TrainingJob& job, const TransformerLoss& model, const ExampleSet& set,
+                               int64_t step, const EventSink& on_event) {
   const EvaluatedLoss evaluated = Evaluate(model, set, job.micro_batch_tokens);
   TrainerEvent event;
   event.event = "evaluated";
@@ -70,7 +70,8 @@ absl::StatusOr<TrainingSummary> Optimize(const TrainingJob& job, const Transform
       return FailedError("the loss is no longer finite at step " + std::to_string(step) + ": lower the learning rate");
     }
     if (!std::isfinite(optimizer.Step(step - 1))) {
-      return FailedError("the gradient is no longer finite at step " + std::to_string(step) + ": lower the learning rate");
+      return FailedError("the gradient is no longer finite at step " + std::to_string(step) +
+                         ": lower the learning rate");
     }
     loss_sum += sum;
     loss_tokens += targets;

@@ -16,14 +16,16 @@ namespace {
 
 constexpr char kPretokenizer[] = "glm4";
 constexpr int64_t kMaxSize = 1 << 20;
-constexpr const char* kControlTokens[] = {"<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>",
-                                          "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"};
+constexpr const char* kControlTokens[] = {"<|endoftext|>", "[MASK]",         "[gMASK]",    "[sMASK]",
+                                          "<sop>",         "<eop>",          "<|system|>", "<|user|>",
+                                          "<|assistant|>", "<|observation|>"};
 constexpr char kChatTemplate[] =
     "[gMASK]<sop>{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}";
 
 absl::StatusOr<Hyperparameters> ShapeOf(const PretrainShape& shape, int64_t vocabulary) {
-  for (const int64_t size : {shape.layers, shape.hidden, shape.feed_forward, shape.heads, shape.kv_heads, shape.context_length}) {
+  for (const int64_t size :
+       {shape.layers, shape.hidden, shape.feed_forward, shape.heads, shape.kv_heads, shape.context_length}) {
     if (size < 1 || size > kMaxSize) return UsageError("a size of the new model is out of range");
   }
   if (shape.hidden % shape.heads != 0 || shape.heads % shape.kv_heads != 0) {
@@ -50,9 +52,7 @@ absl::StatusOr<Hyperparameters> ShapeOf(const PretrainShape& shape, int64_t voca
 struct NewVocabulary {
   std::vector<std::string> tokens, merges;
   std::vector<int32_t> kinds;  // tokenizer.ggml.token_type
-  int64_t Find(std::string_view name) const {
-    return std::find(tokens.begin(), tokens.end(), name) - tokens.begin();
-  }
+  int64_t Find(std::string_view name) const { return std::find(tokens.begin(), tokens.end(), name) - tokens.begin(); }
 };
 
 absl::StatusOr<NewVocabulary> MakeVocabulary(const TrainingJob& job) {

@@ -80,8 +80,9 @@ absl::Status RunAdapterJob(const TrainingJob& job, ThreadPool& pool, const Event
   FEDGLM_ASSIGN_OR_RETURN(const BaseModel base, BaseModel::Open(job.model));
   FEDGLM_ASSIGN_OR_RETURN(const ExampleSet set, base.Load(job.records, job.sequence_length));
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<Adapter> adapter, StartingAdapter(job, base));
-  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<AdaptedBase> weights,
-                          AdaptedBase::Make(base.file, base.hyperparameters, adapter ? &*adapter : nullptr, job.mode, pool));
+  FEDGLM_ASSIGN_OR_RETURN(
+      const std::unique_ptr<AdaptedBase> weights,
+      AdaptedBase::Make(base.file, base.hyperparameters, adapter ? &*adapter : nullptr, job.mode, pool));
   std::optional<ExampleSet> held_out;
   if (!job.held_out.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(held_out, base.Load(job.held_out, job.sequence_length));

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <iostream>
 
-#include "base/log.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "base/sandbox.h"
 #include "training/trainer.h"
@@ -21,9 +21,9 @@ void Print(const TrainerEvent& event) {
 }
 
 // Two libraries read what they are told when they are loaded: so this program says it and starts itself again, once.
-// The network namespace wants a process with one thread, and OpenBLAS would start its own. And LibTorch's OpenMP threads
-// are to sleep between two loops, not to spin: where the node or other trainers want the same cores, spinning made
-// training 2 to 15 times slower (measured with two threads on two cores at a load of 7 to 10).
+// The network namespace wants a process with one thread, and OpenBLAS would start its own. And LibTorch's OpenMP
+// threads are to sleep between two loops, not to spin: where the node or other trainers want the same cores, spinning
+// made training 2 to 15 times slower (measured with two threads on two cores at a load of 7 to 10).
 void StartWithOneThread(char** arguments) {
   const char* const threads = std::getenv("OPENBLAS_NUM_THREADS");
   if (threads != nullptr && std::string(threads) == "1" && std::getenv("OMP_WAIT_POLICY") != nullptr) return;
@@ -41,8 +41,8 @@ absl::Status GiveUpNetwork(const TrainingJob& job) {
     LogInfo("no network namespace of its own (" + Message(status) + "); seccomp alone forbids sockets");
   }
   FilesystemRules rules;
-  rules.readable = {"/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/proc", "/sys", "/dev/null", "/dev/urandom",
-                    job.model, job.adapter, ExecutableDirectory()};
+  rules.readable = {"/usr",         "/lib",    "/lib64",    "/etc/ld.so.cache",   "/proc", "/sys", "/dev/null",
+                    "/dev/urandom", job.model, job.adapter, ExecutableDirectory()};
   for (const auto* files : {&job.records, &job.held_out}) {
     rules.readable.insert(rules.readable.end(), files->begin(), files->end());
   }

@@ -1,6 +1,6 @@
-// How the updates of a round become the next adapter. Updates are folded in one at a time, in the order of their ids, so
-// that the result has the same bytes whatever order they arrived in. Memory holds one update and the sums, in double; with
-// kStack all updates of the round, in float: the stacked factors are what the exact mean is.
+// How the updates of a round become the next adapter. Updates are folded in one at a time, in the order of their ids,
+// so that the result has the same bytes whatever order they arrived in. Memory holds one update and the sums, in
+// double; with kStack all updates of the round, in float: the stacked factors are what the exact mean is.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ struct StrategyOptions {
 };
 
 struct AggregationResult {
-  Adapter adapter;               // without provenance
-  double truncation_error = 0;   // of kStack: ‖mean(BA) − truncated‖ / ‖mean(BA)‖ (Frobenius, over all modules)
+  Adapter adapter;              // without provenance
+  double truncation_error = 0;  // of kStack: ‖mean(BA) − truncated‖ / ‖mean(BA)‖ (Frobenius, over all modules)
 };
 
 class Strategy {

@@ -15,7 +15,8 @@ namespace {
 // Takes jobs from the list until there are none, or one has failed.
 class JobRunner {
  public:
-  JobRunner(const std::vector<TrainingJob>& jobs, bool quiet) : jobs_(jobs), progress_("baselines", TotalOf(jobs), quiet) {}
+  JobRunner(const std::vector<TrainingJob>& jobs, bool quiet)
+      : jobs_(jobs), progress_("baselines", TotalOf(jobs), quiet) {}
 
   absl::Status Run(int workers) {
     std::vector<std::thread> threads;

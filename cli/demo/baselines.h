@@ -15,9 +15,9 @@ struct Baselines {
   std::filesystem::path pooled;              // trained on all records in one place
 };
 
-// All start from the federation's initial adapter, with the same optimizer and schedule, for as many steps as a site takes
-// in all rounds. A step of a site is as in the federation; a step of the pooled adapter is on as many tokens as the steps of
-// all sites together. Runs several trainers at once, one a core.
+// All start from the federation's initial adapter, with the same optimizer and schedule, for as many steps as a site
+// takes in all rounds. A step of a site is as in the federation; a step of the pooled adapter is on as many tokens as
+// the steps of all sites together. Runs several trainers at once, one a core.
 absl::StatusOr<Baselines> TrainBaselines(const DemoPlan& plan, const std::vector<DemoSite>& sites, bool quiet);
 
 }  // namespace fedglm::cli

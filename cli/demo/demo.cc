@@ -1,5 +1,5 @@
-// fedglm demo: one hospital and five branches adapt one quantized model, for real, on this machine; then a table that says
-// what it was worth.
+// fedglm demo: one hospital and five branches adapt one quantized model, for real, on this machine; then a table that
+// says what it was worth.
 #include <httplib.h>
 
 #include <cstdio>
@@ -42,7 +42,8 @@ absl::Status CheckWorkDir(const std::filesystem::path& folder) {
   std::error_code error;
   if (!std::filesystem::exists(folder, error)) return absl::OkStatus();
   if (!std::filesystem::is_directory(folder, error)) return UsageError(folder.string() + " is no folder");
-  if (!std::filesystem::is_empty(folder, error)) return UsageError(folder.string() + " is not empty: give another --work-dir");
+  if (!std::filesystem::is_empty(folder, error))
+    return UsageError(folder.string() + " is not empty: give another --work-dir");
   return absl::OkStatus();
 }
 
@@ -61,7 +62,8 @@ absl::StatusOr<std::string> AskEngine(Engine& engine, const std::string& questio
 absl::StatusOr<std::string> AskNode(const std::string& address, const std::string& question) {
   httplib::Client client("http://" + address);
   client.set_read_timeout(120, 0);
-  const Json body = {{"messages", {{{"role", "user"}, {"content", question}}}}, {"temperature", 0}, {"max_tokens", kAnswerTokens}};
+  const Json body = {
+      {"messages", {{{"role", "user"}, {"content", question}}}}, {"temperature", 0}, {"max_tokens", kAnswerTokens}};
   const httplib::Result response = client.Post("/v1/chat/completions", DumpJson(body), "application/json");
   if (!response) return UnreachableError("http://" + address + ": " + httplib::to_string(response.error()));
   FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(response->body, "http://" + address));
@@ -92,8 +94,10 @@ double Together(const std::vector<Engine::Loss>& losses) {
 }
 
 // The losses of several adapters, one engine a core: a small model does not gain from more threads.
-absl::StatusOr<std::vector<std::vector<Engine::Loss>>> EvaluateAll(const DemoPlan& plan, const std::vector<DemoSite>& sites,
-                                                                   const std::vector<std::string>& adapters, bool quiet) {
+absl::StatusOr<std::vector<std::vector<Engine::Loss>>> EvaluateAll(const DemoPlan& plan,
+                                                                   const std::vector<DemoSite>& sites,
+                                                                   const std::vector<std::string>& adapters,
+                                                                   bool quiet) {
   Mutex mutex;
   Progress progress("evaluate", static_cast<int64_t>(adapters.size()), quiet);
   std::vector<std::vector<Engine::Loss>> losses(adapters.size());
@@ -112,8 +116,10 @@ absl::StatusOr<std::vector<std::vector<Engine::Loss>>> EvaluateAll(const DemoPla
       }
       auto result = LossesOf(**engine, adapters[mine], sites, plan.training.sequence_length);
       MutexLock lock(mutex);
-      if (!result.ok()) status = result.status();
-      else losses[mine] = *std::move(result);
+      if (!result.ok())
+        status = result.status();
+      else
+        losses[mine] = *std::move(result);
       progress.Update(++done);
     }
   };
@@ -129,7 +135,8 @@ absl::Status Compare(const DemoPlan& plan, const std::vector<DemoSite>& sites, c
                      const std::filesystem::path& federated_adapter, bool quiet, DemoReport& report) {
   std::vector<std::string> adapters = {"", federated_adapter, baselines.pooled};
   adapters.insert(adapters.end(), baselines.local.begin(), baselines.local.end());
-  FEDGLM_ASSIGN_OR_RETURN(const std::vector<std::vector<Engine::Loss>> losses, EvaluateAll(plan, sites, adapters, quiet));
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<std::vector<Engine::Loss>> losses,
+                          EvaluateAll(plan, sites, adapters, quiet));
   const std::vector<Engine::Loss>&base = losses[0], &federated = losses[1], &pooled = losses[2];
   report.overall = {Together(base), 0, Together(federated), Together(pooled)};
   for (size_t i = 0; i < sites.size(); ++i) {
@@ -143,9 +150,11 @@ absl::Status Compare(const DemoPlan& plan, const std::vector<DemoSite>& sites, c
   return absl::OkStatus();
 }
 
-absl::Status WriteInitialAdapter(const DemoOptions& options, const GgufFile& base, const Hyperparameters& hyperparameters) {
+absl::Status WriteInitialAdapter(const DemoOptions& options, const GgufFile& base,
+                                 const Hyperparameters& hyperparameters) {
   FEDGLM_ASSIGN_OR_RETURN(const std::string base_sha256, ModelSha256(base.path()));
-  FEDGLM_ASSIGN_OR_RETURN(const Adapter adapter, MakeNewAdapter(hyperparameters, base_sha256, options.adapter, options.seed));
+  FEDGLM_ASSIGN_OR_RETURN(const Adapter adapter,
+                          MakeNewAdapter(hyperparameters, base_sha256, options.adapter, options.seed));
   return SaveAdapter(adapter, options.plan.initial_adapter);
 }
 
@@ -223,7 +232,8 @@ absl::Status RunDemo(DemoOptions options) {
 void AddDemo(CommandLine& line) {
   auto options = std::make_shared<DemoOptions>();
   DemoPlan& plan = options->plan;
-  // What suits the demo's own model: few steps a round, so that the sites do not drift apart, and rounds enough to agree.
+  // What suits the demo's own model: few steps a round, so that the sites do not drift apart, and rounds enough to
+  // agree.
   TrainingJob& training = plan.training;
   plan.rounds = 10;
   training.steps = 6;
@@ -233,20 +243,25 @@ void AddDemo(CommandLine& line) {
   CLI::App* app = line.Add("demo", "a hospital and its branches adapt one model together, on this machine",
                            [options] { return RunDemo(*options); });
   app->add_option("-m,--model", options->model, "GGUF file; default: the demo's own small GLM-4");
-  app->add_option("--data", options->data, "records (JSON Lines) or a text, split among the sites; default: made-up radiology reports");
+  app->add_option("--data", options->data,
+                  "records (JSON Lines) or a text, split among the sites; default: made-up radiology reports");
   app->add_option("--sites", options->sites)->capture_default_str()->check(CLI::Range(1, 6));
   app->add_option("--rounds", plan.rounds)->capture_default_str()->check(CLI::Range(1, 1000));
   app->add_option("--steps", training.steps, "of a site in a round")->capture_default_str()->check(CLI::PositiveNumber);
-  app->add_option("--batch-tokens", training.batch_tokens, "tokens of one step")->capture_default_str()->check(CLI::PositiveNumber);
+  app->add_option("--batch-tokens", training.batch_tokens, "tokens of one step")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   app->add_option("--sequence-length", training.sequence_length)->capture_default_str()->check(CLI::Range(8, 1 << 20));
   app->add_option("--learning-rate", training.learning_rate)->capture_default_str()->check(Between(0, 1e3));
   app->add_option("--schedule", training.schedule, "of the learning rate, over all rounds")
-      ->capture_default_str()->check(CLI::IsMember({"constant", "cosine"}));
+      ->capture_default_str()
+      ->check(CLI::IsMember({"constant", "cosine"}));
   app->add_option("--rank", options->adapter.rank)->capture_default_str()->check(CLI::Range(1, 1024));
   app->add_option("--alpha", options->adapter.alpha)->capture_default_str()->check(Between(1e-6, 1e6));
   app->add_option("--mode", plan.mode)->capture_default_str()->check(CLI::IsMember({"freeze-a", "average", "stack"}));
   app->add_option("--seed", options->seed)->capture_default_str();
-  app->add_option("--work-dir", options->work_dir, "keep records, logs and adapters here; default: a temporary folder, removed at the end");
+  app->add_option("--work-dir", options->work_dir,
+                  "keep records, logs and adapters here; default: a temporary folder, removed at the end");
   app->add_flag("--json", options->json, "the table as JSON, and no progress");
 }
 

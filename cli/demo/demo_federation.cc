@@ -30,13 +30,15 @@ std::string AggregatorConfig(const DemoPlan& plan, size_t sites, const std::file
   const TrainingJob& t = plan.training;
   return "[federation]\nname = \"demo\"\nmode = " + Quoted(plan.mode) + "\nrounds = " + std::to_string(plan.rounds) +
          "\nmin_sites = " + std::to_string(sites) + "\nmin_updates = " + std::to_string(sites) +
-         "\ninitial_adapter = " + Quoted(plan.initial_adapter) +
-         "\n\n[training]\noptimizer = " + Quoted(t.optimizer) + "\nsteps = " + std::to_string(t.steps) +
-         "\nbatch_tokens = " + std::to_string(t.batch_tokens) + "\nsequence_length = " + std::to_string(t.sequence_length) +
-         "\nlearning_rate = " + Number(t.learning_rate) + "\nwarmup_steps = " + std::to_string(t.warmup_steps) +
-         "\nschedule = " + Quoted(t.schedule) + "\nclip_norm = " + Number(t.clip_norm) + "\nseed = " + std::to_string(t.seed) +
-         "\n\n[server]\nlisten = \"127.0.0.1:0\"\nenrolment_listen = \"127.0.0.1:0\"\nhost_names = [\"localhost\", \"127.0.0.1\"]"
-         "\nstate_dir = " + Quoted(folder / "state") + "\n";
+         "\ninitial_adapter = " + Quoted(plan.initial_adapter) + "\n\n[training]\noptimizer = " + Quoted(t.optimizer) +
+         "\nsteps = " + std::to_string(t.steps) + "\nbatch_tokens = " + std::to_string(t.batch_tokens) +
+         "\nsequence_length = " + std::to_string(t.sequence_length) + "\nlearning_rate = " + Number(t.learning_rate) +
+         "\nwarmup_steps = " + std::to_string(t.warmup_steps) + "\nschedule = " + Quoted(t.schedule) +
+         "\nclip_norm = " + Number(t.clip_norm) + "\nseed = " + std::to_string(t.seed) +
+         "\n\n[server]\nlisten = \"127.0.0.1:0\"\nenrolment_listen = \"127.0.0.1:0\"\nhost_names = [\"localhost\", "
+         "\"127.0.0.1\"]"
+         "\nstate_dir = " +
+         Quoted(folder / "state") + "\n";
 }
 
 std::string NodeConfig(const DemoPlan& plan, const DemoSite& site, const std::filesystem::path& folder) {
@@ -53,13 +55,14 @@ std::string LastLine(const std::filesystem::path& file) {
   const size_t end = text->find_last_not_of("\n");
   if (end == std::string::npos) return "";
   const size_t begin = text->rfind('\n', end);
-  return text->substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin + 1) + 1);
+  return text->substr(begin == std::string::npos ? 0 : begin + 1,
+                      end - (begin == std::string::npos ? 0 : begin + 1) + 1);
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<DemoFederation>> DemoFederation::Start(const DemoPlan& plan, const std::vector<DemoSite>& sites,
-                                                                      bool quiet) {
+absl::StatusOr<std::unique_ptr<DemoFederation>> DemoFederation::Start(const DemoPlan& plan,
+                                                                      const std::vector<DemoSite>& sites, bool quiet) {
   std::unique_ptr<DemoFederation> federation(new DemoFederation(plan));
   FEDGLM_RETURN_IF_ERROR(federation->StartAggregator(sites.size()));
   Progress progress("enrol", static_cast<int64_t>(sites.size()), quiet);

@@ -21,7 +21,7 @@ struct DemoPlan {
   std::filesystem::path work_dir;
   std::string mode = "freeze-a";
   int64_t rounds = 6;
-  TrainingJob training;                   // what a site does in a round
+  TrainingJob training;  // what a site does in a round
   int threads_per_site = 1;
 };
 
@@ -32,8 +32,8 @@ class DemoFederation {
                                                                bool quiet);
   ~DemoFederation();  // ends all processes
 
-  // Until every site has installed the last round's adapter. Cancelled on Ctrl-C; Failed, with the last line of its log, if
-  // a process ends meanwhile.
+  // Until every site has installed the last round's adapter. Cancelled on Ctrl-C; Failed, with the last line of its
+  // log, if a process ends meanwhile.
   absl::Status Watch(bool quiet);
 
   AdministrationClient& administration() { return *administration_; }

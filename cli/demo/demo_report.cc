@@ -15,7 +15,8 @@ std::string Number(double value) {
   return text;
 }
 
-std::string Row(const std::string& name, const std::string& records, const std::string& bytes, const DemoLosses& losses) {
+std::string Row(const std::string& name, const std::string& records, const std::string& bytes,
+                const DemoLosses& losses) {
   char text[160];
   std::snprintf(text, sizeof(text), kRow, name.c_str(), records.c_str(), bytes.c_str(), Number(losses.base).c_str(),
                 Number(losses.local).c_str(), Number(losses.federated).c_str(), Number(losses.pooled).c_str());
@@ -51,18 +52,21 @@ std::string FormatTable(const DemoReport& report) {
   }
   table += Row("overall", std::to_string(records), FormatByteSize(bytes / rounds), report.overall);
   table += "\nsite-only, overall: the best of them, that of " + report.best_local +
-           ".  pooled: one adapter on all records in one place,\nas many steps, each on as many tokens as all sites together.\n";
+           ".  pooled: one adapter on all records in one place,\nas many steps, each on as many tokens as all sites "
+           "together.\n";
   if (!report.losses_by_round.empty()) {
     table += "\nfederated adapter, round by round: ";
     for (const double loss : report.losses_by_round) table += " " + Number(loss);
     table += "\n";
   }
-  std::snprintf(line, sizeof(line), "\nThe federation closes %.0f %% of the distance between base and pooled. %.0f s.\n",
+  std::snprintf(line, sizeof(line),
+                "\nThe federation closes %.0f %% of the distance between base and pooled. %.0f s.\n",
                 100 * report.ClosedDistance(), report.seconds);
   table += line;
   if (!report.question.empty()) {
-    table += "\nAsked at " + report.asked_at + ", which has no such record:\n  " + report.question + "\n  before:   " +
-             report.answer_before + "\n  after:    " + report.answer_after + "\n  expected: " + report.expected + "\n";
+    table += "\nAsked at " + report.asked_at + ", which has no such record:\n  " + report.question +
+             "\n  before:   " + report.answer_before + "\n  after:    " + report.answer_after +
+             "\n  expected: " + report.expected + "\n";
   }
   return table;
 }
@@ -84,8 +88,12 @@ Json ToJson(const DemoReport& report) {
           {"losses_by_round", report.losses_by_round},
           {"rounds", report.rounds},
           {"seconds", report.seconds},
-          {"question", {{"asked_at", report.asked_at}, {"text", report.question}, {"expected", report.expected},
-                        {"before", report.answer_before}, {"after", report.answer_after}}}};
+          {"question",
+           {{"asked_at", report.asked_at},
+            {"text", report.question},
+            {"expected", report.expected},
+            {"before", report.answer_before},
+            {"after", report.answer_after}}}};
 }
 
 }  // namespace fedglm::cli

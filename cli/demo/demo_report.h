@@ -21,8 +21,8 @@ struct DemoReport {
     DemoLosses losses;        // on its own held-out records; local: its own site-only adapter
   };
   std::vector<Site> sites;
-  DemoLosses overall;         // on all sites' records together; local: the best of the site-only adapters there
-  std::string best_local;     // whose that is
+  DemoLosses overall;      // on all sites' records together; local: the best of the site-only adapters there
+  std::string best_local;  // whose that is
   std::vector<double> losses_by_round;  // of the federated adapter, from round 0 on
   int64_t rounds = 0;
   double seconds = 0;

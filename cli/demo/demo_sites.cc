@@ -96,15 +96,18 @@ absl::StatusOr<DemoRecords> HospitalRecords(const std::filesystem::path& folder,
   for (const hospital::SiteProfile& profile : hospital::Sites()) {
     if (static_cast<int>(records.sites.size()) == sites) break;
     const std::filesystem::path site = folder / std::string(profile.name);
-    records.sites.push_back({std::string(profile.name), site / "train.jsonl", site / "held-out.jsonl", profile.training_records});
+    records.sites.push_back(
+        {std::string(profile.name), site / "train.jsonl", site / "held-out.jsonl", profile.training_records});
   }
   FEDGLM_RETURN_IF_ERROR(ChooseQuestion(records));
   return records;
 }
 
-absl::StatusOr<DemoRecords> SplitRecords(const std::filesystem::path& data, const std::filesystem::path& folder, int sites) {
+absl::StatusOr<DemoRecords> SplitRecords(const std::filesystem::path& data, const std::filesystem::path& folder,
+                                         int sites) {
   FEDGLM_ASSIGN_OR_RETURN(const std::string text, ReadFile(data));
-  const bool json_lines = text.find_first_not_of(" \t\r\n") != std::string::npos && text[text.find_first_not_of(" \t\r\n")] == '{';
+  const bool json_lines =
+      text.find_first_not_of(" \t\r\n") != std::string::npos && text[text.find_first_not_of(" \t\r\n")] == '{';
   const std::vector<std::string> all = json_lines ? Lines(text) : TextRecords(text);
   const size_t count = static_cast<size_t>(sites);
   if (all.size() < 4 * count) {
@@ -117,7 +120,8 @@ absl::StatusOr<DemoRecords> SplitRecords(const std::filesystem::path& data, cons
     for (size_t i = s * all.size() / count; i < (s + 1) * all.size() / count; ++i) {
       // The last of each ten, and of a short stretch its last.
       const bool last = i + 1 == (s + 1) * all.size() / count && held_out.empty();
-      (last || (i - s * all.size() / count) % kHeldOutEvery == kHeldOutEvery - 1 ? held_out : training).push_back(all[i]);
+      (last || (i - s * all.size() / count) % kHeldOutEvery == kHeldOutEvery - 1 ? held_out : training)
+          .push_back(all[i]);
     }
     DemoSite site;
     site.name = "site-" + std::to_string(s + 1);

@@ -19,15 +19,17 @@ struct DemoSite {
 
 struct DemoRecords {
   std::vector<DemoSite> sites;
-  // Asked at the first site before and after: a held-out record of another site, whose answer no record of the first has.
+  // Asked at the first site before and after: a held-out record of another site, whose answer no record of the first
+  // has.
   std::string question, expected;
 };
 
 // Below `folder`: DIR/SITE/train.jsonl and held-out.jsonl for the hospital and its branches; at most 6 sites.
 absl::StatusOr<DemoRecords> HospitalRecords(const std::filesystem::path& folder, int sites, uint64_t seed);
 
-// JSON Lines, or plain text, whose paragraphs become records. Each site gets one stretch of the file; every tenth record is
-// held out. BadFile if there are too few.
-absl::StatusOr<DemoRecords> SplitRecords(const std::filesystem::path& data, const std::filesystem::path& folder, int sites);
+// JSON Lines, or plain text, whose paragraphs become records. Each site gets one stretch of the file; every tenth
+// record is held out. BadFile if there are too few.
+absl::StatusOr<DemoRecords> SplitRecords(const std::filesystem::path& data, const std::filesystem::path& folder,
+                                         int sites);
 
 }  // namespace fedglm::cli

@@ -70,10 +70,11 @@ Report Describe(const Condition& condition, Random& random) {
                     std::string(indication) + ". Findings:";
   for (const std::string& sentence : sentences) report.findings += " " + sentence;
   report.impression = condition.impression;
-  const std::pair<std::string_view, std::string> slots[] = {
-      {"{side}", std::string(random.Pick(kSides))}, {"{size}", std::string(random.Pick(kSizes))},
-      {"{lobe}", std::string(random.Pick(kLobes))}, {"{level}", std::string(random.Pick(kLevels))},
-      {"{mm}", std::to_string(4 + random.Below(56))}};
+  const std::pair<std::string_view, std::string> slots[] = {{"{side}", std::string(random.Pick(kSides))},
+                                                            {"{size}", std::string(random.Pick(kSizes))},
+                                                            {"{lobe}", std::string(random.Pick(kLobes))},
+                                                            {"{level}", std::string(random.Pick(kLevels))},
+                                                            {"{mm}", std::to_string(4 + random.Below(56))}};
   for (const auto& [slot, value] : slots) {
     ReplaceAll(report.findings, slot, value);
     ReplaceAll(report.impression, slot, value);
@@ -173,7 +174,8 @@ std::vector<Report> Dictations(int count, uint64_t seed) {
     Report report = Describe(random.Pick(CommonConditions()), random);
     const std::string heading = report.findings.substr(0, report.findings.find("Findings:"));
     report.findings = heading + "Findings: " + RandomSentence(words, 5 + random.Below(6), random);
-    if (random.Below(2) == 0) report.findings += " " + std::string(random.Pick(Exams()[random.Below(Exams().size())].normal));
+    if (random.Below(2) == 0)
+      report.findings += " " + std::string(random.Pick(Exams()[random.Below(Exams().size())].normal));
     report.impression = RandomSentence(words, 3 + random.Below(6), random);
     reports.push_back(std::move(report));
   }
@@ -183,9 +185,9 @@ std::vector<Report> Dictations(int count, uint64_t seed) {
 std::string QuestionOf(const Report& report) { return report.findings + " Impression?"; }
 
 std::string ToRecord(const Report& report) {
-  const Json record = {{"messages",
-                        {{{"role", "user"}, {"content", QuestionOf(report)}},
-                         {{"role", "assistant"}, {"content", report.impression}}}}};
+  const Json record = {
+      {"messages",
+       {{{"role", "user"}, {"content", QuestionOf(report)}}, {{"role", "assistant"}, {"content", report.impression}}}}};
   return DumpJson(record);
 }
 

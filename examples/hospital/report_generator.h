@@ -1,8 +1,8 @@
 // Radiology-like reports for the demo: findings → impression, made up, deterministic, the same bytes on every machine.
 //
-// One hospital and five branches. All of them see the common conditions (which the demo's base model was pre-trained on);
-// each also sees conditions that the others never see, with terms of their own. Who adapts alone learns its own; only
-// together do they learn all.
+// One hospital and five branches. All of them see the common conditions (which the demo's base model was pre-trained
+// on); each also sees conditions that the others never see, with terms of their own. Who adapts alone learns its own;
+// only together do they learn all.
 #pragma once
 
 #include <cstdint>
@@ -38,8 +38,8 @@ std::vector<Report> SiteReports(int site, int count, uint64_t seed);
 // `count` distinct reports with common conditions only: what the base model is pre-trained on.
 std::vector<Report> CommonReports(int count, uint64_t seed);
 
-// `count` exercises in the form of reports, of words in no meaningful order: how the base learns to spell the words of all
-// specialities, and that it cannot know what follows from findings it has never seen. No condition is given away.
+// `count` exercises in the form of reports, of words in no meaningful order: how the base learns to spell the words of
+// all specialities, and that it cannot know what follows from findings it has never seen. No condition is given away.
 std::vector<Report> Dictations(int count, uint64_t seed);
 
 // One JSON line in the chat form: {"messages":[{"role":"user",…},{"role":"assistant",…}]}

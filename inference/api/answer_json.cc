@@ -17,10 +17,9 @@ Json ChatChoice(int index, const std::string& text, const std::optional<ToolCall
                 const Json& logprobs) {
   Json message = {{"role", "assistant"}, {"content", call ? Json() : Json(text)}, {"refusal", nullptr}};
   if (call) {
-    message["tool_calls"] = Json::array(
-        {{{"id", call->id},
-          {"type", "function"},
-          {"function", {{"name", call->name}, {"arguments", call->arguments}}}}});
+    message["tool_calls"] = Json::array({{{"id", call->id},
+                                          {"type", "function"},
+                                          {"function", {{"name", call->name}, {"arguments", call->arguments}}}}});
   }
   return {{"index", index},
           {"message", std::move(message)},
@@ -33,8 +32,11 @@ Json ChatDelta(int index, Json delta, const Json& logprobs, const Json& finish_r
 }
 
 Json ChatAnswer(const AnswerIdentity& identity, std::string_view object, Json choices) {
-  return {{"id", identity.id},       {"object", std::string(object)},  {"created", identity.created},
-          {"model", identity.model}, {"choices", std::move(choices)}};
+  return {{"id", identity.id},
+          {"object", std::string(object)},
+          {"created", identity.created},
+          {"model", identity.model},
+          {"choices", std::move(choices)}};
 }
 
 Json ToolCallDelta(const std::string& id, const std::string& name, const std::string& arguments) {

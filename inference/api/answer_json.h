@@ -15,7 +15,7 @@ namespace fedglm {
 
 // What all chunks of one answer share.
 struct AnswerIdentity {
-  std::string id;     // "chatcmpl-…" or "cmpl-…"
+  std::string id;  // "chatcmpl-…" or "cmpl-…"
   std::string model;
   int64_t created = 0;  // seconds since 1970
 };

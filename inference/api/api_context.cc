@@ -8,14 +8,13 @@
 namespace fedglm {
 namespace {
 
-constexpr int64_t kBytesPerToken = 4;  // of text, for prompts that another server's tokenizer will read
+constexpr int64_t kBytesPerToken = 4;       // of text, for prompts that another server's tokenizer will read
 constexpr int64_t kMostBytesPerToken = 16;  // of usual text: a beginning of so many times the context says enough
 
 absl::Status TooLong(const ApiContext& context, const char* field, const std::string& tokens) {
-  return ParameterError(field,
-                        "the prompt is " + tokens + " tokens, and the context is " +
-                            std::to_string(context.engine.context()),
-                        "context_length_exceeded");
+  return ParameterError(
+      field, "the prompt is " + tokens + " tokens, and the context is " + std::to_string(context.engine.context()),
+      "context_length_exceeded");
 }
 
 bool LacksRoom(const absl::Status& status) {

@@ -21,7 +21,7 @@ namespace fedglm {
 // Thread-safe.
 struct ApiContext {
   Engine& engine;
-  ApiOptions options;                           // model_name is filled in
+  ApiOptions options;  // model_name is filled in
   ApiMetrics& metrics;
   RateLimiter& limiter;
   UpstreamPool& upstreams;
@@ -31,7 +31,8 @@ struct ApiContext {
 // The request's JSON object.
 absl::StatusOr<Json> ReadBody(const Exchange& exchange);
 
-// The engine's adapter name for `model`: empty for the server's own model. NotFound for a model that is not served here.
+// The engine's adapter name for `model`: empty for the server's own model. NotFound for a model that is not served
+// here.
 absl::StatusOr<std::string> AdapterOfModel(const ApiContext& context, const std::string& model);
 
 // True if the request is not for this server: its model is an upstream's. Then it has been answered, or refused.
@@ -51,8 +52,8 @@ void SendRateDecision(const RateDecision& decision, Exchange& exchange);
 // ParameterError (code context_length_exceeded) if there is no room for at least one token of the answer.
 absl::Status CheckPromptFits(const ApiContext& context, int64_t prompt_tokens, const char* field);
 
-// The same error for a text (or a list of texts) that is far too long, by its beginning: to tokenize a megabyte takes longer
-// than a refusal may. What passes may still be too long.
+// The same error for a text (or a list of texts) that is far too long, by its beginning: to tokenize a megabyte takes
+// longer than a refusal may. What passes may still be too long.
 absl::Status CheckTextFits(const ApiContext& context, std::string_view text, const char* field);
 absl::Status CheckTextsFit(const ApiContext& context, const Json& body, const char* field);
 

@@ -11,12 +11,12 @@
 namespace fedglm {
 
 struct ApiError {
-  int status = 500;                 // HTTP
+  int status = 500;  // HTTP
   std::string type = "server_error";
   std::string message;
-  std::string param;                // the field that is wrong, as "messages[2].content"; empty: null
-  std::string code;                 // for programs; empty: null
-  int retry_after_seconds = 0;      // 0: no Retry-After
+  std::string param;            // the field that is wrong, as "messages[2].content"; empty: null
+  std::string code;             // for programs; empty: null
+  int retry_after_seconds = 0;  // 0: no Retry-After
 };
 
 // A UsageError that remembers which field is wrong; ToApiError finds it again. `message` is a whole sentence.

@@ -1,12 +1,12 @@
 // The keys that may use the API, and how much each may. The file holds no key, only salted SHA-256 hashes. A key is
-// "fedglm-ID-SECRET": ID is 12 hexadecimal digits that find its line, SECRET 256 random bits, so that one round of a fast
-// hash is enough: there is no dictionary to try. One line for each key:
+// "fedglm-ID-SECRET": ID is 12 hexadecimal digits that find its line, SECRET 256 random bits, so that one round of a
+// fast hash is enough: there is no dictionary to try. One line for each key:
 //
 //   # a comment
 //   v1 NAME ID SALT HASH [requests_per_minute=N] [tokens_per_minute=N] [parallel=N]
 //
-// NAME: letters, digits, ".", "_", "-". SALT: 32 hexadecimal digits. HASH: SHA-256 of SALT's digits followed by the whole
-// key, hexadecimal. A limit that is missing or 0 is none. A line removed is a key revoked, within a second.
+// NAME: letters, digits, ".", "_", "-". SALT: 32 hexadecimal digits. HASH: SHA-256 of SALT's digits followed by the
+// whole key, hexadecimal. A limit that is missing or 0 is none. A line removed is a key revoked, within a second.
 #pragma once
 
 #include <chrono>

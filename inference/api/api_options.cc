@@ -8,9 +8,7 @@ namespace {
 constexpr size_t kMaxUpstreams = 32;
 constexpr double kMaxSeconds = 86400;
 
-bool IsLoopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
-}
+bool IsLoopback(const std::string& host) { return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0; }
 
 absl::StatusOr<UpstreamOptions> ReadUpstream(Configuration& c, const std::string& at) {
   UpstreamOptions u;

@@ -99,9 +99,8 @@ struct ApiServer::State {
     http->Post("/tokenize", route(AnswerTokenize));
     http->Post("/detokenize", route(AnswerDetokenize));
     http->Get("/health", [this](const std::shared_ptr<Exchange>& exchange) { Health(*exchange); });
-    http->Get("/metrics", [this](const std::shared_ptr<Exchange>& exchange) {
-      exchange->Send(200, kMetricsType, metrics.Text());
-    });
+    http->Get("/metrics",
+              [this](const std::shared_ptr<Exchange>& exchange) { exchange->Send(200, kMetricsType, metrics.Text()); });
   }
 };
 
@@ -115,9 +114,8 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(Engine& engine, cons
   }
   auto state = std::make_unique<State>(engine, options, std::move(keys));
   State& s = *state;
-  FEDGLM_ASSIGN_OR_RETURN(
-      s.upstreams, UpstreamPool::Make(options.upstreams, options.upstream_allow, options.request_seconds,
-                                      Clock::System(), s.metrics));
+  FEDGLM_ASSIGN_OR_RETURN(s.upstreams, UpstreamPool::Make(options.upstreams, options.upstream_allow,
+                                                          options.request_seconds, Clock::System(), s.metrics));
   s.context = std::make_unique<ApiContext>(
       ApiContext{engine, options, s.metrics, s.limiter, *s.upstreams, BuildTokenTrie(engine.tokenizer())});
   if (s.context->options.model_name.empty()) s.context->options.model_name = engine.hyperparameters().name;
@@ -128,7 +126,7 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(Engine& engine, cons
   http.tls_key = options.tls_key;
   http.idle_seconds = options.idle_seconds;
   FEDGLM_ASSIGN_OR_RETURN(s.http, HttpServer::Listen(http, {[&s](Exchange& exchange) { return s.Admit(exchange); },
-                                                           [&s](Exchange& exchange) { s.Done(exchange); }}));
+                                                            [&s](Exchange& exchange) { s.Done(exchange); }}));
   s.AddRoutes();
   s.http->Start();
   return std::unique_ptr<ApiServer>(new ApiServer(std::move(state)));

@@ -1,6 +1,6 @@
-// OpenAI's HTTP API over one engine: chat and text completions (also streaming), embeddings, models; beside it /tokenize,
-// /detokenize, /health and /metrics. What a field means is OpenAI's own documentation; what is not built is a 400 that says
-// so. Every answer has an x-request-id, and every request one line in the log.
+// OpenAI's HTTP API over one engine: chat and text completions (also streaming), embeddings, models; beside it
+// /tokenize, /detokenize, /health and /metrics. What a field means is OpenAI's own documentation; what is not built is
+// a 400 that says so. Every answer has an x-request-id, and every request one line in the log.
 #pragma once
 
 #include <memory>

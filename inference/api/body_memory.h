@@ -1,5 +1,5 @@
-// Memory for the bodies of requests, which is in no account of the budget: without a limit of their own, large ones on many
-// connections at once would take all that the kernel allows.
+// Memory for the bodies of requests, which is in no account of the budget: without a limit of their own, large ones on
+// many connections at once would take all that the kernel allows.
 #pragma once
 
 #include <atomic>
@@ -10,7 +10,8 @@
 
 namespace fedglm {
 
-// Of all requests that are being read or answered. As JSON they take several times as much (kMaxJsonBytes at most, each).
+// Of all requests that are being read or answered. As JSON they take several times as much (kMaxJsonBytes at most,
+// each).
 struct BodyMemory {
   std::atomic<size_t> large_bytes = 0;
 };
@@ -18,7 +19,7 @@ struct BodyMemory {
 // A request's part of it, given back at the end.
 class BodyReservation {
  public:
-  static constexpr size_t kLarge = 64 << 10;              // smaller ones are as good as none
+  static constexpr size_t kLarge = 64 << 10;               // smaller ones are as good as none
   static constexpr size_t kMostLarge = 2 * kMaxBodyBytes;  // a lone one always fits
 
   explicit BodyReservation(BodyMemory& memory) : memory_(memory) {}

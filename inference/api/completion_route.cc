@@ -39,24 +39,25 @@ void SendCompletionStream(ApiContext& context, const std::shared_ptr<Exchange>& 
     const Json reason = event.end ? Json(std::string(FinishReasonName((*event.end)->reason))) : Json();
     return chunk(TextChoice(event.choice, event.text, logprobs, reason));
   };
-  exchange->SendStream(200, "text/event-stream", [=, usage = request.options.stream_usage,
-                                                  echoes = Echoes(request, tokenizer)](const SendBytes& send) {
-    bool sent = true;
-    for (size_t i = 0; i < echoes.size() && sent; ++i) {
-      if (!echoes[i].empty()) sent = send(chunk(TextChoice(static_cast<int>(i), echoes[i], Json(), Json())));
-    }
-    while (sent) {
-      const absl::StatusOr<std::optional<AnswerEvent>> event = generation->Next();
-      if (!event.ok()) return send(Event(ErrorJson(ToApiError(event.status())))) && send(kLastEvent);
-      if (!*event) break;
-      sent = send(event_text(**event));
-    }
-    exchange->facts.broken_off = !sent;
-    if (!sent) return false;
-    Json last = TextAnswer(identity, Json::array());
-    last["usage"] = UsageJson(generation->usage());
-    return (!usage || send(Event(last))) && send(kLastEvent);
-  });
+  exchange->SendStream(
+      200, "text/event-stream",
+      [=, usage = request.options.stream_usage, echoes = Echoes(request, tokenizer)](const SendBytes& send) {
+        bool sent = true;
+        for (size_t i = 0; i < echoes.size() && sent; ++i) {
+          if (!echoes[i].empty()) sent = send(chunk(TextChoice(static_cast<int>(i), echoes[i], Json(), Json())));
+        }
+        while (sent) {
+          const absl::StatusOr<std::optional<AnswerEvent>> event = generation->Next();
+          if (!event.ok()) return send(Event(ErrorJson(ToApiError(event.status())))) && send(kLastEvent);
+          if (!*event) break;
+          sent = send(event_text(**event));
+        }
+        exchange->facts.broken_off = !sent;
+        if (!sent) return false;
+        Json last = TextAnswer(identity, Json::array());
+        last["usage"] = UsageJson(generation->usage());
+        return (!usage || send(Event(last))) && send(kLastEvent);
+      });
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The threads that serve connections: as many as there are connections, up to a limit; more connections wait. A thread
-// that waits for a client costs some kilobytes, so refusing a request never has to wait for one that is computed. A thread
-// that had nothing to do for a while ends.
+// that waits for a client costs some kilobytes, so refusing a request never has to wait for one that is computed. A
+// thread that had nothing to do for a while ends.
 #pragma once
 
 #include <httplib.h>

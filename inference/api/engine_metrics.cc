@@ -64,7 +64,8 @@ void AddWeights(const StreamerStatistics& s, Families& families) {
   families.Add({{"held", "pinned"}}, s.pinned);
   families.Add({{"held", "streamed"}}, s.streamed);
   families.Gauge("fedglm_pinned_weight_bytes", "Weights that stay in memory", s.pinned_bytes);
-  families.Gauge("fedglm_locked_weight_bytes", "Of the pinned weights, those that are locked in memory", s.locked_bytes);
+  families.Gauge("fedglm_locked_weight_bytes", "Of the pinned weights, those that are locked in memory",
+                 s.locked_bytes);
   families.Counter("fedglm_streamed_weight_bytes_total", "Weights read from the disk for a pass", s.streamed_bytes);
   families.Counter("fedglm_stream_wait_seconds_total", "Seconds that passes waited for the disk", s.wait_seconds);
 }

@@ -23,8 +23,8 @@ void AddText(const char* name, const std::string& text, std::string& line) {
 std::string AccessLine(const RequestFacts& facts) {
   char seconds[32];
   std::snprintf(seconds, sizeof(seconds), "%.3f", facts.seconds);
-  std::string line = "request=" + facts.id + " peer=" + facts.peer + " status=" + std::to_string(facts.status) +
-                     " seconds=" + seconds;
+  std::string line =
+      "request=" + facts.id + " peer=" + facts.peer + " status=" + std::to_string(facts.status) + " seconds=" + seconds;
   AddText("route", facts.route, line);
   AddText("key", facts.key_name, line);
   AddText("model", facts.model, line);

@@ -16,16 +16,16 @@ namespace fedglm {
 
 // What an access line and the metrics say of a request; never a prompt or an answer.
 struct RequestFacts {
-  std::string id;            // x-request-id
-  std::string route;         // "POST /v1/chat/completions"
-  std::string peer;          // address
-  std::string key_name;      // of the API key; empty: none is needed
+  std::string id;        // x-request-id
+  std::string route;     // "POST /v1/chat/completions"
+  std::string peer;      // address
+  std::string key_name;  // of the API key; empty: none is needed
   std::string model;
-  std::string upstream;      // who answered instead of this server
-  std::string refusal;       // why it was refused, as CountRefusal's
+  std::string upstream;  // who answered instead of this server
+  std::string refusal;   // why it was refused, as CountRefusal's
   int status = 200;
   int64_t prompt_tokens = 0, answer_tokens = 0;
-  bool broken_off = false;   // the client went away, or the server had to stop
+  bool broken_off = false;  // the client went away, or the server had to stop
   double seconds = 0;
 };
 // One line of name=value. What a client can choose is quoted and shortened.

@@ -1,4 +1,5 @@
-// From prompts to answers: one engine request for each choice, started so that a refusal is known before anything is sent.
+// From prompts to answers: one engine request for each choice, started so that a refusal is known before anything is
+// sent.
 #pragma once
 
 #include <memory>

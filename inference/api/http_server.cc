@@ -18,8 +18,8 @@
 namespace fedglm {
 namespace {
 
-constexpr int kBacklog = 512;                 // connections the kernel keeps while they are not accepted
-constexpr size_t kMaxDrainBytes = 64 << 20;   // of a body too large: read and forgotten, so that its client hears why
+constexpr int kBacklog = 512;                // connections the kernel keeps while they are not accepted
+constexpr size_t kMaxDrainBytes = 64 << 20;  // of a body too large: read and forgotten, so that its client hears why
 constexpr size_t kRequestsPerConnection = 1000;
 constexpr auto kStopPoll = std::chrono::milliseconds(5);
 
@@ -106,7 +106,7 @@ class HttpExchange : public Exchange {
     body_.reserve(DeclaredLength());  // not a new place, and fresh pages, each time that it has doubled
     bool fits = true, room = true;
     const bool read = reader([&](const char* bytes, size_t count) {
-      if (!room) return true;  // read and forgotten, so that its client hears why
+      if (!room) return true;                        // read and forgotten, so that its client hears why
       fits = body_.size() + count <= kMaxBodyBytes;  // also of what is compressed or comes in chunks
       if (!fits) return false;
       room = body_memory_.GrowTo(body_.size() + count);
@@ -152,9 +152,9 @@ class HttpExchange : public Exchange {
     SendError(BadHttp(500));
   }
 
-  // After the route has returned: gives the library what is to be written. `done` is called when the answer is known, and
-  // for a stream when its last event is sent: a client that goes on at once must find its place free. `written` is called
-  // when the library has let go of it. `self` is kept until then.
+  // After the route has returned: gives the library what is to be written. `done` is called when the answer is known,
+  // and for a stream when its last event is sent: a client that goes on at once must find its place free. `written` is
+  // called when the library has let go of it. `self` is kept until then.
   void HandOver(const std::shared_ptr<HttpExchange>& self, std::function<void()> done, std::function<void()> written) {
     if (produce_) {
       done_ = std::move(done);
@@ -266,9 +266,8 @@ struct HttpServer::State {
       const int yes = 1;
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     });
-    server->set_exception_handler([](const httplib::Request&, httplib::Response& response, std::exception_ptr) {
-      response.status = 500;
-    });
+    server->set_exception_handler(
+        [](const httplib::Request&, httplib::Response& response, std::exception_ptr) { response.status = 500; });
     // What never became one of our exchanges: an unknown path, a broken request line, a header too long.
     server->set_error_handler([](const httplib::Request& request, httplib::Response& response) {
       if (!response.body.empty() || response.has_header("x-request-id")) return;
@@ -327,7 +326,7 @@ struct HttpServer::State {
       }
       exchange->ForgetBody();
       if (reader == nullptr && exchange->HasBody()) exchange->CloseAfterwards();  // the library leaves it unread
-    } catch (const std::exception& error) {  // out of memory
+    } catch (const std::exception& error) {                                       // out of memory
       LogError("request=" + exchange->facts.id + " failed: " + error.what());
       exchange->FailAndClose();
     }
@@ -373,11 +372,11 @@ void HttpServer::Get(const std::string& path, Handler handler) {
 }
 
 void HttpServer::Post(const std::string& path, Handler handler) {
-  state_->server->Post(path, [s = state_.get(), route = "POST " + path, handler = std::move(handler)](
-                                 const httplib::Request& request, httplib::Response& response,
-                                 const httplib::ContentReader& reader) {
-    s->Serve(request, response, &reader, route, handler);
-  });
+  state_->server->Post(
+      path, [s = state_.get(), route = "POST " + path, handler = std::move(handler)](
+                const httplib::Request& request, httplib::Response& response, const httplib::ContentReader& reader) {
+        s->Serve(request, response, &reader, route, handler);
+      });
 }
 
 void HttpServer::Start() {

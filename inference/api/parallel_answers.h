@@ -30,7 +30,8 @@ struct AnswerEvent {
 class ParallelAnswers {
  public:
   // Errors as Engine::Take.
-  static absl::StatusOr<std::unique_ptr<ParallelAnswers>> Start(Engine& engine, std::vector<GenerationRequest> requests);
+  static absl::StatusOr<std::unique_ptr<ParallelAnswers>> Start(Engine& engine,
+                                                                std::vector<GenerationRequest> requests);
   ~ParallelAnswers();  // cancels what still runs, and waits for it
 
   // The next event in the order they came; nothing if none came in time, or if all answers have ended.

@@ -24,7 +24,7 @@ struct TokenBucket {
 
 struct RateDecision {
   bool allowed = true;
-  std::string limit;               // requests, tokens or parallel: what refused it
+  std::string limit;  // requests, tokens or parallel: what refused it
   int retry_after_seconds = 0;
   std::vector<std::pair<std::string, std::string>> headers;  // OpenAI's x-ratelimit-*
 };
@@ -34,8 +34,8 @@ class RateLimiter {
  public:
   explicit RateLimiter(const Clock& clock) : clock_(clock) {}
 
-  // Takes one request and one place of `key`. The place is given back with Leave, also after a later refusal; not if this
-  // call refuses.
+  // Takes one request and one place of `key`. The place is given back with Leave, also after a later refusal; not if
+  // this call refuses.
   RateDecision Enter(const ApiKey& key);
   void Leave(const ApiKey& key);
 

@@ -1,5 +1,5 @@
-// Typed members of a request's JSON object, each with its limits. A member that is missing or null is its default; one of
-// another type or out of range is a ParameterError that names it.
+// Typed members of a request's JSON object, each with its limits. A member that is missing or null is its default; one
+// of another type or out of range is a ParameterError that names it.
 #pragma once
 
 #include <cstdint>

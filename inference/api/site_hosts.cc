@@ -81,10 +81,9 @@ absl::StatusOr<SiteHosts> SiteHosts::Parse(const std::vector<std::string>& rule)
 
 absl::Status SiteHosts::CheckHost(const std::string& host) const {
   const std::string address = AddressBytes(host);
-  const bool named = address.empty()
-                         ? std::find(names_.begin(), names_.end(), Lower(host)) != names_.end()
-                         : std::any_of(networks_.begin(), networks_.end(),
-                                       [&](const Network& network) { return Holds(network, address); });
+  const bool named = address.empty() ? std::find(names_.begin(), names_.end(), Lower(host)) != names_.end()
+                                     : std::any_of(networks_.begin(), networks_.end(),
+                                                   [&](const Network& network) { return Holds(network, address); });
   if (named) return absl::OkStatus();
   return RefusedError("'" + host + "' is not among the hosts that this site allows (serve.upstream_allow)");
 }

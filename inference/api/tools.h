@@ -1,5 +1,5 @@
-// Functions that a model may call, in GLM-4's format: the system message holds their JSON definitions, and a call is the
-// function's name, a newline, and its arguments as JSON, where otherwise the answer would stand.
+// Functions that a model may call, in GLM-4's format: the system message holds their JSON definitions, and a call is
+// the function's name, a newline, and its arguments as JSON, where otherwise the answer would stand.
 // https://huggingface.co/THUDM/GLM-4-9B-0414/blob/main/chat_template.jinja
 #pragma once
 
@@ -16,8 +16,8 @@ namespace fedglm {
 
 struct Tool {
   std::string name;
-  Json definition;  // OpenAI's "function": name, description, parameters
-  Json parameters;  // a JSON schema; an object without properties if none was given
+  Json definition;      // OpenAI's "function": name, description, parameters
+  Json parameters;      // a JSON schema; an object without properties if none was given
   bool strict = false;  // arguments of another schema must never come, so one that is not supported is refused
 };
 
@@ -51,7 +51,7 @@ class ToolCallSplitter {
   explicit ToolCallSplitter(const std::vector<Tool>& tools);
 
   struct Shown {
-    std::string text;       // of the answer
+    std::string text;  // of the answer
     bool call_begins = false;
     std::string arguments;  // of the call
   };

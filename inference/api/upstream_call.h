@@ -15,13 +15,13 @@
 namespace fedglm {
 
 struct UpstreamRequest {
-  std::string scheme_host_port;   // "https://llm.site:8443"
-  std::string host, address;      // the name and the address it must lead to
-  std::string path;               // "/v1/chat/completions"
-  std::string body;               // JSON
-  std::string api_key;            // empty: none
+  std::string scheme_host_port;  // "https://llm.site:8443"
+  std::string host, address;     // the name and the address it must lead to
+  std::string path;              // "/v1/chat/completions"
+  std::string body;              // JSON
+  std::string api_key;           // empty: none
   std::string request_id;
-  std::string ca_file;            // empty: the system's
+  std::string ca_file;  // empty: the system's
   double connect_seconds = 5, read_seconds = 120;
 };
 

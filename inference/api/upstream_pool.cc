@@ -116,7 +116,11 @@ bool UpstreamPool::Try(size_t index, const std::shared_ptr<Exchange>& exchange, 
     const std::shared_ptr<UpstreamCall> call = Call(upstream, *exchange, path, sent, head);
     if (call == nullptr || IsWorthARetry(head)) {
       if (exchange->Abandoned()) return false;
-      Count(index, exchange->TimeIsUp(request_seconds_) ? kTimedOut : head.status == 0 ? "unreachable" : "refused", true);
+      Count(index,
+            exchange->TimeIsUp(request_seconds_) ? kTimedOut
+            : head.status == 0                   ? "unreachable"
+                                                 : "refused",
+            true);
       if (CoolingDown(index)) return false;
       continue;
     }
@@ -187,16 +191,22 @@ void UpstreamPool::Pause(double seconds, const Exchange& exchange) const {
 }
 
 std::shared_ptr<UpstreamCall> UpstreamPool::Call(const Upstream& upstream, const Exchange& exchange,
-                                                 const std::string& path, const Json& body,
-                                                 UpstreamHead& head) const {
+                                                 const std::string& path, const Json& body, UpstreamHead& head) const {
   // Each time anew: what the name led to when the server started says nothing about now.
   const absl::StatusOr<std::string> address = hosts_.Resolve(upstream.host);
   if (!address.ok()) {
     LogWarning("request=" + exchange.facts.id + " upstream " + upstream.options.url + ": " + Message(address.status()));
     return nullptr;
   }
-  UpstreamRequest request{upstream.options.url, upstream.host, *address, path, DumpJson(body), upstream.api_key,
-                          exchange.facts.id, upstream.options.ca_file.string(), upstream.options.connect_seconds,
+  UpstreamRequest request{upstream.options.url,
+                          upstream.host,
+                          *address,
+                          path,
+                          DumpJson(body),
+                          upstream.api_key,
+                          exchange.facts.id,
+                          upstream.options.ca_file.string(),
+                          upstream.options.connect_seconds,
                           upstream.options.read_seconds};
   auto call = std::make_shared<UpstreamCall>(std::move(request));
   while (!GivenUp(exchange)) {

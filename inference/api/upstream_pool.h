@@ -19,24 +19,24 @@
 namespace fedglm {
 
 struct UpstreamOptions {
-  std::string url;                    // "http://HOST:PORT" or https, without a path
-  std::string model;                  // what the upstream calls its model; empty: what the client asked for
-  std::vector<std::string> models;    // names that clients ask for and that always go there
-  bool fallback = true;               // answers also when this server must refuse
-  std::filesystem::path api_key_file; // its key, one line; empty: none
-  std::filesystem::path ca_file;      // PEM; empty: the system's
+  std::string url;                     // "http://HOST:PORT" or https, without a path
+  std::string model;                   // what the upstream calls its model; empty: what the client asked for
+  std::vector<std::string> models;     // names that clients ask for and that always go there
+  bool fallback = true;                // answers also when this server must refuse
+  std::filesystem::path api_key_file;  // its key, one line; empty: none
+  std::filesystem::path ca_file;       // PEM; empty: the system's
   double connect_seconds = 5, read_seconds = 120;  // read: without a byte
-  int retries = 2;                    // after the first attempt, of what may be mended by waiting
-  double backoff_seconds = 0.25;      // before the first retry; doubled for each, half of it by chance
-  int cooldown_failures = 3;          // in a row; then nothing is sent to it for …
+  int retries = 2;                                 // after the first attempt, of what may be mended by waiting
+  double backoff_seconds = 0.25;                   // before the first retry; doubled for each, half of it by chance
+  int cooldown_failures = 3;                       // in a row; then nothing is sent to it for …
   double cooldown_seconds = 30;
 };
 
 // Thread-safe.
 class UpstreamPool {
  public:
-  // `request_seconds`: of one answer, this server's own attempts included; 0: no limit. Configuration if an URL is none, a
-  // host is not in `allow`, or a file cannot be read.
+  // `request_seconds`: of one answer, this server's own attempts included; 0: no limit. Configuration if an URL is
+  // none, a host is not in `allow`, or a file cannot be read.
   static absl::StatusOr<std::unique_ptr<UpstreamPool>> Make(const std::vector<UpstreamOptions>& upstreams,
                                                             const std::vector<std::string>& allow,
                                                             double request_seconds, const Clock& clock,

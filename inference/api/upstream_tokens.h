@@ -11,7 +11,8 @@ namespace fedglm {
 // What the answer's `usage` says; 0 if it says nothing.
 int64_t TokensOfAnswer(std::string_view json);
 
-// Of a stream of events (text/event-stream): what its `usage` says, and until then one for each event with a part of the answer.
+// Of a stream of events (text/event-stream): what its `usage` says, and until then one for each event with a part of
+// the answer.
 class StreamTokens {
  public:
   // The next bytes, wherever they were cut.

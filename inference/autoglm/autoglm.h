@@ -42,17 +42,17 @@ struct AutoglmReply {
 };
 
 // Reads a reply from wherever it stands: an API's answer, the client's history (AutoglmHistoryMessage), a record with
-// </answer>. As in the client the action begins at the first "finish(message=", else at the first "do(action=", else after
-// <answer>; the texts of Type and finish are taken as they are, others with Python's escapes. BadFile saying what is wrong
-// with the action: unknown, a field missing that the client cannot do without, a text that does not end; and, where the
-// client would go on, a field that is unknown or there twice, or a point off the screen.
+// </answer>. As in the client the action begins at the first "finish(message=", else at the first "do(action=", else
+// after <answer>; the texts of Type and finish are taken as they are, others with Python's escapes. BadFile saying what
+// is wrong with the action: unknown, a field missing that the client cannot do without, a text that does not end; and,
+// where the client would go on, a field that is unknown or there twice, or a point off the screen.
 absl::StatusOr<AutoglmReply> ParseAutoglmReply(std::string_view text);
 
 // The reply as the model is to write it, </answer> included. It reads back as the same reply if it came from a text.
 std::string WriteAutoglmReply(const AutoglmReply& reply);
 
-// GBNF of answers that always parse, here and in Open-AutoGLM's client: they end with the action. Thoughts have no '<' and
-// no '=' in them, texts no '<', no '"' and not "finish(message=", at which the client would cut.
+// GBNF of answers that always parse, here and in Open-AutoGLM's client: they end with the action. Thoughts have no '<'
+// and no '=' in them, texts no '<', no '"' and not "finish(message=", at which the client would cut.
 std::string AutoglmGrammar();
 
 enum class AutoglmLanguage { kChinese, kEnglish };

@@ -1,4 +1,5 @@
-// The actions and their fields: one table for the parser, the writer, the grammar and the prompt. Private to this folder.
+// The actions and their fields: one table for the parser, the writer, the grammar and the prompt. Private to this
+// folder.
 #pragma once
 
 #include <span>

@@ -50,16 +50,17 @@ std::string FieldsGrammar(const AutoglmAction& action, bool finish) {
   return text;
 }
 
-// The rule `name` of a text in quotes that has none of the characters of the class `excluded` and not kFinishCall in it:
-// the automaton of Knuth, Morris and Pratt, one rule for each length of what was read of it. Its 'f' comes once, so that
-// what does not go on begins anew. Each rule's calls stand at its end and cost no stack.
+// The rule `name` of a text in quotes that has none of the characters of the class `excluded` and not kFinishCall in
+// it: the automaton of Knuth, Morris and Pratt, one rule for each length of what was read of it. Its 'f' comes once, so
+// that what does not go on begins anew. Each rule's calls stand at its end and cost no stack.
 std::string TextGrammar(const std::string& name, const std::string& excluded) {
   std::string rules = name + " ::= \"\\\"\" " + name + "-0\n";
   for (size_t read = 0; read < kFinishCall.size(); ++read) {
     const std::string next(1, kFinishCall[read]);
     rules += name + "-" + std::to_string(read) + " ::= \"\\\"\" | \"f\" " + name + "-1 | [^f" + next + excluded + "] " +
              name + "-0";
-    if (read > 0 && read + 1 < kFinishCall.size()) rules += " | \"" + next + "\" " + name + "-" + std::to_string(read + 1);
+    if (read > 0 && read + 1 < kFinishCall.size())
+      rules += " | \"" + next + "\" " + name + "-" + std::to_string(read + 1);
     rules += "\n";
   }
   return rules;
@@ -70,10 +71,11 @@ std::string TextGrammar(const std::string& name, const std::string& excluded) {
 ChatMessage AutoglmSystemMessage(AutoglmLanguage language, std::chrono::year_month_day today) {
   const bool chinese = language == AutoglmLanguage::kChinese;
   std::string text = DateLine(chinese, today);
-  text += chinese ? "你替用户操作手机，每次只做一个动作。每条消息都会告诉你当前所在的应用；请用一句简短的思考和一个动作"
-                    "回答，严格按照以下格式：\n"
-                  : "You operate a phone for its user, one action at a time. Each message shows you where you are; answer "
-                    "with one short thought and one action, in exactly this form:\n";
+  text += chinese
+              ? "你替用户操作手机，每次只做一个动作。每条消息都会告诉你当前所在的应用；请用一句简短的思考和一个动作"
+                "回答，严格按照以下格式：\n"
+              : "You operate a phone for its user, one action at a time. Each message shows you where you are; answer "
+                "with one short thought and one action, in exactly this form:\n";
   text += "<think>{think}</think>\n<answer>{action}</answer>\n\n";
   text += chinese ? "坐标为 [x,y]，从屏幕左上角 [0,0] 到右下角 [999,999]。动作如下：\n"
                   : "Points are [x,y], from [0,0] at the top left of the screen to [999,999] at the bottom right. The "
@@ -100,7 +102,9 @@ ChatMessage AutoglmReplyMessage(const AutoglmReply& reply) { return {"assistant"
 std::string AutoglmGrammar() {
   std::string grammar =
       "root ::= \"<think>\" [^<=]* \"</think>\" \"\\n\"? \"<answer>\" \"\\n\"? (do | finish)\n"
-      "finish ::= \"finish(\"" + FieldsGrammar(kAutoglmFinish, true) + " \")\"\n"
+      "finish ::= \"finish(\"" +
+      FieldsGrammar(kAutoglmFinish, true) +
+      " \")\"\n"
       "do ::= \"do(action=\" (";
   for (const AutoglmAction& action : kAutoglmActions) {
     if (&action != kAutoglmActions) grammar += " | ";

@@ -37,8 +37,8 @@ std::optional<Parts> Cut(std::string_view answer) {
   return Parts{Trimmed(answer.substr(0, tag)), answer.substr(tag + kAnswerTag.size())};
 }
 
-// The character of a Python escape (\n, \", \x41, \u4f60…). `rest` begins behind the backslash and loses what was read; an
-// escape that Python does not know stands for itself. False if there are too few digits, or no such character.
+// The character of a Python escape (\n, \", \x41, \u4f60…). `rest` begins behind the backslash and loses what was read;
+// an escape that Python does not know stands for itself. False if there are too few digits, or no such character.
 bool TakeEscape(std::string_view& rest, std::string& text) {
   const char kind = rest[0];
   rest.remove_prefix(1);
@@ -209,7 +209,8 @@ absl::StatusOr<AutoglmReply> ParseAutoglmReply(std::string_view text) {
 
 ChatMessage AutoglmHistoryMessage(std::string_view answer) {
   const Parts parts = Cut(answer).value_or(Parts{"", answer});
-  return {"assistant", "<think>" + std::string(parts.before) + "</think><answer>" + std::string(parts.action) + "</answer>"};
+  return {"assistant",
+          "<think>" + std::string(parts.before) + "</think><answer>" + std::string(parts.action) + "</answer>"};
 }
 
 std::string WriteAutoglmReply(const AutoglmReply& reply) {

@@ -21,8 +21,8 @@ BlockType DominantType(const GgufFile& file) {
   for (const GgufTensor& tensor : file.tensors()) {
     if (tensor.name.rfind("blk.", 0) == 0) bytes[tensor.type] += tensor.bytes.size();
   }
-  const auto most = std::max_element(bytes.begin(), bytes.end(),
-                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto most =
+      std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   return most == bytes.end() ? BlockType::kF32 : most->first;
 }
 

@@ -10,8 +10,8 @@
 
 namespace fedglm {
 
-// Never fails: without a measurement that can be trusted, the physical cores and chunks of 256, which are measured again
-// next time. A kept tuning that is broken, or a folder that cannot be written, costs one warning in the log.
+// Never fails: without a measurement that can be trusted, the physical cores and chunks of 256, which are measured
+// again next time. A kept tuning that is broken, or a folder that cannot be written, costs one warning in the log.
 Tuning Autotune(const GgufFile& file, const Hyperparameters& hyperparameters, const std::filesystem::path& folder);
 
 // The same with the key, the candidates and the measurement given.

@@ -17,15 +17,15 @@ namespace fedglm {
 // Not thread-safe. Takes up to 64 MiB of the file's pages and gives them back; `file` must outlive it.
 class LayerTimer {
  public:
-  // For passes of up to `most_rows` rows, by up to about `cores` threads. Reads the weights in. BadFile if the file has no
-  // layer; the error of reading.
+  // For passes of up to `most_rows` rows, by up to about `cores` threads. Reads the weights in. BadFile if the file has
+  // no layer; the error of reading.
   static absl::StatusOr<std::unique_ptr<LayerTimer>> Make(const GgufFile& file, int64_t most_rows, int cores);
   ~LayerTimer();
   LayerTimer(const LayerTimer&) = delete;
   LayerTimer& operator=(const LayerTimer&) = delete;
 
-  // As MeasurePass in tuning.h. One row is multiplied with whole layers, enough of them that they do not stay in a cache;
-  // more rows with the beginning of the first layer, since they are bound by arithmetic.
+  // As MeasurePass in tuning.h. One row is multiplied with whole layers, enough of them that they do not stay in a
+  // cache; more rows with the beginning of the first layer, since they are bound by arithmetic.
   double Seconds(int threads, int64_t rows);
 
  private:

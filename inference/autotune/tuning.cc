@@ -68,17 +68,18 @@ TuningChoice ChooseTuning(const TuningCandidates& candidates, const MeasurePass&
   const std::vector<int64_t>& chunks = candidates.prefill_chunks;
   const TuningChoice unsteady = {candidates.usual, false};
 
-  const auto decode = Fastest(
-      MeasureInTurns(threads.size(), [&](size_t i) { return measure(threads[i], 1); }, seconds / 3),
-      IndexOf(threads, candidates.usual.decode_threads));
+  const auto decode = Fastest(MeasureInTurns(
+                                  threads.size(), [&](size_t i) { return measure(threads[i], 1); }, seconds / 3),
+                              IndexOf(threads, candidates.usual.decode_threads));
   if (!decode) return unsteady;
   const int64_t usual_chunk = candidates.usual.prefill_chunk;
-  const auto prefill = Fastest(
-      MeasureInTurns(threads.size(), [&](size_t i) { return measure(threads[i], usual_chunk); }, seconds / 3),
-      IndexOf(threads, candidates.usual.prefill_threads));
+  const auto prefill =
+      Fastest(MeasureInTurns(
+                  threads.size(), [&](size_t i) { return measure(threads[i], usual_chunk); }, seconds / 3),
+              IndexOf(threads, candidates.usual.prefill_threads));
   if (!prefill) return unsteady;
-  Samples by_chunk = MeasureInTurns(chunks.size(), [&](size_t i) { return measure(threads[*prefill], chunks[i]); },
-                                    seconds / 3);
+  Samples by_chunk = MeasureInTurns(
+      chunks.size(), [&](size_t i) { return measure(threads[*prefill], chunks[i]); }, seconds / 3);
   for (size_t i = 0; i < chunks.size(); ++i) {
     for (double& pass : by_chunk[i]) pass /= static_cast<double>(chunks[i]);  // a row's share
   }

@@ -14,14 +14,9 @@ constexpr uint64_t kMostBytes = 4096;
 constexpr int64_t kMostChunk = 4096;
 
 Json KeyJson(const TuningKey& key) {
-  return {{"version", kFormat},
-          {"kernels", kKernelGeneration},
-          {"cpu", key.cpu},
-          {"cores", key.cores},
-          {"processors", key.processors},
-          {"instruction_set", key.instruction_set},
-          {"block_type", key.block_type},
-          {"hidden", key.hidden}};
+  return {{"version", kFormat},           {"kernels", kKernelGeneration}, {"cpu", key.cpu},
+          {"cores", key.cores},           {"processors", key.processors}, {"instruction_set", key.instruction_set},
+          {"block_type", key.block_type}, {"hidden", key.hidden}};
 }
 
 absl::StatusOr<int64_t> RequireWithin(const Json& entry, std::string_view name, int64_t most) {

@@ -9,7 +9,7 @@ namespace fedglm {
 // that is not full (heads of 16 and fewer, which no real model has, take no less than as float16).
 enum class KvFormat { kFloat32, kFloat16, kQ8_0 };
 
-inline constexpr int64_t kPageTokens = 32;   // positions of a page
+inline constexpr int64_t kPageTokens = 32;  // positions of a page
 inline constexpr int64_t kQ8BlockValues = 32, kQ8BlockBytes = 34;
 
 // A page holds kPageTokens positions of all layers: [layers][keys, values][kv_heads][kPageTokens] rows of one head

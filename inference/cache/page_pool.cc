@@ -33,9 +33,9 @@ void PageUse::Leave() {
 }
 
 absl::StatusOr<std::shared_ptr<KvPage>> PagePool::Allocate(KvFormat format) {
-  FEDGLM_ASSIGN_OR_RETURN(ReservedMemory memory,
-                          ReservedMemory::Make(budget_, MemoryAccount::kKvPages,
-                                               static_cast<uint64_t>(layout_.PageBytes(format))));
+  FEDGLM_ASSIGN_OR_RETURN(
+      ReservedMemory memory,
+      ReservedMemory::Make(budget_, MemoryAccount::kKvPages, static_cast<uint64_t>(layout_.PageBytes(format))));
   return std::make_shared<KvPage>(*this, format, std::move(memory));
 }
 

@@ -54,11 +54,11 @@ class PrefixTree {
   // In lexicographic order: the child that shares most with a text is beside the place where the text would be.
   using Children = std::map<std::vector<int32_t>, std::unique_ptr<Node>, TokensLess>;
   struct Node {
-    Node* parent = nullptr;         // nullptr: a root
-    Children* siblings = nullptr;   // where it is itself; nullptr: a root
+    Node* parent = nullptr;        // nullptr: a root
+    Children* siblings = nullptr;  // where it is itself; nullptr: a root
     Children::iterator place;
     Children children;
-    std::shared_ptr<KvPage> page;   // nullptr: a root
+    std::shared_ptr<KvPage> page;  // nullptr: a root
     std::list<Node*>::iterator recency;
   };
 

@@ -93,8 +93,8 @@ absl::StatusOr<MomentsByTensor> MeasureMoments(
   FEDGLM_ASSIGN_OR_RETURN(engine_options.caller_bytes, MomentBytes(model));
   absl::StatusOr<std::unique_ptr<Engine>> opened = Engine::Open(model, engine_options);
   if (absl::IsResourceExhausted(opened.status())) {
-    return Annotate(opened.status(), "calibration, which keeps " + FormatByteSize(engine_options.caller_bytes) +
-                                         " of measurements");
+    return Annotate(opened.status(),
+                    "calibration, which keeps " + FormatByteSize(engine_options.caller_bytes) + " of measurements");
   }
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, std::move(opened));
   FEDGLM_ASSIGN_OR_RETURN(const std::vector<std::vector<Token>> read, sequences(*engine, engine->context()));

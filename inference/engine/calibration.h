@@ -1,6 +1,6 @@
 // Calibration: what each matrix is multiplied with while the model reads a text. The error of an output is the sum of
-// its weights' errors times their inputs; from the inputs' second moments QuantizeFile knows which errors matter and which
-// cancel each other. docs/quantization.md
+// its weights' errors times their inputs; from the inputs' second moments QuantizeFile knows which errors matter and
+// which cancel each other. docs/quantization.md
 #pragma once
 
 #include <cstdint>
@@ -34,8 +34,8 @@ class MomentCollector : public ActivationObserver {
 };
 
 struct CalibrationOptions {
-  int threads = 0;          // 0: physical cores the process may use
-  int64_t window = 512;     // tokens that are read as one sequence
+  int threads = 0;             // 0: physical cores the process may use
+  int64_t window = 512;        // tokens that are read as one sequence
   uint64_t memory_budget = 0;  // bytes, of the engine and what is measured together; 0: as EngineOptions
 };
 
@@ -48,9 +48,9 @@ using CalibrationSequences =
 CalibrationSequences SequencesOfText(std::string text);
 
 // What is measured stays in memory (MomentCollector::Bytes) and counts in the budget like everything else: of the model
-// more is streamed for it. `progress` gets the tokens read and how many there are; its error ends the work. BadFile if the
-// model has no vocabulary or cannot run; ResourceExhausted, before anything is read, saying how much is needed, if the
-// budget is too small; errors of `sequences`.
+// more is streamed for it. `progress` gets the tokens read and how many there are; its error ends the work. BadFile if
+// the model has no vocabulary or cannot run; ResourceExhausted, before anything is read, saying how much is needed, if
+// the budget is too small; errors of `sequences`.
 absl::StatusOr<MomentsByTensor> MeasureMoments(
     const std::filesystem::path& model, const CalibrationSequences& sequences, const CalibrationOptions& options,
     const std::function<absl::Status(int64_t done, int64_t total)>& progress);

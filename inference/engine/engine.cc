@@ -60,9 +60,9 @@ struct Engine::State {
   ChatTemplate chat_template;
   std::vector<LinearModule> modules;
   EngineCore core;
-  Mutex installing;                        // adapters are put in one at a time: each counts with what the others left
-  ModelMemory* memory = nullptr;           // core.residency; nullptr: weights are not planned
-  std::unique_ptr<Scheduler> scheduler;    // its thread uses what is above
+  Mutex installing;                          // adapters are put in one at a time: each counts with what the others left
+  ModelMemory* memory = nullptr;             // core.residency; nullptr: weights are not planned
+  std::unique_ptr<Scheduler> scheduler;      // its thread uses what is above
   int64_t steps_seen = 0, idle_samples = 0;  // the monitor's thread's own
   std::unique_ptr<MemoryMonitor> monitor;    // the last: its thread uses what is above
 
@@ -86,8 +86,8 @@ struct Engine::State {
     monitor->Start();
   }
 
-  // Requests leave holes in the heap, some MiB after an hour with many. While there is work they are filled again, and while
-  // memory is short the next request should not have to wait for fresh pages.
+  // Requests leave holes in the heap, some MiB after an hour with many. While there is work they are filled again, and
+  // while memory is short the next request should not have to wait for fresh pages.
   void ReturnMemoryWhenIdle(int level) {
     const EngineStatistics now = scheduler->Statistics();
     const bool idle = level == 0 && now.running == 0 && now.waiting == 0 && now.steps == steps_seen;
@@ -225,9 +225,8 @@ absl::StatusOr<std::vector<PendingAnswer>> Engine::Take(std::vector<GenerationRe
   for (GenerationRequest& request : requests) {
     if (request.logprobs > kMostLogprobs) return UsageError("at most " + std::to_string(kMostLogprobs) + " logprobs");
     FEDGLM_ASSIGN_OR_RETURN(std::optional<InstalledAdapter> adapter, state_->FindAdapter(request.adapter));
-    FEDGLM_ASSIGN_OR_RETURN(
-        sequences.emplace_back(),
-        state_->MakeSequence(std::move(request), SequencePurpose::kAnswer, std::move(adapter)));
+    FEDGLM_ASSIGN_OR_RETURN(sequences.emplace_back(),
+                            state_->MakeSequence(std::move(request), SequencePurpose::kAnswer, std::move(adapter)));
   }
   std::vector<PendingAnswer> answers;
   answers.reserve(sequences.size());  // once they are submitted, nothing may fail

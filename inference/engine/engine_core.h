@@ -50,17 +50,19 @@ struct EngineCore {
   // For a pass over so many rows.
   ThreadPool& PoolFor(int64_t rows);
 
-  // A workspace for so many tokens, of which so many have logits, or for fewer if the budget has less room; idle pages are
-  // evicted for it. ResourceExhausted if there is no room for one token.
+  // A workspace for so many tokens, of which so many have logits, or for fewer if the budget has less room; idle pages
+  // are evicted for it. ResourceExhausted if there is no room for one token.
   absl::Status FitWorkspace(int64_t tokens, int64_t logits);
-  // Half as large, to make room for pages. False if it cannot be smaller. FitWorkspace makes it anew when no page is in use.
+  // Half as large, to make room for pages. False if it cannot be smaller. FitWorkspace makes it anew when no page is in
+  // use.
   bool ShrinkWorkspace();
   // Pages for the cache's next `count` positions; idle ones of others are evicted for them. ResourceExhausted if even
   // that is not enough.
   absl::Status Reserve(SequenceCache& cache, int64_t count);
   // AdapterMemory::SetAside; idle pages are evicted for it.
   absl::Status SetAsideForAdapters(uint64_t bytes);
-  // Idle pages are evicted for weights that gave way to others and could come back, if that is enough. False: it is not.
+  // Idle pages are evicted for weights that gave way to others and could come back, if that is enough. False: it is
+  // not.
   bool MakeRoomForWeights();
   // Evicts idle pages until at most `most` are left.
   void TrimIdlePages(int64_t most);

@@ -1,6 +1,6 @@
-// How many prompt tokens a step takes beside answers that are being written: as many as leave the answers' readers enough
-// tokens a second. (Sarathi-Serve, Agrawal et al. 2024, has such a budget fixed; here it follows from what steps take, so
-// that it fits a small model and a large one, a busy machine, and weights that are streamed from a disk.)
+// How many prompt tokens a step takes beside answers that are being written: as many as leave the answers' readers
+// enough tokens a second. (Sarathi-Serve, Agrawal et al. 2024, has such a budget fixed; here it follows from what steps
+// take, so that it fits a small model and a large one, a busy machine, and weights that are streamed from a disk.)
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ class MixedChunk {
 
  private:
   int64_t fixed_;
-  double answers_seconds_ = 0;  // of a step without prompts; 0: not known yet
+  double answers_seconds_ = 0;     // of a step without prompts; 0: not known yet
   double prompt_row_seconds_ = 0;  // what a prompt's row adds to a step; 0: not known yet
 };
 

@@ -26,13 +26,13 @@ class PendingAnswer {
 
   const GenerationRequest& request() const;
 
-  // Waits for the end of the answer; called once. kCancelled if `on_token`, the request's still_wanted or its timeout said so:
-  // its place is free then. ResourceExhausted if the memory budget shrank below the prompt meanwhile, or what its computing
-  // failed with. `on_token` may be slow: only its own answer waits for it.
+  // Waits for the end of the answer; called once. kCancelled if `on_token`, the request's still_wanted or its timeout
+  // said so: its place is free then. ResourceExhausted if the memory budget shrank below the prompt meanwhile, or what
+  // its computing failed with. `on_token` may be slow: only its own answer waits for it.
   absl::StatusOr<GenerationResult> Wait(const TokenCallback& on_token);
 
-  // The same, as the channel has it: each token goes to `take`, and `wanted` is asked some times a second while none comes.
-  // nullopt if one of them said no.
+  // The same, as the channel has it: each token goes to `take`, and `wanted` is asked some times a second while none
+  // comes. nullopt if one of them said no.
   std::optional<AnswerEnd> AwaitEnd(const std::function<bool(AnswerToken& token)>& take,
                                     const std::function<bool()>& wanted);
 

@@ -21,8 +21,8 @@ absl::Status HandOut(EngineCore& core, int64_t first, int64_t count, const std::
   const auto at_once = static_cast<size_t>(core.workspace->logit_rows());
   for (size_t i = 0; i < rows.size(); i += at_once) {
     const size_t some = std::min(at_once, rows.size() - i);
-    FEDGLM_RETURN_IF_ERROR(core.model->Logits(std::span(rows).subspan(i, some), *core.workspace, core.pool,
-                                              core.residency.get()));
+    FEDGLM_RETURN_IF_ERROR(
+        core.model->Logits(std::span(rows).subspan(i, some), *core.workspace, core.pool, core.residency.get()));
     FEDGLM_RETURN_IF_ERROR(sink(positions.data() + i, core.workspace->logits(), static_cast<int64_t>(some)));
   }
   return absl::OkStatus();

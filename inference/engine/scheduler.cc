@@ -54,18 +54,16 @@ int64_t Scheduler::MostRunning() const {
 // With room to compute one token.
 uint64_t Scheduler::BytesToBegin(const Sequence& sequence) const {
   const auto page_bytes = static_cast<uint64_t>(core_.pages.layout().PageBytes(options_.format));
-  return static_cast<uint64_t>(PagesToBegin(sequence)) * page_bytes +
-         Workspace::Bytes(core_.hyperparameters(), 1, 1);
+  return static_cast<uint64_t>(PagesToBegin(sequence)) * page_bytes + Workspace::Bytes(core_.hyperparameters(), 1, 1);
 }
 
-// By then adapters that were replaced will be gone, and layers that gave way to other programs will be back; the workspace
-// can be as small as one token.
+// By then adapters that were replaced will be gone, and layers that gave way to other programs will be back; the
+// workspace can be as small as one token.
 bool Scheduler::CouldFit(const Sequence& sequence) const {
   const uint64_t weights =
       core_.budget.used(MemoryAccount::kPinnedWeights) + core_.budget.used(MemoryAccount::kStreamedWeights);
   const uint64_t calm = core_.residency != nullptr ? core_.residency->CalmBytes() : 0;
-  const uint64_t others =
-      std::max(weights, calm) + core_.budget.used(MemoryAccount::kScratch) + core_.adapters.Room();
+  const uint64_t others = std::max(weights, calm) + core_.budget.used(MemoryAccount::kScratch) + core_.adapters.Room();
   return BytesToBegin(sequence) + others <= core_.budget.total();
 }
 
@@ -82,8 +80,7 @@ absl::Status Scheduler::Submit(std::span<const std::shared_ptr<Sequence>> sequen
   MutexLock lock(mutex_);
   if (level >= 4 || !fit) {
     ++statistics_.refused_memory;
-    return absl::ResourceExhaustedError(level >= 4 ? "the machine is short of memory; try again later"
-                                                   : kTooLarge);
+    return absl::ResourceExhaustedError(level >= 4 ? "the machine is short of memory; try again later" : kTooLarge);
   }
   if (!closing_ && in_flight_ + count > MostRunning(level) + options_.max_waiting) {
     ++statistics_.refused_queue_full;
@@ -253,8 +250,8 @@ void Scheduler::Admit() {
     }
     passed = next->arrival;
     PutBack(next);
-    // When nobody runs, what it lacks may belong to an adapter that was replaced, and is free when those behind it have been
-    // computed with that.
+    // When nobody runs, what it lacks may belong to an adapter that was replaced, and is free when those behind it have
+    // been computed with that.
     if (!running_.empty()) return;
   }
 }

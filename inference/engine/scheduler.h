@@ -39,9 +39,9 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // All of `sequences` or none; their answers come through their channels. Unavailable if the queue is full, UsageError if
-  // it never has so many places; ResourceExhausted if the budget could not hold one's prompt, or that of one that will come
-  // `later`, with nothing beside it, or under memory pressure 4.
+  // All of `sequences` or none; their answers come through their channels. Unavailable if the queue is full, UsageError
+  // if it never has so many places; ResourceExhausted if the budget could not hold one's prompt, or that of one that
+  // will come `later`, with nothing beside it, or under memory pressure 4.
   absl::Status Submit(std::span<const std::shared_ptr<Sequence>> sequences,
                       std::span<const std::shared_ptr<Sequence>> later = {});
   // For what was named as `later`: not refused for a full queue or pressure that came meanwhile.
@@ -110,7 +110,7 @@ class Scheduler {
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t arrivals_ ABSL_GUARDED_BY(mutex_) = 0;
-  int64_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;                       // submitted and not ended
+  int64_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;                          // submitted and not ended
   std::deque<std::shared_ptr<Sequence>> waiting_ ABSL_GUARDED_BY(mutex_);  // by arrival
   EngineStatistics statistics_ ABSL_GUARDED_BY(mutex_);
 

@@ -249,7 +249,8 @@ absl::StatusOr<Hyperparameters> Read(const GgufFile& file) {
   if (h.layers < 1) return BadFileError("nextn_predict_layers is " + std::to_string(prediction_blocks));
   if (h.heads % h.kv_heads != 0) return BadFileError("the number of heads is no multiple of the K/V heads");
   if (value_size != h.head_size) return BadFileError("keys and values of different sizes are not supported");
-  if (h.rotary_size > h.head_size || h.rotary_size % 2 != 0) return BadFileError("rope.dimension_count does not fit the heads");
+  if (h.rotary_size > h.head_size || h.rotary_size % 2 != 0)
+    return BadFileError("rope.dimension_count does not fit the heads");
   if (experts > 0) return BadFileError("mixture-of-experts models are not supported");
   FEDGLM_RETURN_IF_ERROR(ReadRotaryScaling(keys, h));
   FEDGLM_RETURN_IF_ERROR(ReadRotaryLayout(keys, h));
@@ -296,8 +297,8 @@ std::vector<double> RotaryFrequencies(const Hyperparameters& h, const GgufFile& 
   const size_t half = static_cast<size_t>(h.rotary_size / 2);
   std::vector<double> frequencies(half);
   for (size_t i = 0; i < half; ++i) {
-    frequencies[i] = h.rotary_scale *
-                     std::pow(h.rotary_base, -2.0 * static_cast<double>(i) / static_cast<double>(h.rotary_size));
+    frequencies[i] =
+        h.rotary_scale * std::pow(h.rotary_base, -2.0 * static_cast<double>(i) / static_cast<double>(h.rotary_size));
   }
   // Llama 3's long-context factors, one divisor a pair.
   const std::vector<float> divisors = RotaryDivisors(h, file);
@@ -313,8 +314,8 @@ std::vector<LinearModule> LinearModules(const Hyperparameters& h) {
     const std::string peft = "model.layers." + std::to_string(layer) + ".";
     const auto add = [&](const char* gguf_name, const char* group, const char* target, int64_t inputs, int64_t outputs,
                          std::vector<int32_t> rows = {}) {
-      modules.push_back({layer, gguf + gguf_name + ".weight", peft + group + "." + target, target, inputs, outputs,
-                         std::move(rows)});
+      modules.push_back(
+          {layer, gguf + gguf_name + ".weight", peft + group + "." + target, target, inputs, outputs, std::move(rows)});
     };
     add("attn_q", "self_attn", "q_proj", h.hidden, h.query_width(), query_rows);
     add("attn_k", "self_attn", "k_proj", h.hidden, h.kv_width(), key_rows);

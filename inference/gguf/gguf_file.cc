@@ -102,11 +102,23 @@ class Reader {
 // Bytes of one value of a fixed-size type, 0 for strings and arrays, and for unknown types.
 uint64_t FixedSize(uint32_t type) {
   switch (type) {
-    case kUint8: case kInt8: case kBool: return 1;
-    case kUint16: case kInt16: return 2;
-    case kUint32: case kInt32: case kFloat32: return 4;
-    case kUint64: case kInt64: case kFloat64: return 8;
-    default: return 0;
+    case kUint8:
+    case kInt8:
+    case kBool:
+      return 1;
+    case kUint16:
+    case kInt16:
+      return 2;
+    case kUint32:
+    case kInt32:
+    case kFloat32:
+      return 4;
+    case kUint64:
+    case kInt64:
+    case kFloat64:
+      return 8;
+    default:
+      return 0;
   }
 }
 
@@ -118,22 +130,33 @@ absl::StatusOr<GgufValue> ReadAs(Reader& reader) {
 
 absl::StatusOr<GgufValue> ReadScalar(Reader& reader, uint32_t type) {
   switch (type) {
-    case kUint8: return ReadAs<uint8_t, uint64_t>(reader);
-    case kInt8: return ReadAs<int8_t, int64_t>(reader);
-    case kUint16: return ReadAs<uint16_t, uint64_t>(reader);
-    case kInt16: return ReadAs<int16_t, int64_t>(reader);
-    case kUint32: return ReadAs<uint32_t, uint64_t>(reader);
-    case kInt32: return ReadAs<int32_t, int64_t>(reader);
-    case kUint64: return ReadAs<uint64_t, uint64_t>(reader);
-    case kInt64: return ReadAs<int64_t, int64_t>(reader);
-    case kFloat32: return ReadAs<float, double>(reader);
-    case kFloat64: return ReadAs<double, double>(reader);
+    case kUint8:
+      return ReadAs<uint8_t, uint64_t>(reader);
+    case kInt8:
+      return ReadAs<int8_t, int64_t>(reader);
+    case kUint16:
+      return ReadAs<uint16_t, uint64_t>(reader);
+    case kInt16:
+      return ReadAs<int16_t, int64_t>(reader);
+    case kUint32:
+      return ReadAs<uint32_t, uint64_t>(reader);
+    case kInt32:
+      return ReadAs<int32_t, int64_t>(reader);
+    case kUint64:
+      return ReadAs<uint64_t, uint64_t>(reader);
+    case kInt64:
+      return ReadAs<int64_t, int64_t>(reader);
+    case kFloat32:
+      return ReadAs<float, double>(reader);
+    case kFloat64:
+      return ReadAs<double, double>(reader);
     case kBool: {
       FEDGLM_ASSIGN_OR_RETURN(const uint8_t value, reader.Read<uint8_t>());
       if (value > 1) return BadFileError("a bool is neither 0 nor 1");
       return GgufValue(value == 1);
     }
-    default: return BadFileError("value type " + std::to_string(type) + " is unknown");
+    default:
+      return BadFileError("value type " + std::to_string(type) + " is unknown");
   }
 }
 
@@ -149,8 +172,9 @@ class GgufParser {
     FEDGLM_ASSIGN_OR_RETURN(file_.version_, reader_.Read<uint32_t>());
     if (file_.version_ != 2 && file_.version_ != 3) {
       const bool swapped = (file_.version_ & 0xffff) == 0 && file_.version_ != 0;
-      return BadFileError(swapped ? "big-endian GGUF is not supported"
-                                  : "GGUF version " + std::to_string(file_.version_) + " is not supported (2 and 3 are)");
+      return BadFileError(swapped
+                              ? "big-endian GGUF is not supported"
+                              : "GGUF version " + std::to_string(file_.version_) + " is not supported (2 and 3 are)");
     }
     FEDGLM_ASSIGN_OR_RETURN(const uint64_t tensors, reader_.Read<uint64_t>());
     FEDGLM_ASSIGN_OR_RETURN(const uint64_t keys, reader_.Read<uint64_t>());

@@ -1,6 +1,7 @@
-// A GGUF v2/v3 model file, memory-mapped read-only and validated before anything is allocated for it: after Open(), every
-// tensor lies inside the file, aligned, with a known type and a row length that its blocks divide. What a file declares is
-// checked against the bytes that it has, and against a budget of 48 MiB for metadata and tensor names together.
+// A GGUF v2/v3 model file, memory-mapped read-only and validated before anything is allocated for it: after Open(),
+// every tensor lies inside the file, aligned, with a known type and a row length that its blocks divide. What a file
+// declares is checked against the bytes that it has, and against a budget of 48 MiB for metadata and tensor names
+// together.
 #pragma once
 
 #include <array>
@@ -50,7 +51,8 @@ struct GgufTensor {
 // Immutable after Open; thread-safe. Tensors' bytes live as long as the file.
 class GgufFile {
  public:
-  // BadFile with a one-line reason for anything malformed, also if the file shrinks meanwhile; NotFound if it is not there.
+  // BadFile with a one-line reason for anything malformed, also if the file shrinks meanwhile; NotFound if it is not
+  // there.
   static absl::StatusOr<std::shared_ptr<const GgufFile>> Open(const std::filesystem::path& path);
   // The same over bytes in memory (tests, fuzzers); `bytes` must outlive the result.
   static absl::StatusOr<std::shared_ptr<const GgufFile>> Parse(std::span<const std::byte> bytes, std::string name);
@@ -60,8 +62,8 @@ class GgufFile {
   std::span<const std::byte> bytes() const { return bytes_; }  // the whole file, as it is mapped
   uint32_t version() const { return version_; }
   uint64_t alignment() const { return alignment_; }
-  // BadFile if the file became shorter since Open, or its disk failed: what is gone reads as zeros, so that nothing computed
-  // from the tensors is worth anything. To be asked after each computation over them; costs a load.
+  // BadFile if the file became shorter since Open, or its disk failed: what is gone reads as zeros, so that nothing
+  // computed from the tensors is worth anything. To be asked after each computation over them; costs a load.
   absl::Status CheckIntact() const { return mapping_.CheckIntact(); }
 
   // In file order.

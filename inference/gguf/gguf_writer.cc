@@ -27,9 +27,9 @@ struct GgufWriter::State {
   uint64_t keys = 0;
   std::vector<Declared> tensors;
   bool header_written = false;
-  size_t current = 0;            // the tensor that Append fills
-  uint64_t filled = 0;           // bytes of it that are written
-  absl::Status error;            // the first one; every later call returns it
+  size_t current = 0;   // the tensor that Append fills
+  uint64_t filled = 0;  // bytes of it that are written
+  absl::Status error;   // the first one; every later call returns it
 
   template <typename T>
   static void Put(std::string& out, T value) {
@@ -49,7 +49,9 @@ struct GgufWriter::State {
     Put<uint32_t>(metadata, type);
     Put<uint64_t>(metadata, count);
   }
-  static uint64_t Padding(uint64_t bytes) { return (kDefaultAlignment - bytes % kDefaultAlignment) % kDefaultAlignment; }
+  static uint64_t Padding(uint64_t bytes) {
+    return (kDefaultAlignment - bytes % kDefaultAlignment) % kDefaultAlignment;
+  }
 
   absl::Status WriteHeader() {
     header_written = true;
@@ -153,7 +155,9 @@ absl::Status GgufWriter::CopyMetadata(const GgufFile& from, std::string_view key
 
 void GgufWriter::DeclareTensor(std::string_view name, BlockType type, std::span<const int64_t> extent) {
   const int64_t rows = std::accumulate(extent.begin() + 1, extent.end(), int64_t{1}, std::multiplies<>());
-  state_->tensors.push_back({std::string(name), type, {extent.begin(), extent.end()},
+  state_->tensors.push_back({std::string(name),
+                             type,
+                             {extent.begin(), extent.end()},
                              static_cast<uint64_t>(RowBytes(type, extent[0]) * rows)});
 }
 

@@ -17,7 +17,8 @@
 
 namespace fedglm {
 
-// For what rewrites a model: called after each tensor with how many are done; an error ends the work and leaves no output.
+// For what rewrites a model: called after each tensor with how many are done; an error ends the work and leaves no
+// output.
 using TensorProgress = std::function<absl::Status(int64_t tensors_done, const std::string& name)>;
 
 class GgufWriter {

@@ -15,7 +15,8 @@ constexpr char kLoraA[] = ".lora_a", kLoraB[] = ".lora_b";
 constexpr char kBaseSha256[] = "fedglm.base_sha256";
 
 // How transformers names the layers of a text model within a model that also sees, and of one without its head.
-constexpr std::string_view kLayerPrefixes[] = {"model.language_model.layers.", "language_model.model.layers.", "layers."};
+constexpr std::string_view kLayerPrefixes[] = {"model.language_model.layers.", "language_model.model.layers.",
+                                               "layers."};
 
 // Names as LinearModule has them, where a module is one of a text model's layers.
 absl::Status UseTextModelNames(Adapter& adapter) {
@@ -105,7 +106,8 @@ absl::Status ExportGgufLora(const Adapter& adapter, const GgufFile& base, const 
   writer->AddString("general.architecture", architecture);
   writer->AddString("general.name", adapter.config.base_model.empty() ? "fedglm adapter" : adapter.config.base_model);
   // llama.cpp scales by alpha / rank: for rank-stabilized LoRA the alpha that gives the same.
-  writer->AddFloat32("adapter.lora.alpha", static_cast<float>(adapter.config.scale() * static_cast<double>(adapter.config.rank)));
+  writer->AddFloat32("adapter.lora.alpha",
+                     static_cast<float>(adapter.config.scale() * static_cast<double>(adapter.config.rank)));
 
   if (adapter.provenance && !adapter.provenance->base_sha256.empty()) {
     writer->AddString(kBaseSha256, adapter.provenance->base_sha256);
@@ -146,7 +148,8 @@ absl::StatusOr<Adapter> ImportGgufLora(const std::filesystem::path& path, const 
   for (const GgufTensor& tensor : file->tensors()) {
     const std::string of_a = BaseName(tensor.name, kLoraA), of_b = BaseName(tensor.name, kLoraB);
     const auto module = by_name.find(of_a.empty() ? of_b : of_a);
-    if (module == by_name.end()) return BadFileError(name + ": '" + tensor.name + "' is none of the base's linear layers");
+    if (module == by_name.end())
+      return BadFileError(name + ": '" + tensor.name + "' is none of the base's linear layers");
     FEDGLM_ASSIGN_OR_RETURN(Matrix matrix, DecodeMatrix(tensor));
     LoraPair& pair = adapter.modules[module->second->peft_name];
     (of_a.empty() ? pair.b : pair.a) = std::move(matrix);

@@ -14,7 +14,8 @@ BlockType MergedType(const GgufTensor& tensor, std::optional<BlockType> wanted) 
   return tensor.columns() % FactsOf(type).weights_per_block == 0 ? type : BlockType::kF16;
 }
 
-absl::Status AppendMerged(const GgufTensor& tensor, const LoraPair& pair, float scale, BlockType type, GgufWriter& writer) {
+absl::Status AppendMerged(const GgufTensor& tensor, const LoraPair& pair, float scale, BlockType type,
+                          GgufWriter& writer) {
   const int64_t columns = tensor.columns();
   std::vector<float> row(static_cast<size_t>(columns));
   std::vector<std::byte> bytes(static_cast<size_t>(RowBytes(type, columns)));

@@ -12,8 +12,8 @@
 
 namespace fedglm {
 
-// W + scale B A for every matrix that the adapter has factors for, written in `type` (empty: as in the base); all else as
-// it is. One row in memory at a time. UsageError if `out` is the base itself.
+// W + scale B A for every matrix that the adapter has factors for, written in `type` (empty: as in the base); all else
+// as it is. One row in memory at a time. UsageError if `out` is the base itself.
 absl::Status MergeAdapter(const GgufFile& base, const Adapter& adapter, std::optional<BlockType> type,
                           const std::filesystem::path& out, const TensorProgress& progress);
 

@@ -5,8 +5,8 @@
 
 namespace fedglm {
 
-absl::StatusOr<Adapter> MakeNewAdapter(const Hyperparameters& base, const std::string& base_sha256, AdapterConfig config,
-                                       uint64_t seed) {
+absl::StatusOr<Adapter> MakeNewAdapter(const Hyperparameters& base, const std::string& base_sha256,
+                                       AdapterConfig config, uint64_t seed) {
   const std::vector<std::string> wanted = config.target_modules;
   std::vector<ModuleShape> shapes;
   std::set<std::string> targets, known;

@@ -11,7 +11,7 @@ namespace fedglm {
 
 // For the base's linear layers that config.target_modules names ("q_proj", …); for all of them if it names none. The
 // provenance says `base_sha256` ("": unknown). UsageError for a name that is no linear layer of the base.
-absl::StatusOr<Adapter> MakeNewAdapter(const Hyperparameters& base, const std::string& base_sha256, AdapterConfig config,
-                                       uint64_t seed);
+absl::StatusOr<Adapter> MakeNewAdapter(const Hyperparameters& base, const std::string& base_sha256,
+                                       AdapterConfig config, uint64_t seed);
 
 }  // namespace fedglm

@@ -9,12 +9,12 @@ namespace fedglm {
 namespace {
 
 constexpr QuantizationMix kMixes[] = {
-    {"F32", BlockType::kF32, 0},       {"F16", BlockType::kF16, 1},       {"BF16", BlockType::kBF16, 32},
-    {"Q8_0", BlockType::kQ8_0, 7},     {"Q6_K", BlockType::kQ6_K, 18},    {"Q5_1", BlockType::kQ5_1, 9},
-    {"Q5_K_M", BlockType::kQ5_K, 17},  {"Q5_K_S", BlockType::kQ5_K, 16},  {"Q5_0", BlockType::kQ5_0, 8},
-    {"Q4_1", BlockType::kQ4_1, 3},     {"Q4_K_M", BlockType::kQ4_K, 15},  {"Q4_K_S", BlockType::kQ4_K, 14},
-    {"Q4_0", BlockType::kQ4_0, 2},     {"IQ4_NL", BlockType::kIQ4_NL, 25}, {"IQ4_XS", BlockType::kIQ4_XS, 30},
-    {"Q3_K_L", BlockType::kQ3_K, 13},  {"Q3_K_M", BlockType::kQ3_K, 12},  {"Q3_K_S", BlockType::kQ3_K, 11},
+    {"F32", BlockType::kF32, 0},      {"F16", BlockType::kF16, 1},        {"BF16", BlockType::kBF16, 32},
+    {"Q8_0", BlockType::kQ8_0, 7},    {"Q6_K", BlockType::kQ6_K, 18},     {"Q5_1", BlockType::kQ5_1, 9},
+    {"Q5_K_M", BlockType::kQ5_K, 17}, {"Q5_K_S", BlockType::kQ5_K, 16},   {"Q5_0", BlockType::kQ5_0, 8},
+    {"Q4_1", BlockType::kQ4_1, 3},    {"Q4_K_M", BlockType::kQ4_K, 15},   {"Q4_K_S", BlockType::kQ4_K, 14},
+    {"Q4_0", BlockType::kQ4_0, 2},    {"IQ4_NL", BlockType::kIQ4_NL, 25}, {"IQ4_XS", BlockType::kIQ4_XS, 30},
+    {"Q3_K_L", BlockType::kQ3_K, 13}, {"Q3_K_M", BlockType::kQ3_K, 12},   {"Q3_K_S", BlockType::kQ3_K, 11},
     {"Q2_K", BlockType::kQ2_K, 10}};
 
 bool IsFloat(BlockType type) { return FactsOf(type).weights_per_block == 1; }
@@ -89,11 +89,16 @@ BlockType OfSmallBlocks(BlockType type) {
   switch (type) {
     case BlockType::kQ2_K:
     case BlockType::kQ3_K:
-    case BlockType::kIQ4_XS: return BlockType::kIQ4_NL;
-    case BlockType::kQ4_K: return BlockType::kQ5_0;
-    case BlockType::kQ5_K: return BlockType::kQ5_1;
-    case BlockType::kQ6_K: return BlockType::kQ8_0;
-    default: return type;
+    case BlockType::kIQ4_XS:
+      return BlockType::kIQ4_NL;
+    case BlockType::kQ4_K:
+      return BlockType::kQ5_0;
+    case BlockType::kQ5_K:
+      return BlockType::kQ5_1;
+    case BlockType::kQ6_K:
+      return BlockType::kQ8_0;
+    default:
+      return type;
   }
 }
 

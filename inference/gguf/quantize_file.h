@@ -25,9 +25,9 @@ struct QuantizeOptions {
 };
 
 struct QuantizeReport {
-  uint64_t bytes = 0;                         // of the new file
-  int64_t weights = 0;                        // of all tensors
-  std::map<BlockType, int64_t> tensors;       // how many have each type
+  uint64_t bytes = 0;                    // of the new file
+  int64_t weights = 0;                   // of all tensors
+  std::map<BlockType, int64_t> tensors;  // how many have each type
 };
 
 // Tensors get the types of the mix; those that have theirs already are copied as they are. Metadata is kept, but for

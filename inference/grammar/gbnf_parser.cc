@@ -247,7 +247,8 @@ class GbnfParser {
       count = std::min(count * 10 + (Peek() - '0'), kMaxRepetition + 1);
       rest_.remove_prefix(1);
     }
-    if (count > kMaxRepetition) return Error("at most " + std::to_string(kMaxRepetition) + " repetitions are supported");
+    if (count > kMaxRepetition)
+      return Error("at most " + std::to_string(kMaxRepetition) + " repetitions are supported");
     return count;
   }
 

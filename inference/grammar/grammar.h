@@ -45,8 +45,8 @@ std::shared_ptr<const TokenTrie> BuildTokenTrie(const Tokenizer& tokenizer);
 
 // The constraint for one answer, from its first token, or after `begun`, a beginning that the grammar allows. Control
 // tokens never come; end-of-generation tokens come exactly where the text is complete, and also where no token of the
-// vocabulary can go on. Work per token is bounded whatever the grammar: one that is too ambiguous gets fewer choices, never
-// wrong ones.
+// vocabulary can go on. Work per token is bounded whatever the grammar: one that is too ambiguous gets fewer choices,
+// never wrong ones.
 std::shared_ptr<TokenConstraint> MakeConstraint(std::shared_ptr<const Grammar> grammar,
                                                 std::shared_ptr<const TokenTrie> trie, std::string_view begun = {});
 
@@ -56,8 +56,8 @@ struct GrammarTrigger {
   std::shared_ptr<const Grammar> grammar;
 };
 
-// A lazy constraint: an answer is free, also of control tokens, unless it begins with the text of a trigger; from there on
-// its grammar holds. No trigger's text begins another's.
+// A lazy constraint: an answer is free, also of control tokens, unless it begins with the text of a trigger; from there
+// on its grammar holds. No trigger's text begins another's.
 std::shared_ptr<TokenConstraint> MakeTriggeredConstraint(std::vector<GrammarTrigger> triggers,
                                                          std::shared_ptr<const TokenTrie> trie);
 

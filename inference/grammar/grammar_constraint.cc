@@ -13,7 +13,8 @@ constexpr size_t kMaxMasks = 64;  // kept, of some 20 KB each
 
 class GrammarConstraint : public TokenConstraint {
  public:
-  GrammarConstraint(std::shared_ptr<const Grammar> grammar, std::shared_ptr<const TokenTrie> trie, std::string_view begun)
+  GrammarConstraint(std::shared_ptr<const Grammar> grammar, std::shared_ptr<const TokenTrie> trie,
+                    std::string_view begun)
       : recognizer_(std::move(grammar)), trie_(std::move(trie)), sets_at_depth_(trie_->max_depth() + 1) {
     Read(begun);
   }

@@ -16,30 +16,52 @@
 namespace fedglm {
 namespace {
 
-constexpr int kMaxDepth = 128;              // of schemas in schemas
-constexpr size_t kMaxWork = 1'000'000;      // JSON values that are read or copied
+constexpr int kMaxDepth = 128;                   // of schemas in schemas
+constexpr size_t kMaxWork = 1'000'000;           // JSON values that are read or copied
 constexpr size_t kMaxGrammar = size_t{1} << 20;  // bytes: what ParseGrammar takes
-constexpr int64_t kMaxRepetition = 10'000;  // what GBNF takes
+constexpr int64_t kMaxRepetition = 10'000;       // what GBNF takes
 constexpr int64_t kUnbounded = INT64_MAX;
 
 // Keywords that change which values are valid and that no grammar here can keep.
-constexpr std::string_view kUnsupported[] = {"not",          "if",                "patternProperties", "propertyNames",
-                                             "dependencies", "dependentRequired", "dependentSchemas",  "contains",
-                                             "minContains",  "maxContains",       "$dynamicRef",       "$recursiveRef"};
+constexpr std::string_view kUnsupported[] = {"not",
+                                             "if",
+                                             "patternProperties",
+                                             "propertyNames",
+                                             "dependencies",
+                                             "dependentRequired",
+                                             "dependentSchemas",
+                                             "contains",
+                                             "minContains",
+                                             "maxContains",
+                                             "$dynamicRef",
+                                             "$recursiveRef"};
 
 // What a schema means that has no type but one of these.
 struct TypeHint {
   std::string_view keyword;
   std::string_view type;
 };
-constexpr TypeHint kTypeHints[] = {
-    {"properties", "object"},       {"additionalProperties", "object"}, {"required", "object"},
-    {"minProperties", "object"},    {"maxProperties", "object"},        {"unevaluatedProperties", "object"},
-    {"items", "array"},             {"prefixItems", "array"},           {"minItems", "array"},
-    {"maxItems", "array"},          {"uniqueItems", "array"},           {"additionalItems", "array"},
-    {"pattern", "string"},          {"minLength", "string"},            {"maxLength", "string"},
-    {"format", "string"},           {"minimum", "number"},              {"maximum", "number"},
-    {"exclusiveMinimum", "number"}, {"exclusiveMaximum", "number"},     {"multipleOf", "number"}};
+constexpr TypeHint kTypeHints[] = {{"properties", "object"},
+                                   {"additionalProperties", "object"},
+                                   {"required", "object"},
+                                   {"minProperties", "object"},
+                                   {"maxProperties", "object"},
+                                   {"unevaluatedProperties", "object"},
+                                   {"items", "array"},
+                                   {"prefixItems", "array"},
+                                   {"minItems", "array"},
+                                   {"maxItems", "array"},
+                                   {"uniqueItems", "array"},
+                                   {"additionalItems", "array"},
+                                   {"pattern", "string"},
+                                   {"minLength", "string"},
+                                   {"maxLength", "string"},
+                                   {"format", "string"},
+                                   {"minimum", "number"},
+                                   {"maximum", "number"},
+                                   {"exclusiveMinimum", "number"},
+                                   {"exclusiveMaximum", "number"},
+                                   {"multipleOf", "number"}};
 
 // No value is valid. The code is used within this file alone, where an alternative that has none is left out.
 absl::Status Impossible(std::string message) { return absl::OutOfRangeError(message); }
@@ -55,9 +77,8 @@ constexpr std::string_view kDate =
     R"(([0-9]{4} "-" (("0" [13578] | "1" [02]) "-" ("0" [1-9] | [12] [0-9] | "3" [01]) | )"
     R"(("0" [469] | "11") "-" ("0" [1-9] | [12] [0-9] | "30") | "02-" ("0" [1-9] | "1" [0-9] | "2" [0-8])) | )"
     R"(([0-9]{2} ("0" [48] | [2468] [048] | [13579] [26]) | ([02468] [048] | [13579] [26]) "00") "-02-29"))";
-constexpr std::string_view kTime =
-    R"((([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9] ":" [0-5] [0-9] ("." [0-9]{1,9})? )"
-    R"(("Z" | [+-] ([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9])))";
+constexpr std::string_view kTime = R"((([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9] ":" [0-5] [0-9] ("." [0-9]{1,9})? )"
+                                   R"(("Z" | [+-] ([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9])))";
 constexpr std::string_view kUuid = R"(([0-9a-fA-F]{8} ("-" [0-9a-fA-F]{4}){3} "-" [0-9a-fA-F]{12}))";
 
 const Json* Find(const Json& schema, const char* keyword) {
@@ -317,7 +338,8 @@ class SchemaConverter {
     for (const auto& [keyword, value] : schema.items()) {
       if (keyword == "const" || keyword == "enum" || keyword == "type" || IsAnnotation(keyword)) continue;
       for (const TypeHint& hint : kTypeHints) {
-        if (hint.keyword == keyword) return Unsupported(path, "'" + keyword + "' beside enum or const is not supported");
+        if (hint.keyword == keyword)
+          return Unsupported(path, "'" + keyword + "' beside enum or const is not supported");
       }
     }
     const Json* const constant = Find(schema, "const");
@@ -397,10 +419,8 @@ class SchemaConverter {
     bool is_fixed = false;
     if (format != nullptr) {
       const std::string date(kDate), time(kTime);
-      const StringFormat formats[] = {{"date", date, 10, 10},
-                                      {"time", time, 9, 24},
-                                      {"date-time", "", 20, 35},
-                                      {"uuid", kUuid, 36, 36}};
+      const StringFormat formats[] = {
+          {"date", date, 10, 10}, {"time", time, 9, 24}, {"date-time", "", 20, 35}, {"uuid", kUuid, 36, 36}};
       for (const StringFormat& known : formats) {
         if (*format != known.name) continue;
         is_fixed = true;
@@ -419,10 +439,12 @@ class SchemaConverter {
       if (length.least == 0 && length.most == kUnbounded) return "string";
       return "\"\\\"\" " + Repeated("char", length.least, length.most) + " \"\\\"\"";
     }
-    if (content.longest < length.least || content.shortest > length.most) return NoValue(path, "its lengths contradict");
+    if (content.longest < length.least || content.shortest > length.most)
+      return NoValue(path, "its lengths contradict");
     if (content.shortest < length.least || content.longest > length.most) {
-      return Unsupported(path, "the pattern or format allows lengths that minLength or maxLength forbid: "
-                               "write them into the pattern");
+      return Unsupported(path,
+                         "the pattern or format allows lengths that minLength or maxLength forbid: "
+                         "write them into the pattern");
     }
     return "\"\\\"\" (" + content.content + ") \"\\\"\"";
   }
@@ -542,10 +564,12 @@ class SchemaConverter {
 
     // Others may come if the schema says so, or says nothing at all about properties.
     std::string other;
-    const bool open = additional != nullptr ? *additional != false
-                                            : declared == nullptr && schema.value("unevaluatedProperties", Json(true)) != false;
+    const bool open = additional != nullptr
+                          ? *additional != false
+                          : declared == nullptr && schema.value("unevaluatedProperties", Json(true)) != false;
     if (open) {
-      Text value = additional != nullptr ? VisitInner(*additional, path + "/additionalProperties", depth) : Text("value");
+      Text value =
+          additional != nullptr ? VisitInner(*additional, path + "/additionalProperties", depth) : Text("value");
       if (!IsImpossible(value.status())) {
         FEDGLM_ASSIGN_OR_RETURN(const std::string text, std::move(value));
         other = (names.empty() ? "string" : AddNamed("other-name", OtherName(names))) + " \":\" ws " + text;
@@ -554,8 +578,9 @@ class SchemaConverter {
     const auto most = static_cast<int64_t>(properties.size());
     if (Count(schema, "minProperties", 0) > static_cast<int64_t>(required.size()) ||
         Count(schema, "maxProperties", kUnbounded) < (other.empty() ? most : kUnbounded)) {
-      return Unsupported(path, "'minProperties' and 'maxProperties' are supported only where 'required' and the number "
-                               "of properties keep them");
+      return Unsupported(path,
+                         "'minProperties' and 'maxProperties' are supported only where 'required' and the number "
+                         "of properties keep them");
     }
     FEDGLM_RETURN_IF_ERROR(Charge(1, path));
     return AddNamed(LastPart(path) + "-object", "\"{\" ws " + Members(properties, other) + "\"}\"");
@@ -589,8 +614,8 @@ class SchemaConverter {
     return may_be_empty ? "(" + beginning + "ws)? " : beginning + "ws ";
   }
 
-  // A string that is none of `names`: the tree of their first characters, each node with the ways to leave it. Nothing is
-  // escaped in it, so that no name can be spelled in another way.
+  // A string that is none of `names`: the tree of their first characters, each node with the ways to leave it. Nothing
+  // is escaped in it, so that no name can be spelled in another way.
   std::string OtherName(const std::vector<std::string>& names) {
     struct Node {
       std::map<CodePoint, size_t> children;

@@ -14,9 +14,9 @@ struct NumberBound {
   bool exclusive = false;
 };
 
-// GBNF of the decimal texts, without exponent, of the numbers within the bounds: all integers, or also fractions, of which
-// those closest to a bound may be missing. Where there is no bound, numbers end below 10^15, or at ten times the other bound.
-// An empty text if no number lies between. UsageError if a bound has too many digits.
+// GBNF of the decimal texts, without exponent, of the numbers within the bounds: all integers, or also fractions, of
+// which those closest to a bound may be missing. Where there is no bound, numbers end below 10^15, or at ten times the
+// other bound. An empty text if no number lies between. UsageError if a bound has too many digits.
 absl::StatusOr<std::string> NumberRange(const std::optional<NumberBound>& minimum,
                                         const std::optional<NumberBound>& maximum, bool integers);
 

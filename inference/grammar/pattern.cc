@@ -222,7 +222,8 @@ class PatternParser {
     }
     if (character == 'b' && in_class) return CharacterSet{{'\b', '\b'}};
     const bool alphanumeric = Contains(WordCharacters(), character) && character != '_';
-    if (alphanumeric) return Error(std::string("the escape \\") + static_cast<char>(character) + ", which is not supported");
+    if (alphanumeric)
+      return Error(std::string("the escape \\") + static_cast<char>(character) + ", which is not supported");
     return CharacterSet{{character, character}};
   }
 

@@ -17,8 +17,9 @@ struct PatternGrammar {
 };
 inline constexpr int64_t kAnyLength = INT64_MAX;
 
-// ECMA-262's syntax, the regular part of it: alternatives, groups, * + ? {m,n}, classes, \d \w \s and their like, ^ at the
-// beginning and $ at the end of a whole alternative. UsageError for look-around, back references, \b, \p and bad syntax.
+// ECMA-262's syntax, the regular part of it: alternatives, groups, * + ? {m,n}, classes, \d \w \s and their like, ^ at
+// the beginning and $ at the end of a whole alternative. UsageError for look-around, back references, \b, \p and bad
+// syntax.
 absl::StatusOr<PatternGrammar> PatternToGrammar(std::string_view pattern);
 
 }  // namespace fedglm

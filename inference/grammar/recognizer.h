@@ -1,8 +1,8 @@
 // Reads bytes through a grammar. Private to this folder.
 //
 // Where a text may stand is a set of (state of a rule's automaton, returns), as in a generalized parser with a
-// graph-structured stack (Scott & Johnstone, "GLL Parsing", 2010). Sets and stacks are interned: equal ones have one id,
-// and what a byte leads to is computed once for a set, so that in the end reading a byte is looking up a table.
+// graph-structured stack (Scott & Johnstone, "GLL Parsing", 2010). Sets and stacks are interned: equal ones have one
+// id, and what a byte leads to is computed once for a set, so that in the end reading a byte is looking up a table.
 #pragma once
 
 #include <cstdint>
@@ -86,8 +86,9 @@ class Recognizer {
 
   // Close's scratch.
   std::unordered_set<Position, Hash> visited_;
-  std::unordered_set<Position, Hash> passed_on_;  // stacks whose returns were given to a rule, or (kTextEnds) returned to
-  std::vector<std::vector<Return>> pending_;      // by rule: its callers, until it is entered
+  std::unordered_set<Position, Hash>
+      passed_on_;                             // stacks whose returns were given to a rule, or (kTextEnds) returned to
+  std::vector<std::vector<Return>> pending_;  // by rule: its callers, until it is entered
 };
 
 }  // namespace fedglm

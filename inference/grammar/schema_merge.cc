@@ -63,8 +63,10 @@ Json MergeProperties(const Json& a, const Json& b) {
 absl::StatusOr<Json> MergeKeyword(const std::string& keyword, const Json& a, const Json& b) {
   if (a == b) return a;
   if (keyword == "type") return CommonTypes(a, b);
-  if (IsOneOf(keyword, {"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})) return std::max(a, b);
-  if (IsOneOf(keyword, {"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})) return std::min(a, b);
+  if (IsOneOf(keyword, {"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"}))
+    return std::max(a, b);
+  if (IsOneOf(keyword, {"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"}))
+    return std::min(a, b);
   if (IsOneOf(keyword, {"additionalProperties", "items", "additionalItems"}) && !a.is_array() && !b.is_array()) {
     return Both(a, b);
   }
@@ -104,9 +106,11 @@ absl::StatusOr<Json> MergeKeyword(const std::string& keyword, const Json& a, con
 }  // namespace
 
 bool IsAnnotation(std::string_view keyword) {
-  return IsOneOf(keyword, {"title", "description", "default", "example", "examples", "$comment", "$id", "$schema", "id",
-                           "$anchor", "$defs", "definitions", "deprecated", "readOnly", "writeOnly", "discriminator",
-                           "contentEncoding", "contentMediaType", "xml", "externalDocs", "strict"});
+  return IsOneOf(keyword,
+                 {"title",      "description",  "default",   "example",       "examples",        "$comment",
+                  "$id",        "$schema",      "id",        "$anchor",       "$defs",           "definitions",
+                  "deprecated", "readOnly",     "writeOnly", "discriminator", "contentEncoding", "contentMediaType",
+                  "xml",        "externalDocs", "strict"});
 }
 
 absl::Status CheckKeywords(const Json& schema) {

@@ -55,8 +55,8 @@ std::pair<uint32_t, uint32_t> TokenTrie::Below(std::string_view bytes) const {
   // By their order: first those before `bytes`, then those that begin with it.
   const auto first = std::partition_point(tokens_.begin(), tokens_.end(),
                                           [&](Token token) { return std::string_view(piece(token)) < bytes; });
-  const auto last = std::partition_point(first, tokens_.end(),
-                                         [&](Token token) { return std::string_view(piece(token)).starts_with(bytes); });
+  const auto last = std::partition_point(
+      first, tokens_.end(), [&](Token token) { return std::string_view(piece(token)).starts_with(bytes); });
   return {static_cast<uint32_t>(first - tokens_.begin()), static_cast<uint32_t>(last - tokens_.begin())};
 }
 

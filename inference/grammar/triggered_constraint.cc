@@ -1,4 +1,5 @@
-// A grammar that waits for the text to begin in a certain way: llama.cpp's lazy grammars, with the triggers of GLM-4's calls.
+// A grammar that waits for the text to begin in a certain way: llama.cpp's lazy grammars, with the triggers of GLM-4's
+// calls.
 #include <algorithm>
 #include <limits>
 
@@ -51,7 +52,7 @@ class TriggeredConstraint : public TokenConstraint {
 
   std::vector<GrammarTrigger> waiting_;  // those that the text so far begins
   const std::shared_ptr<const TokenTrie> trie_;
-  std::string text_;                     // while it is not decided
+  std::string text_;  // while it is not decided
   std::shared_ptr<TokenConstraint> triggered_;
 };
 

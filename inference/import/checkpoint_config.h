@@ -13,10 +13,10 @@ namespace fedglm {
 struct CheckpointConfig {
   // As ReadHyperparameters would read them from the file that is to be written.
   Hyperparameters hyperparameters;
-  std::vector<int32_t> mrope_sections;   // of rope.dimension_sections, four; empty: none
-  std::vector<float> rotary_divisors;    // of rope_freqs.weight, [rotary_size / 2] (Llama 3); empty: none
-  std::vector<int64_t> end_token_ids;    // eos_token_id of generation_config.json, else of config.json
-  int64_t begin_token_id = -1;           // -1: none
+  std::vector<int32_t> mrope_sections;  // of rope.dimension_sections, four; empty: none
+  std::vector<float> rotary_divisors;   // of rope_freqs.weight, [rotary_size / 2] (Llama 3); empty: none
+  std::vector<int64_t> end_token_ids;   // eos_token_id of generation_config.json, else of config.json
+  int64_t begin_token_id = -1;          // -1: none
 };
 
 // Reads config.json and, if there, generation_config.json. BadFile for a model_type that is not supported ("glm4",

@@ -14,9 +14,10 @@ constexpr int kMaxDepth = 8;
 
 // One for each pattern that models of these architectures come with; the first that fits is taken.
 constexpr const char* kGlmNames[] = {"glm4", "chatglm-bpe"};
-constexpr const char* kNames[] = {
-    "llama-bpe", "gpt-2",  "smollm",     "qwen2", "dbrx",       "tekken",     "gpt-4o",  "deepseek-llm", "deepseek-coder",
-    "deepseek-v3", "falcon", "seed-coder", "bloom", "bailingmoe", "exaone-moe", "kimi-k2", "qwen35",       "viking", "glm4"};
+constexpr const char* kNames[] = {"llama-bpe", "gpt-2",        "smollm",         "qwen2",       "dbrx",   "tekken",
+                                  "gpt-4o",    "deepseek-llm", "deepseek-coder", "deepseek-v3", "falcon", "seed-coder",
+                                  "bloom",     "bailingmoe",   "exaone-moe",     "kimi-k2",     "qwen35", "viking",
+                                  "glm4"};
 
 // What a step without a pattern of its own splits by.
 std::string Gpt2Pattern() { return FindPretokenizer("gpt-2")->patterns.front().regex; }

@@ -36,9 +36,9 @@ class TokenizerReader {
     FEDGLM_RETURN_IF_ERROR(ReadAddedTokens());
     FEDGLM_RETURN_IF_ERROR(ReadMerges(*model));
     const Json* const pre_tokenizer = MemberOf(json_, "pre_tokenizer");
-    absl::StatusOr<std::string> name = NameOfPretokenizer(pre_tokenizer == nullptr ? Json() : *pre_tokenizer,
-                                                          IsTrue(MemberOf(*model, "ignore_merges")),
-                                                          config_.hyperparameters.kind);
+    absl::StatusOr<std::string> name =
+        NameOfPretokenizer(pre_tokenizer == nullptr ? Json() : *pre_tokenizer,
+                           IsTrue(MemberOf(*model, "ignore_merges")), config_.hyperparameters.kind);
     if (!name.ok()) return Annotate(name.status(), "pre_tokenizer");
     vocabulary_.pretokenizer = *std::move(name);
     for (size_t i = 0; i < vocabulary_.tokens.size(); ++i) {
@@ -178,8 +178,8 @@ class SpecialTokens {
     }
     const Json* const processor = MemberOf(tokenizer_, "post_processor");
     if (processor != nullptr) ReadTemplate(*processor);
-    for (const auto& [key, flag] : {std::pair("add_bos_token", &vocabulary_.add_begin),
-                                    std::pair("add_eos_token", &vocabulary_.add_end)}) {
+    for (const auto& [key, flag] :
+         {std::pair("add_bos_token", &vocabulary_.add_begin), std::pair("add_eos_token", &vocabulary_.add_end)}) {
       const Json* const value = MemberOf(tokenizer_config_, key);
       if (value != nullptr && value->is_boolean()) *flag = value->get<bool>() ? 1 : 0;
     }

@@ -14,14 +14,14 @@ namespace fedglm {
 
 // Byte-level BPE, GGUF's model "gpt2".
 struct CheckpointVocabulary {
-  std::string pretokenizer;             // tokenizer.ggml.pre
-  std::vector<std::string> tokens;      // as many as the embedding has rows; ids that no token has are "[PAD…]"
-  std::vector<int32_t> kinds;           // tokenizer.ggml.token_type
-  std::vector<std::string> merges;      // "left right", best first
+  std::string pretokenizer;         // tokenizer.ggml.pre
+  std::vector<std::string> tokens;  // as many as the embedding has rows; ids that no token has are "[PAD…]"
+  std::vector<int32_t> kinds;       // tokenizer.ggml.token_type
+  std::vector<std::string> merges;  // "left right", best first
   // -1: none
   int64_t begin = -1, end = -1, end_of_turn = -1, unknown = -1, padding = -1;
-  int add_begin = -1, add_end = -1;     // 0, 1; -1: nothing says so
-  std::string chat_template;            // empty: none
+  int add_begin = -1, add_end = -1;  // 0, 1; -1: nothing says so
+  std::string chat_template;         // empty: none
 
   void WriteTo(GgufWriter& writer) const;
 };

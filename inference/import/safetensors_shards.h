@@ -18,9 +18,9 @@
 namespace fedglm {
 
 struct ShardTensor {
-  std::string element_type;           // "BF16", as safetensors spells it
-  std::vector<int64_t> shape;         // outermost first
-  std::span<const std::byte> bytes;   // in the mapping; as many as the shape says
+  std::string element_type;          // "BF16", as safetensors spells it
+  std::vector<int64_t> shape;        // outermost first
+  std::span<const std::byte> bytes;  // in the mapping; as many as the shape says
 
   int64_t columns() const { return shape.empty() ? 1 : shape.back(); }
   int64_t rows() const;

@@ -1,9 +1,9 @@
 // Rows of BF16 as they lie in the file, times float32 activations, by AVX-512 BF16: an instruction multiplies 32 pairs
 // and adds them up in float32.
 //
-// Activations are not rounded to BF16, which costs llama.cpp its error: each is the sum of two BF16 numbers, its own leading
-// eight bits and those of the rest, to within 2^-17 of it, and both are multiplied. That takes as many instructions as decoded
-// weights take in float32; what is won is the decoding, and the loads of weights twice as wide.
+// Activations are not rounded to BF16, which costs llama.cpp its error: each is the sum of two BF16 numbers, its own
+// leading eight bits and those of the rest, to within 2^-17 of it, and both are multiplied. That takes as many
+// instructions as decoded weights take in float32; what is won is the decoding, and the loads of weights twice as wide.
 // Internal linkage, as in tile_loops.h.
 #pragma once
 

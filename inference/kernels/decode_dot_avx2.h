@@ -104,8 +104,8 @@ float DotRowQ4_K(const std::byte* blocks, const ActivationView& x) {
   for (int64_t block = 0; block < x.columns / 256; ++block, blocks += sizeof(BlockQ4_K), inputs += 256) {
     const auto* const b = reinterpret_cast<const BlockQ4_K*>(blocks);  // bytes, and halves read by LoadHalf
     const __m128i six = UnpackSixBits(b->scales);
-    const __m256 steps = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(six)),
-                                       _mm256_set1_ps(HalfToFloat(LoadHalf(blocks))));
+    const __m256 steps =
+        _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(six)), _mm256_set1_ps(HalfToFloat(LoadHalf(blocks))));
     const __m256 minimums = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(six, 8))),
                                           _mm256_set1_ps(HalfToFloat(LoadHalf(blocks + 2))));
     offsets = _mm256_fmadd_ps(minimums, _mm256_loadu_ps(x.block_sums + 8 * block), offsets);
@@ -114,8 +114,8 @@ float DotRowQ4_K(const std::byte* blocks, const ActivationView& x) {
     for (int pair = 0; pair < 4; ++pair) {
       const __m256i bytes = Load32(b->quants + 32 * pair);
       const __m256i low = _mm256_maddubs_epi16(_mm256_and_si256(bytes, mask), Load32(inputs + 64 * pair));
-      const __m256i high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(bytes, 4), mask),
-                                                Load32(inputs + 64 * pair + 32));
+      const __m256i high =
+          _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(bytes, 4), mask), Load32(inputs + 64 * pair + 32));
       sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(SumPairs(low)), _mm256_broadcast_ss(scaled + 2 * pair), sum);
       other = _mm256_fmadd_ps(_mm256_cvtepi32_ps(SumPairs(high)), _mm256_broadcast_ss(scaled + 2 * pair + 1), other);
     }
@@ -167,12 +167,12 @@ float DotRowLevels(BlockType type, const std::byte* blocks, const ActivationView
     UnpackLevels(type, blocks + RowBytes(type, from), columns, levels, steps, offsets);
     for (int64_t block = 0; block < columns / 32; ++block) {
       const int64_t at = from + 32 * block;
-      const __m256i products =
-          kSigned ? SignedSums(levels + 32 * block, x.wide + at)
-                  : SumPairs(_mm256_maddubs_epi16(Load32(levels + 32 * block), Load32(x.values + at)));
+      const __m256i products = kSigned
+                                   ? SignedSums(levels + 32 * block, x.wide + at)
+                                   : SumPairs(_mm256_maddubs_epi16(Load32(levels + 32 * block), Load32(x.values + at)));
       const float* const step = steps + kSteps * block;
-      const __m256 both = kSteps == 1 ? _mm256_broadcast_ss(step)
-                                      : _mm256_set_m128(_mm_broadcast_ss(step + 1), _mm_broadcast_ss(step));
+      const __m256 both =
+          kSteps == 1 ? _mm256_broadcast_ss(step) : _mm256_set_m128(_mm_broadcast_ss(step + 1), _mm_broadcast_ss(step));
       const __m256 scaled = _mm256_mul_ps(both, _mm256_broadcast_ss(x.scales + from / 32 + block));
       sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), scaled, sum);
     }
@@ -192,14 +192,20 @@ float DotRowLevels(BlockType type, const std::byte* blocks, const ActivationView
 
 float DotRow(BlockType type, const std::byte* blocks, const ActivationView& x) {
   switch (type) {
-    case BlockType::kQ4_K: return DotRowQ4_K(blocks, x);
-    case BlockType::kQ6_K: return DotRowQ6_K(blocks, x);
-    default: break;
+    case BlockType::kQ4_K:
+      return DotRowQ4_K(blocks, x);
+    case BlockType::kQ6_K:
+      return DotRowQ6_K(blocks, x);
+    default:
+      break;
   }
   switch (RangeOf(type)) {
-    case LevelRange::kSigned: return DotRowLevels<32, true>(type, blocks, x);
-    case LevelRange::kThreeBit: return DotRowLevels<16, false>(type, blocks, x);
-    default: return DotRowLevels<32, false>(type, blocks, x);
+    case LevelRange::kSigned:
+      return DotRowLevels<32, true>(type, blocks, x);
+    case LevelRange::kThreeBit:
+      return DotRowLevels<16, false>(type, blocks, x);
+    default:
+      return DotRowLevels<32, false>(type, blocks, x);
   }
 }
 

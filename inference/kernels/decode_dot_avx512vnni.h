@@ -31,12 +31,18 @@ int64_t DotRowsByOne(const std::byte* blocks, int64_t row_bytes, int64_t rows, c
 int64_t DotFirstRows(BlockType type, const std::byte* blocks, int64_t row_bytes, int64_t rows, const ActivationView& x,
                      float* y) {
   switch (type) {
-    case BlockType::kQ4_0: return DotRowsByFour<BlockQ4_0>(blocks, row_bytes, rows, x, y);
-    case BlockType::kQ4_1: return DotRowsByFour<BlockQ4_1>(blocks, row_bytes, rows, x, y);
-    case BlockType::kQ4_K: return DotRowsByOne<DotRowWithMinimums<BlockQ4_K>>(blocks, row_bytes, rows, x, y);
-    case BlockType::kQ5_K: return DotRowsByOne<DotRowWithMinimums<BlockQ5_K>>(blocks, row_bytes, rows, x, y);
-    case BlockType::kQ6_K: return DotRowsByOne<DotRowQ6_K512>(blocks, row_bytes, rows, x, y);
-    default: return 0;
+    case BlockType::kQ4_0:
+      return DotRowsByFour<BlockQ4_0>(blocks, row_bytes, rows, x, y);
+    case BlockType::kQ4_1:
+      return DotRowsByFour<BlockQ4_1>(blocks, row_bytes, rows, x, y);
+    case BlockType::kQ4_K:
+      return DotRowsByOne<DotRowWithMinimums<BlockQ4_K>>(blocks, row_bytes, rows, x, y);
+    case BlockType::kQ5_K:
+      return DotRowsByOne<DotRowWithMinimums<BlockQ5_K>>(blocks, row_bytes, rows, x, y);
+    case BlockType::kQ6_K:
+      return DotRowsByOne<DotRowQ6_K512>(blocks, row_bytes, rows, x, y);
+    default:
+      return 0;
   }
 }
 

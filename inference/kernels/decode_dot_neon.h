@@ -74,7 +74,8 @@ float DotLevels(BlockType type, const std::byte* blocks, const ActivationView& x
       if constexpr (kSigned) {
         sum = SignedSums(at, x.wide + column);
       } else {
-        for (int i = 0; i < kStepColumns; i += 16) sum = vdotq_s32(sum, vld1q_s8(at + i), vld1q_s8(x.values + column + i));
+        for (int i = 0; i < kStepColumns; i += 16)
+          sum = vdotq_s32(sum, vld1q_s8(at + i), vld1q_s8(x.values + column + i));
         offset += offsets[step] * input_sums[column / kStepColumns];
       }
       total = vfmaq_n_f32(total, vcvtq_f32_s32(sum), steps[step] * x.scales[column / 32]);
@@ -85,10 +86,14 @@ float DotLevels(BlockType type, const std::byte* blocks, const ActivationView& x
 
 float DotRow(BlockType type, const std::byte* blocks, const ActivationView& x) {
   switch (type) {
-    case BlockType::kQ4_0: return DotNibbles<BlockQ4_0, false>(blocks, x);
-    case BlockType::kQ4_1: return DotNibbles<BlockQ4_1, true>(blocks, x);
-    case BlockType::kQ8_0: return DotQ8_0(blocks, x);
-    default: break;
+    case BlockType::kQ4_0:
+      return DotNibbles<BlockQ4_0, false>(blocks, x);
+    case BlockType::kQ4_1:
+      return DotNibbles<BlockQ4_1, true>(blocks, x);
+    case BlockType::kQ8_0:
+      return DotQ8_0(blocks, x);
+    default:
+      break;
   }
   if (RangeOf(type) == LevelRange::kSigned) return DotLevels<32, true>(type, blocks, x);
   return StepColumns(type) == 16 ? DotLevels<16, false>(type, blocks, x) : DotLevels<32, false>(type, blocks, x);

@@ -1,6 +1,6 @@
-// Decode's way for blocks of one scale and 32 nibbles, in AVX-512 VNNI: a block of four rows fills a register, which is half
-// of the instructions of decode_dot_avx2.h. Where the processor is slow and the memory is not, decode waits for these.
-// Included by decode_dot_avx512vnni.h alone.
+// Decode's way for blocks of one scale and 32 nibbles, in AVX-512 VNNI: a block of four rows fills a register, which is
+// half of the instructions of decode_dot_avx2.h. Where the processor is slow and the memory is not, decode waits for
+// these. Included by decode_dot_avx512vnni.h alone.
 #pragma once
 
 #include <immintrin.h>
@@ -20,7 +20,9 @@ namespace {
 constexpr int64_t kDotBlocks = 4;  // of each row at once: their 16 scales become floats together
 
 template <typename Block>
-constexpr bool kHasMinimum = requires(Block block) { block.minimum; };
+constexpr bool kHasMinimum = requires(Block block) {
+  block.minimum;
+};
 
 // For four successive blocks of a row, the words that hold their first halves, the scales; in the upper half of the
 // register those that follow, the minimums. The same in each quarter.
@@ -60,19 +62,23 @@ template <typename Block, int kBlocks>
 #pragma GCC unroll 4
   for (int r = 0; r < kDotRows; ++r) {
     const __m512i row = _mm512_maskz_loadu_epi16(kRead, blocks + r * row_bytes);
-    halves = _mm512_mask_permutexvar_epi16(halves, (kHasMinimum<Block> ? 0x000F000Fu : 0x0000000Fu) << (4 * r), places, row);
+    halves =
+        _mm512_mask_permutexvar_epi16(halves, (kHasMinimum<Block> ? 0x000F000Fu : 0x0000000Fu) << (4 * r), places, row);
   }
   const __m512 steps = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
   const __m512 minimums = kHasMinimum<Block> ? _mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1)) : steps;
   const __m512 scaled = _mm512_mul_ps(steps, _mm512_broadcast_f32x4(_mm_maskz_loadu_ps(kFloats, scales)));
-  sums.offsets = _mm512_fmadd_ps(minimums, _mm512_broadcast_f32x4(_mm_maskz_loadu_ps(kFloats, block_sums)), sums.offsets);
-  const __m512i mask = _mm512_set1_epi8(15), first = _mm512_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
+  sums.offsets =
+      _mm512_fmadd_ps(minimums, _mm512_broadcast_f32x4(_mm_maskz_loadu_ps(kFloats, block_sums)), sums.offsets);
+  const __m512i mask = _mm512_set1_epi8(15),
+                first = _mm512_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
 #pragma GCC unroll 4
   for (int b = 0; b < kBlocks; ++b) {
     const auto* const at = blocks + b * static_cast<int64_t>(sizeof(Block)) + offsetof(Block, nibbles);
     const __m512i bytes = LoadFour(at, row_bytes);
     const __m512i low = _mm512_and_si512(bytes, mask), high = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
-    __m512i products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), low, _mm512_broadcast_i32x4(Load16(values + 32 * b)));
+    __m512i products =
+        _mm512_dpbusd_epi32(_mm512_setzero_si512(), low, _mm512_broadcast_i32x4(Load16(values + 32 * b)));
     products = _mm512_dpbusd_epi32(products, high, _mm512_broadcast_i32x4(Load16(values + 32 * b + 16)));
     const __m512 spread = _mm512_permutexvar_ps(_mm512_add_epi32(first, _mm512_set1_epi32(b)), scaled);
     sums.products = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), spread, sums.products);
@@ -95,10 +101,17 @@ void DotFourRows(const std::byte* blocks, int64_t row_bytes, const ActivationVie
     values += kDotBlocks * 32, scales += kDotBlocks, block_sums += kDotBlocks;
   }
   switch (left) {
-    case 3: AddBlocks<Block, 3>(blocks, row_bytes, values, scales, block_sums, sums); break;
-    case 2: AddBlocks<Block, 2>(blocks, row_bytes, values, scales, block_sums, sums); break;
-    case 1: AddBlocks<Block, 1>(blocks, row_bytes, values, scales, block_sums, sums); break;
-    default: break;
+    case 3:
+      AddBlocks<Block, 3>(blocks, row_bytes, values, scales, block_sums, sums);
+      break;
+    case 2:
+      AddBlocks<Block, 2>(blocks, row_bytes, values, scales, block_sums, sums);
+      break;
+    case 1:
+      AddBlocks<Block, 1>(blocks, row_bytes, values, scales, block_sums, sums);
+      break;
+    default:
+      break;
   }
   constexpr float kOffset = kHasMinimum<Block> ? 1.0f : -8.0f;
   const __m512 total = _mm512_fmadd_ps(sums.offsets, _mm512_set1_ps(kOffset), sums.products);

@@ -69,7 +69,8 @@ float DotRowWithMinimums(const std::byte* row, const ActivationView& x) {
         const __m512i turned = _mm512_rolv_epi32(fifth, Halves((36 - 2 * pair) % 32, (35 - 2 * pair) % 32));
         levels = _mm512_or_si512(levels, _mm512_and_si512(turned, fifth_bit));
       }
-      const __m512i products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), levels, _mm512_loadu_si512(values + 64 * pair));
+      const __m512i products =
+          _mm512_dpbusd_epi32(_mm512_setzero_si512(), levels, _mm512_loadu_si512(values + 64 * pair));
       const __m512 spread = _mm512_permutexvar_ps(Halves(2 * pair, 2 * pair + 1), scaled);
       sums[pair % 2] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), spread, sums[pair % 2]);
     }
@@ -101,14 +102,14 @@ float DotRowQ6_K512(const std::byte* row, const ActivationView& x) {
       const __m512i nibbles[2] = {low, _mm512_srli_epi16(low, 4)};
 #pragma GCC unroll 2
       for (int part = 0; part < 2; ++part) {
-        const __m512i levels = _mm512_or_si512(_mm512_and_si512(nibbles[part], four_bits),
-                                               _mm512_and_si512(shifted[part], two_bits));
+        const __m512i levels =
+            _mm512_or_si512(_mm512_and_si512(nibbles[part], four_bits), _mm512_and_si512(shifted[part], two_bits));
         const __m512i inputs_of_part = _mm512_loadu_si512(values + 128 * half + 64 * part);
         const __m512i products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), levels, inputs_of_part);
         const int first = 8 * half + 4 * part;
-        const __m512i spread = _mm512_setr_epi32(first, first, first, first, first + 1, first + 1, first + 1, first + 1,
-                                                 first + 2, first + 2, first + 2, first + 2, first + 3, first + 3,
-                                                 first + 3, first + 3);
+        const __m512i spread =
+            _mm512_setr_epi32(first, first, first, first, first + 1, first + 1, first + 1, first + 1, first + 2,
+                              first + 2, first + 2, first + 2, first + 3, first + 3, first + 3, first + 3);
         sums[part] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), _mm512_permutexvar_ps(spread, scaled), sums[part]);
       }
     }

@@ -18,15 +18,16 @@ struct KernelTable {
   float (*dot)(const float* a, const float* b, int64_t count) = nullptr;
   void (*add_scaled)(float scale, const float* x, float* y, int64_t count) = nullptr;
 
-  // y[t * y_stride + r] = sum_c w[r][c] x[t][c] for a tile of rows of F32 (aligned, and so decoded ones too), F16 or BF16:
-  // w [rows][columns], x [tokens][x_stride].
+  // y[t * y_stride + r] = sum_c w[r][c] x[t][c] for a tile of rows of F32 (aligned, and so decoded ones too), F16 or
+  // BF16: w [rows][columns], x [tokens][x_stride].
   void (*multiply_tile)(BlockType type, const std::byte* w, int64_t rows, int64_t columns, const float* x,
                         int64_t x_stride, int64_t tokens, float* y, int64_t y_stride) = nullptr;
   // dx[t * dx_stride + c] += sum_r dy[t * dy_stride + r] w[r][c]
   void (*accumulate_tile)(const float* w, int64_t rows, int64_t columns, const float* dy, int64_t dy_stride,
                           int64_t tokens, float* dx, int64_t dx_stride) = nullptr;
 
-  // The same for rows of BF16, x [tokens][columns], by instructions for BF16. No table need have it: then it is multiply_tile's.
+  // The same for rows of BF16, x [tokens][columns], by instructions for BF16. No table need have it: then it is
+  // multiply_tile's.
   void (*multiply_bf16)(const std::byte* w, int64_t rows, int64_t columns, const float* x, int64_t tokens, float* y,
                         int64_t y_stride) = nullptr;
 

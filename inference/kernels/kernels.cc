@@ -73,11 +73,12 @@ std::atomic<const KernelTable*>& Chosen() {
 
 const KernelTable& Kernels() { return *Chosen().load(std::memory_order_relaxed); }
 
-// Up to so many tokens are multiplied one by one with each group of rows, straight from the blocks; to unpack the blocks
-// for all of them pays only beyond.
+// Up to so many tokens are multiplied one by one with each group of rows, straight from the blocks; to unpack the
+// blocks for all of them pays only beyond.
 constexpr int64_t kFewTokens = 3;
 
-// 16-bit floats are converted once for each group of tokens that multiplies them; for so many tokens they are decoded before.
+// 16-bit floats are converted once for each group of tokens that multiplies them; for so many tokens they are decoded
+// before.
 constexpr int64_t kDirectTokens = 12;
 
 bool MultipliedAsItLies(const WeightMatrix& weights, int64_t tokens) {
@@ -115,7 +116,8 @@ void MatMul(const WeightMatrix& weights, const float* x, int64_t tokens, float* 
   if (weights.type == BlockType::kBF16 && kernels.multiply_bf16 != nullptr) {
     pool.ParallelFor(weights.rows, kBf16TileRows, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; r += kBf16TileRows) {
-        kernels.multiply_bf16(weights.Row(r), std::min(kBf16TileRows, end - r), columns, x, tokens, y + r, weights.rows);
+        kernels.multiply_bf16(weights.Row(r), std::min(kBf16TileRows, end - r), columns, x, tokens, y + r,
+                              weights.rows);
       }
     });
     return;
@@ -167,7 +169,7 @@ void QuantizedRows::Assign(const float* x, int64_t tokens, int64_t columns, Thre
 void MatMul(const WeightMatrix& weights, const QuantizedRows& x, float* y, ThreadPool& pool) {
   if (RangeOf(weights.type) == LevelRange::kNone) return MatMul(weights, x.rows(), x.tokens(), y, pool);
   const KernelTable& kernels = Kernels();
-  const ActivationView view = {x.columns(),       x.values_.data(),     x.wide_.data(),
+  const ActivationView view = {x.columns(),      x.values_.data(),     x.wide_.data(),
                                x.scales_.data(), x.block_sums_.data(), x.half_sums_.data()};
   const int64_t row_bytes = RowBytes(weights.type, weights.columns), tokens = x.tokens();
   if (tokens > kFewTokens) {

@@ -1,9 +1,9 @@
 // The arithmetic of the engine and of the trainer's base layers. One scalar reference; faster versions are chosen once
 // at start by what the CPU has. FEDGLM_ISA=scalar|avx2|avx512|... forces one (an error at start if the CPU lacks it).
 //
-// MatMul over float rows and what the trainer uses compute in float32 with float32 accumulation (over BF16 weights, where the
-// CPU has instructions for them, with each float as the sum of two BF16 numbers). MatMul over QuantizedRows multiplies
-// integers where that is faster: the engine's way, with the error of 8-bit activations.
+// MatMul over float rows and what the trainer uses compute in float32 with float32 accumulation (over BF16 weights,
+// where the CPU has instructions for them, with each float as the sum of two BF16 numbers). MatMul over QuantizedRows
+// multiplies integers where that is faster: the engine's way, with the error of 8-bit activations.
 #pragma once
 
 #include <cstdint>
@@ -25,12 +25,12 @@ absl::Status SelectInstructionSet(std::string_view name);
 // y[t][r] = sum_c W[r][c] * x[t][c].  x: [tokens][columns], y: [tokens][rows], row-major, no overlap.
 void MatMul(const WeightMatrix& weights, const float* x, int64_t tokens, float* y, ThreadPool& pool);
 
-// Activations made ready once for all matrices that multiply them: each 32 values as 8-bit integers with a float32 scale.
-// The float rows are kept by reference for the block types that are multiplied in float32. Not thread-safe.
+// Activations made ready once for all matrices that multiply them: each 32 values as 8-bit integers with a float32
+// scale. The float rows are kept by reference for the block types that are multiplied in float32. Not thread-safe.
 class QuantizedRows {
  public:
-  // x: [tokens][columns], row-major; must outlive the use of this object or the next Assign. Memory is kept for the next
-  // Assign.
+  // x: [tokens][columns], row-major; must outlive the use of this object or the next Assign. Memory is kept for the
+  // next Assign.
   void Assign(const float* x, int64_t tokens, int64_t columns, ThreadPool& pool);
 
   int64_t tokens() const { return tokens_; }
@@ -41,12 +41,13 @@ class QuantizedRows {
   friend void MatMul(const WeightMatrix& weights, const QuantizedRows& x, float* y, ThreadPool& pool);
   const float* x_ = nullptr;
   int64_t tokens_ = 0, columns_ = 0;
-  std::vector<int8_t> values_;   // as ActivationView in quantized_activations.h
+  std::vector<int8_t> values_;  // as ActivationView in quantized_activations.h
   std::vector<int16_t> wide_;
   std::vector<float> scales_, block_sums_, half_sums_;
 };
 
-// y[t][r] = sum_c W[r][c] * x[t][c], [tokens][rows]: with integers for quantized types, in float32 for F32, F16 and BF16.
+// y[t][r] = sum_c W[r][c] * x[t][c], [tokens][rows]: with integers for quantized types, in float32 for F32, F16 and
+// BF16.
 void MatMul(const WeightMatrix& weights, const QuantizedRows& x, float* y, ThreadPool& pool);
 
 // dx[t][c] = sum_r dy[t][r] * W[r][c].  For the trainer's backward pass. dx is overwritten.

@@ -36,8 +36,8 @@ struct Vector {
 }  // namespace fedglm
 
 #include "inference/kernels/decode_dot_avx2.h"
-#include "inference/kernels/level_tile_avx2.h"
 #include "inference/kernels/level_tile.h"
+#include "inference/kernels/level_tile_avx2.h"
 #include "inference/kernels/tile_loops.h"
 
 namespace fedglm {

@@ -37,9 +37,7 @@ struct Vector {
 namespace fedglm {
 namespace {
 
-bool Supported() {
-  return HasAvx512() && __builtin_cpu_supports("fma");
-}
+bool Supported() { return HasAvx512() && __builtin_cpu_supports("fma"); }
 
 void DecodeHalfRow(const std::byte* blocks, float* weights, int64_t columns) {
   int64_t i = 0;

@@ -1,12 +1,12 @@
-// AVX-512 VNNI: Ice Lake, Zen 4 and later. Prefill's integers, and decode's for the usual types; the rest is AVX-512's and
-// AVX2's.
+// AVX-512 VNNI: Ice Lake, Zen 4 and later. Prefill's integers, and decode's for the usual types; the rest is AVX-512's
+// and AVX2's.
 #include "inference/kernels/kernel_table.h"
 
 #if defined(__x86_64__)
 #include "inference/kernels/avx512_support.h"
 #include "inference/kernels/decode_dot_avx512vnni.h"
-#include "inference/kernels/level_tile_avx512vnni.h"
 #include "inference/kernels/level_tile.h"
+#include "inference/kernels/level_tile_avx512vnni.h"
 
 namespace fedglm {
 namespace {

@@ -1,19 +1,18 @@
-// NEON with matrix products of bytes: ARMv8.6 (Neoverse V1, Graviton 3) and later. Prefill's integers; the rest is NEON's.
+// NEON with matrix products of bytes: ARMv8.6 (Neoverse V1, Graviton 3) and later. Prefill's integers; the rest is
+// NEON's.
 #include "inference/kernels/kernel_table.h"
 
 #if defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 
-#include "inference/kernels/level_tile_neon.h"
 #include "inference/kernels/level_tile.h"
+#include "inference/kernels/level_tile_neon.h"
 
 namespace fedglm {
 namespace {
 
-bool Supported() {
-  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0 && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
-}
+bool Supported() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0 && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
 
 }  // namespace
 

@@ -1,6 +1,6 @@
-// Prefill's way through a matrix of levels: kTileRows rows by kTileColumns columns are unpacked once into the first-level
-// cache, with the rows across the lanes of a register, and then meet all tokens. Each kernel file defines, before it
-// includes this,
+// Prefill's way through a matrix of levels: kTileRows rows by kTileColumns columns are unpacked once into the
+// first-level cache, with the rows across the lanes of a register, and then meet all tokens. Each kernel file defines,
+// before it includes this,
 //   constexpr int kLanes                                     rows that are computed together; divides kTileRows
 //   template <int kTokens> void MultiplyTokens(const LevelTile&, int group, const ActivationView&, float* sums)
 //                                                            sums[t][kTileRows] += of that group's rows, kTokens tokens
@@ -34,23 +34,23 @@ struct LevelTileStorage {
   alignas(64) float row_offsets[kLanes * kTileColumns / 16];
 };
 
-// Asks for the same columns of the next tile: more rows are read side by side than the hardware follows. With few tokens
-// half of the time went into waiting for them.
+// Asks for the same columns of the next tile: more rows are read side by side than the hardware follows. With few
+// tokens half of the time went into waiting for them.
 void PrefetchBlocks(const std::byte* blocks, int64_t bytes) {
   constexpr int64_t kCacheLine = 64;
   for (int64_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(blocks + i, 0, 2);
 }
 
-// Unpacks kLanes rows (fewer at the matrix's end: the last one is repeated) and turns them so that rows lie across lanes.
-// `next`: what will be unpacked after these, its rows as far apart.
+// Unpacks kLanes rows (fewer at the matrix's end: the last one is repeated) and turns them so that rows lie across
+// lanes. `next`: what will be unpacked after these, its rows as far apart.
 void PackGroup(BlockType type, const std::byte* blocks, const std::byte* next, int64_t row_bytes, int64_t rows,
                int64_t columns, int group, LevelTileStorage& tile) {
   const int64_t steps = columns / StepColumns(type);
   float* const out_steps = tile.steps + group * kLanes * (kTileColumns / 16);
   float* const out_offsets = tile.offsets + group * kLanes * (kTileColumns / 16);
   for (int64_t lane = 0; lane < kLanes; ++lane) PrefetchBlocks(next + lane * row_bytes, RowBytes(type, columns));
-  if (PackDirectly<kLanes>(type, blocks, row_bytes, rows, columns, tile.levels + group * kLanes * kTileColumns, out_steps,
-                           out_offsets)) {
+  if (PackDirectly<kLanes>(type, blocks, row_bytes, rows, columns, tile.levels + group * kLanes * kTileColumns,
+                           out_steps, out_offsets)) {
     return;
   }
   for (int64_t lane = 0; lane < kLanes; ++lane) {
@@ -96,12 +96,12 @@ void MultiplyLevels(BlockType type, const std::byte* blocks, int64_t row_bytes, 
   for (int64_t from = 0; from < x.columns; from += kTileColumns) {
     const int64_t columns = std::min<int64_t>(kTileColumns, x.columns - from);
     // The next columns of these rows, or the first ones of the rows below.
-    const std::byte* const next = from + columns < x.columns ? blocks + RowBytes(type, from + columns)
-                                                             : blocks + kTileRows * row_bytes;
+    const std::byte* const next =
+        from + columns < x.columns ? blocks + RowBytes(type, from + columns) : blocks + kTileRows * row_bytes;
     for (int group = 0; group < groups; ++group) {
       const int64_t below = group * kLanes * row_bytes;
-      PackGroup(type, blocks + RowBytes(type, from) + below, next + below, row_bytes, rows - group * kLanes, columns, group,
-                tile);
+      PackGroup(type, blocks + RowBytes(type, from) + below, next + below, row_bytes, rows - group * kLanes, columns,
+                group, tile);
     }
     int64_t t = 0;
     const auto multiply = [&]<int kTokens>() {
@@ -110,8 +110,7 @@ void MultiplyLevels(BlockType type, const std::byte* blocks, int64_t row_bytes, 
       inputs.scales += from / kActivationBlock, inputs.block_sums += from / kActivationBlock;
       inputs.half_sums += from / kActivationHalf;
       for (int group = 0; group < groups; ++group) {
-        MultiplyTokens<kTokens>(TileGroup(tile, type, columns, group), inputs,
-                                sums + t * kTileRows + group * kLanes);
+        MultiplyTokens<kTokens>(TileGroup(tile, type, columns, group), inputs, sums + t * kTileRows + group * kLanes);
       }
       t += kTokens;
     };

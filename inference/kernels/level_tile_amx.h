@@ -1,8 +1,8 @@
 // Prefill's way through a matrix of levels on AMX. As in level_tile.h, kTileRows rows by kTileColumns columns are
 // unpacked once into the first-level cache and then meet all tokens; but here one instruction multiplies 16 tokens by
-// 16 rows over the columns of a step. A tile register holds tokens as they lie in memory, one below the other, or rows of
-// weights side by side with four columns of each together, which is how VNNI has them too. Included by kernels_amx.cc
-// alone.
+// 16 rows over the columns of a step. A tile register holds tokens as they lie in memory, one below the other, or rows
+// of weights side by side with four columns of each together, which is how VNNI has them too. Included by
+// kernels_amx.cc alone.
 //
 // Sums end where a step does, after 16 or 32 of the 64 columns that an instruction could take. It is not the products
 // that cost then (16 cycles for 16 by 16 sums), but scaling these sums: one conversion, multiplication and fused
@@ -49,11 +49,16 @@ struct WeightTile {
 // The level that means zero where an offset is only there to say so, -ZeroLevel steps. 0 for all other types.
 int ZeroLevel(BlockType type) {
   switch (type) {
-    case BlockType::kQ3_K: return 4;
-    case BlockType::kQ4_0: return 8;
-    case BlockType::kQ5_0: return 16;
-    case BlockType::kQ6_K: return 32;
-    default: return 0;
+    case BlockType::kQ3_K:
+      return 4;
+    case BlockType::kQ4_0:
+      return 8;
+    case BlockType::kQ5_0:
+      return 16;
+    case BlockType::kQ6_K:
+      return 32;
+    default:
+      return 0;
   }
 }
 
@@ -251,7 +256,8 @@ void MultiplyTokens(BlockType type, const LevelTile& tile, const TokenTile& inpu
     case Meeting::kOffset:
       return long_steps ? MultiplyTokens<kTokens, 32, Meeting::kOffset>(tile, inputs, sums)
                         : MultiplyTokens<kTokens, 16, Meeting::kOffset>(tile, inputs, sums);
-    case Meeting::kWide: return MultiplyTokens<kTokens, 32, Meeting::kWide>(tile, inputs, sums);
+    case Meeting::kWide:
+      return MultiplyTokens<kTokens, 32, Meeting::kWide>(tile, inputs, sums);
   }
 }
 

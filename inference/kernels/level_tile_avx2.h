@@ -1,5 +1,5 @@
-// The inner loops of level_tile.h in AVX2: eight rows in a register, products of unsigned levels with signed activations
-// summed in 16 bits as long as they fit. Included by kernels_avx2.cc alone.
+// The inner loops of level_tile.h in AVX2: eight rows in a register, products of unsigned levels with signed
+// activations summed in 16 bits as long as they fit. Included by kernels_avx2.cc alone.
 #pragma once
 
 #include <immintrin.h>
@@ -16,7 +16,7 @@
 namespace fedglm {
 namespace {
 
-constexpr int kRegisters = 2;          // of eight rows each: an activation once broadcast meets both
+constexpr int kRegisters = 2;  // of eight rows each: an activation once broadcast meets both
 constexpr int kLanes = 8 * kRegisters;
 constexpr int kTokenGroup = 4;
 constexpr int64_t kTileRows = kLevelTileRows;
@@ -146,12 +146,23 @@ void MultiplyTokens(const LevelTile& tile, const ActivationView& x, float* sums)
     for (int r = 0; r < kRegisters; ++r) totals[t][r] = _mm256_loadu_ps(sums + t * kTileRows + 8 * r);
   }
   switch (tile.range) {
-    case LevelRange::kThreeBit: MultiplyUnsigned<kTokens, 16, 4>(tile, x, totals); break;
-    case LevelRange::kFourBit: MultiplyUnsigned<kTokens, 32, 8>(tile, x, totals); break;
-    case LevelRange::kFiveBit: MultiplyUnsigned<kTokens, 32, 4>(tile, x, totals); break;
-    case LevelRange::kSixBit: MultiplyUnsigned<kTokens, 16, 2>(tile, x, totals); break;
-    case LevelRange::kSigned: MultiplySigned<kTokens>(tile, x, totals); break;
-    case LevelRange::kNone: break;
+    case LevelRange::kThreeBit:
+      MultiplyUnsigned<kTokens, 16, 4>(tile, x, totals);
+      break;
+    case LevelRange::kFourBit:
+      MultiplyUnsigned<kTokens, 32, 8>(tile, x, totals);
+      break;
+    case LevelRange::kFiveBit:
+      MultiplyUnsigned<kTokens, 32, 4>(tile, x, totals);
+      break;
+    case LevelRange::kSixBit:
+      MultiplyUnsigned<kTokens, 16, 2>(tile, x, totals);
+      break;
+    case LevelRange::kSigned:
+      MultiplySigned<kTokens>(tile, x, totals);
+      break;
+    case LevelRange::kNone:
+      break;
   }
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {

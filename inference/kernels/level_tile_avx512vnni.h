@@ -1,5 +1,5 @@
-// The inner loops of level_tile.h in AVX-512 VNNI: 32 rows in two registers, and vpdpbusd, which multiplies unsigned levels
-// with signed activations and adds four columns to a 32-bit sum. Included by kernels_avx512vnni.cc alone.
+// The inner loops of level_tile.h in AVX-512 VNNI: 32 rows in two registers, and vpdpbusd, which multiplies unsigned
+// levels with signed activations and adds four columns to a 32-bit sum. Included by kernels_avx512vnni.cc alone.
 #pragma once
 
 #include <immintrin.h>
@@ -16,9 +16,9 @@
 namespace fedglm {
 namespace {
 
-constexpr int kRegisters = 2;    // of 16 rows each
+constexpr int kRegisters = 2;  // of 16 rows each
 constexpr int kLanes = 16 * kRegisters;
-constexpr int kTokenGroup = 6;   // 12 sums, 12 totals, 2 weights, 1 activation of 32 registers
+constexpr int kTokenGroup = 6;  // 12 sums, 12 totals, 2 weights, 1 activation of 32 registers
 constexpr int64_t kTileRows = kLevelTileRows;
 constexpr int64_t kTileColumns = 512;
 

@@ -1,5 +1,6 @@
-// The inner loops of level_tile.h in NEON: four rows in a register. All unsigned levels are below 64, so that the signed dot
-// product serves them too. Included by the NEON kernel files, with i8mm's 2x2 products where the compile flags allow them.
+// The inner loops of level_tile.h in NEON: four rows in a register. All unsigned levels are below 64, so that the
+// signed dot product serves them too. Included by the NEON kernel files, with i8mm's 2x2 products where the compile
+// flags allow them.
 #pragma once
 
 #include <arm_neon.h>
@@ -121,10 +122,19 @@ void MultiplyTokens(const LevelTile& tile, const ActivationView& x, float* sums)
   float32x4_t totals[kTokens];
   for (int t = 0; t < kTokens; ++t) totals[t] = vld1q_f32(sums + t * kTileRows);
   switch (tile.range) {
-    case LevelRange::kThreeBit: case LevelRange::kSixBit: MultiplyUnsigned<kTokens, 16>(tile, x, totals); break;
-    case LevelRange::kFourBit: case LevelRange::kFiveBit: MultiplyUnsigned<kTokens, 32>(tile, x, totals); break;
-    case LevelRange::kSigned: MultiplySigned<kTokens>(tile, x, totals); break;
-    case LevelRange::kNone: break;
+    case LevelRange::kThreeBit:
+    case LevelRange::kSixBit:
+      MultiplyUnsigned<kTokens, 16>(tile, x, totals);
+      break;
+    case LevelRange::kFourBit:
+    case LevelRange::kFiveBit:
+      MultiplyUnsigned<kTokens, 32>(tile, x, totals);
+      break;
+    case LevelRange::kSigned:
+      MultiplySigned<kTokens>(tile, x, totals);
+      break;
+    case LevelRange::kNone:
+      break;
   }
   for (int t = 0; t < kTokens; ++t) vst1q_f32(sums + t * kTileRows, totals[t]);
 }

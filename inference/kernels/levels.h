@@ -1,5 +1,5 @@
-// Quantized weights as integer levels: w = step * level + offset over each 16 columns, which is what every block type of
-// GGUF is at heart. Included by each kernel file under its own compile flags: internal linkage.
+// Quantized weights as integer levels: w = step * level + offset over each 16 columns, which is what every block type
+// of GGUF is at heart. Included by each kernel file under its own compile flags: internal linkage.
 #pragma once
 
 #include <cstddef>
@@ -29,12 +29,27 @@ enum class LevelRange {
 
 LevelRange RangeOf(BlockType type) {
   switch (type) {
-    case BlockType::kQ2_K: case BlockType::kQ3_K: return LevelRange::kThreeBit;
-    case BlockType::kQ4_0: case BlockType::kQ4_1: case BlockType::kQ4_K: return LevelRange::kFourBit;
-    case BlockType::kQ5_0: case BlockType::kQ5_1: case BlockType::kQ5_K: return LevelRange::kFiveBit;
-    case BlockType::kQ6_K: return LevelRange::kSixBit;
-    case BlockType::kQ8_0: case BlockType::kIQ4_NL: case BlockType::kIQ4_XS: return LevelRange::kSigned;
-    case BlockType::kF32: case BlockType::kF16: case BlockType::kBF16: break;
+    case BlockType::kQ2_K:
+    case BlockType::kQ3_K:
+      return LevelRange::kThreeBit;
+    case BlockType::kQ4_0:
+    case BlockType::kQ4_1:
+    case BlockType::kQ4_K:
+      return LevelRange::kFourBit;
+    case BlockType::kQ5_0:
+    case BlockType::kQ5_1:
+    case BlockType::kQ5_K:
+      return LevelRange::kFiveBit;
+    case BlockType::kQ6_K:
+      return LevelRange::kSixBit;
+    case BlockType::kQ8_0:
+    case BlockType::kIQ4_NL:
+    case BlockType::kIQ4_XS:
+      return LevelRange::kSigned;
+    case BlockType::kF32:
+    case BlockType::kF16:
+    case BlockType::kBF16:
+      break;
   }
   return LevelRange::kNone;
 }
@@ -54,8 +69,8 @@ struct LevelTile {
 };
 
 // What the compiler does not find by itself. A block's 16 bytes of nibbles are its 32 levels, the low ones first; fifth
-// bits are bit i of four bytes; a table of 16 bytes may be looked up for each nibble. Whole registers are stored: to load 32
-// bytes that were stored as two halves stalls.
+// bits are bit i of four bytes; a table of 16 bytes may be looked up for each nibble. Whole registers are stored: to
+// load 32 bytes that were stored as two halves stalls.
 #if defined(__AVX2__)
 __m256i Nibbles(const uint8_t* nibbles) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(nibbles));
@@ -80,8 +95,8 @@ void LookUpNibbles(const uint8_t* nibbles, const int8_t* table, uint8_t* levels)
   const __m256i values = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(levels), _mm256_shuffle_epi8(values, Nibbles(nibbles)));
 }
-// levels = (bytes >> shift) & mask, and levels |= ((bytes >> shift) & mask) << up, over 32 bytes. Shifted as 16 bits: what
-// crosses a byte is masked out, and mask << up fits a byte.
+// levels = (bytes >> shift) & mask, and levels |= ((bytes >> shift) & mask) << up, over 32 bytes. Shifted as 16 bits:
+// what crosses a byte is masked out, and mask << up fits a byte.
 void TakeBits(const uint8_t* bytes, int shift, uint8_t mask, uint8_t* levels) {
   const __m256i shifted = _mm256_srli_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes)), shift);
   const __m256i taken = _mm256_and_si256(shifted, _mm256_set1_epi8(static_cast<char>(mask)));
@@ -116,8 +131,8 @@ void LookUpNibbles(const uint8_t* __restrict nibbles, const int8_t* table, uint8
 }
 #endif
 
-// levels[i] of block i's weights (int8_t or uint8_t by RangeOf, both written as bytes), and one step and offset for each
-// StepColumns columns.
+// levels[i] of block i's weights (int8_t or uint8_t by RangeOf, both written as bytes), and one step and offset for
+// each StepColumns columns.
 void Unpack(const BlockQ4_0& b, uint8_t* __restrict levels, float* __restrict steps, float* __restrict offsets) {
   SplitNibbles(b.nibbles, levels);
   steps[0] = HalfToFloat(b.scale);
@@ -199,7 +214,7 @@ void Unpack(const BlockQ2_K& b, uint8_t* __restrict levels, float* __restrict st
     steps[sub] = d * static_cast<float>(b.scales[sub] & 15);
     offsets[sub] = -m * static_cast<float>(b.scales[sub] >> 4);
   }
-#pragma GCC unroll 8  // so that shifts are constants
+#pragma GCC unroll 8                   // so that shifts are constants
   for (int run = 0; run < 8; ++run) {  // of 32: a half and a plane
     TakeBits(b.quants + run / 4 * 32, 2 * (run % 4), 3, levels + run * 32);
   }
@@ -246,19 +261,34 @@ void UnpackBlocks(const std::byte* blocks, int64_t columns, uint8_t* levels, flo
 [[maybe_unused]] void UnpackLevels(BlockType type, const std::byte* blocks, int64_t columns, uint8_t* levels,
                                    float* steps, float* offsets) {
   switch (type) {
-    case BlockType::kQ4_0: return UnpackBlocks<BlockQ4_0, 32, 32>(blocks, columns, levels, steps, offsets);
-    case BlockType::kQ4_1: return UnpackBlocks<BlockQ4_1, 32, 32>(blocks, columns, levels, steps, offsets);
-    case BlockType::kQ5_0: return UnpackBlocks<BlockQ5_0, 32, 32>(blocks, columns, levels, steps, offsets);
-    case BlockType::kQ5_1: return UnpackBlocks<BlockQ5_1, 32, 32>(blocks, columns, levels, steps, offsets);
-    case BlockType::kQ8_0: return UnpackBlocks<BlockQ8_0, 32, 32>(blocks, columns, levels, steps, offsets);
-    case BlockType::kIQ4_NL: return UnpackBlocks<BlockIQ4_NL, 32, 32>(blocks, columns, levels, steps, offsets);
-    case BlockType::kQ2_K: return UnpackBlocks<BlockQ2_K, 256, 16>(blocks, columns, levels, steps, offsets);
-    case BlockType::kQ3_K: return UnpackBlocks<BlockQ3_K, 256, 16>(blocks, columns, levels, steps, offsets);
-    case BlockType::kQ4_K: return UnpackBlocks<BlockQ4_K, 256, 32>(blocks, columns, levels, steps, offsets);
-    case BlockType::kQ5_K: return UnpackBlocks<BlockQ5_K, 256, 32>(blocks, columns, levels, steps, offsets);
-    case BlockType::kQ6_K: return UnpackBlocks<BlockQ6_K, 256, 16>(blocks, columns, levels, steps, offsets);
-    case BlockType::kIQ4_XS: return UnpackBlocks<BlockIQ4_XS, 256, 32>(blocks, columns, levels, steps, offsets);
-    case BlockType::kF32: case BlockType::kF16: case BlockType::kBF16: return;  // floats have no levels
+    case BlockType::kQ4_0:
+      return UnpackBlocks<BlockQ4_0, 32, 32>(blocks, columns, levels, steps, offsets);
+    case BlockType::kQ4_1:
+      return UnpackBlocks<BlockQ4_1, 32, 32>(blocks, columns, levels, steps, offsets);
+    case BlockType::kQ5_0:
+      return UnpackBlocks<BlockQ5_0, 32, 32>(blocks, columns, levels, steps, offsets);
+    case BlockType::kQ5_1:
+      return UnpackBlocks<BlockQ5_1, 32, 32>(blocks, columns, levels, steps, offsets);
+    case BlockType::kQ8_0:
+      return UnpackBlocks<BlockQ8_0, 32, 32>(blocks, columns, levels, steps, offsets);
+    case BlockType::kIQ4_NL:
+      return UnpackBlocks<BlockIQ4_NL, 32, 32>(blocks, columns, levels, steps, offsets);
+    case BlockType::kQ2_K:
+      return UnpackBlocks<BlockQ2_K, 256, 16>(blocks, columns, levels, steps, offsets);
+    case BlockType::kQ3_K:
+      return UnpackBlocks<BlockQ3_K, 256, 16>(blocks, columns, levels, steps, offsets);
+    case BlockType::kQ4_K:
+      return UnpackBlocks<BlockQ4_K, 256, 32>(blocks, columns, levels, steps, offsets);
+    case BlockType::kQ5_K:
+      return UnpackBlocks<BlockQ5_K, 256, 32>(blocks, columns, levels, steps, offsets);
+    case BlockType::kQ6_K:
+      return UnpackBlocks<BlockQ6_K, 256, 16>(blocks, columns, levels, steps, offsets);
+    case BlockType::kIQ4_XS:
+      return UnpackBlocks<BlockIQ4_XS, 256, 32>(blocks, columns, levels, steps, offsets);
+    case BlockType::kF32:
+    case BlockType::kF16:
+    case BlockType::kBF16:
+      return;  // floats have no levels
   }
 }
 

@@ -81,7 +81,8 @@ bool PackDirectly(BlockType type, const std::byte* blocks, int64_t row_bytes, in
     case BlockType::kQ4_1:
       PackNibbles<BlockQ4_1, kGroupLanes>(blocks, row_bytes, rows, columns, levels, steps, offsets);
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 

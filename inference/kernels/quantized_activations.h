@@ -1,8 +1,8 @@
 // Activations as the integer kernels read them. Private to this folder: kernels.h has the class that owns them.
 //
-// Each 32 values x become x ~ scale * q with q = round(x / scale) in -127…127 and scale = max|x| / 127 in float32: the step
-// of ggml's Q8_0 with a scale that is not rounded to half precision. Signed levels, whose products do not fit 16 bits
-// anyway, meet the same values in 256 times finer steps, which cost them nothing.
+// Each 32 values x become x ~ scale * q with q = round(x / scale) in -127…127 and scale = max|x| / 127 in float32: the
+// step of ggml's Q8_0 with a scale that is not rounded to half precision. Signed levels, whose products do not fit 16
+// bits anyway, meet the same values in 256 times finer steps, which cost them nothing.
 #pragma once
 
 #include <bit>
@@ -12,17 +12,17 @@
 namespace fedglm {
 
 inline constexpr int64_t kActivationBlock = 32;  // values that share a scale
-inline constexpr float kWideSteps = 256.0f;    // a step of `values` in steps of `wide`
-inline constexpr int64_t kActivationHalf = 16;   // values that share a sum: the smallest block of weights with a minimum
+inline constexpr float kWideSteps = 256.0f;      // a step of `values` in steps of `wide`
+inline constexpr int64_t kActivationHalf = 16;  // values that share a sum: the smallest block of weights with a minimum
 
 // Rows of activations, one a token, one after the other.
 struct ActivationView {
-  int64_t columns;           // of a row
-  const int8_t* values;      // [tokens][columns]
-  const int16_t* wide;       // [tokens][columns]: round(256 * x / scale)
-  const float* scales;       // [tokens][columns / 32], of `values`
-  const float* block_sums;   // [tokens][columns / 32]: scale times the sum of a block's values
-  const float* half_sums;    // [tokens][columns / 16]: the same of each half of a block
+  int64_t columns;          // of a row
+  const int8_t* values;     // [tokens][columns]
+  const int16_t* wide;      // [tokens][columns]: round(256 * x / scale)
+  const float* scales;      // [tokens][columns / 32], of `values`
+  const float* block_sums;  // [tokens][columns / 32]: scale times the sum of a block's values
+  const float* half_sums;   // [tokens][columns / 16]: the same of each half of a block
 
   ActivationView Token(int64_t t) const {
     return {columns,
@@ -36,8 +36,8 @@ struct ActivationView {
 
 namespace {
 
-// To the nearest, ties to even, for |x| < 2^22: beside 1.5 * 2^23 a float has no room for a fraction, and its lowest bits are
-// the integer. Defined for all others too, which a cast is not.
+// To the nearest, ties to even, for |x| < 2^22: beside 1.5 * 2^23 a float has no room for a fraction, and its lowest
+// bits are the integer. Defined for all others too, which a cast is not.
 int32_t RoundToInt(float x) { return std::bit_cast<int32_t>(x + 12582912.0f) - 0x4B400000; }
 
 // Internal linkage: included by every kernel file under its own compile flags.

@@ -1,6 +1,6 @@
-// Memory that a thread keeps for its next call. Included by kernel files under their own compile flags: no std::vector, which
-// has functions of external linkage, and of all copies in a program the linker may keep this file's, with instructions that
-// most CPUs lack. Internal linkage.
+// Memory that a thread keeps for its next call. Included by kernel files under their own compile flags: no std::vector,
+// which has functions of external linkage, and of all copies in a program the linker may keep this file's, with
+// instructions that most CPUs lack. Internal linkage.
 #pragma once
 
 #include <algorithm>

@@ -6,8 +6,8 @@
 namespace fedglm {
 namespace {
 
-// Calls block.operator()<kRows, kTokens>(row, token) for blocks of 4 rows by kMostTokens tokens, and for smaller ones at the
-// tile's ends.
+// Calls block.operator()<kRows, kTokens>(row, token) for blocks of 4 rows by kMostTokens tokens, and for smaller ones
+// at the tile's ends.
 template <int kMostTokens, typename Block>
 void ForEachBlock(int64_t rows, int64_t tokens, const Block& block) {
   const auto all_tokens = [&]<int kRows>(int64_t row) {

@@ -1,4 +1,5 @@
-// The loops that all vector instruction sets share, over a `Vector` that each kernel file defines before it includes this:
+// The loops that all vector instruction sets share, over a `Vector` that each kernel file defines before it includes
+// this:
 //   struct Vector { static constexpr int64_t kWidth; using Register; Zero, Load, Store, Broadcast, MultiplyAdd, Sum;
 //                   LoadHalves, LoadBf16 }: of kWidth 16-bit numbers.
 // Internal linkage, as in quantization/decode_blocks.h.
@@ -21,7 +22,8 @@ float DotProduct(const float* a, const float* b, int64_t count) {
   int64_t i = 0;
   for (; i + kStep <= count; i += kStep) {
     for (int k = 0; k < 4; ++k) {
-      sums[k] = Vector::MultiplyAdd(Vector::Load(a + i + k * Vector::kWidth), Vector::Load(b + i + k * Vector::kWidth), sums[k]);
+      sums[k] = Vector::MultiplyAdd(Vector::Load(a + i + k * Vector::kWidth), Vector::Load(b + i + k * Vector::kWidth),
+                                    sums[k]);
     }
   }
   for (; i + Vector::kWidth <= count; i += Vector::kWidth) {
@@ -64,9 +66,11 @@ struct Bf16Weights {
   static float One(const std::byte* w) { return Bfloat16ToFloat(LoadHalf(w)); }
 };
 
-// kRows rows times kTokens tokens, all sums in registers. Not inlined: the loops around it would take some of AVX2's sixteen.
+// kRows rows times kTokens tokens, all sums in registers. Not inlined: the loops around it would take some of AVX2's
+// sixteen.
 template <typename Weights, int kRows, int kTokens>
-[[gnu::noinline]] void MultiplyBlock(const std::byte* w, int64_t columns, const float* x, int64_t x_stride, float* y, int64_t y_stride) {
+[[gnu::noinline]] void MultiplyBlock(const std::byte* w, int64_t columns, const float* x, int64_t x_stride, float* y,
+                                     int64_t y_stride) {
   Vector::Register sums[kRows][kTokens];
   for (int r = 0; r < kRows; ++r) {
     for (int t = 0; t < kTokens; ++t) sums[r][t] = Vector::Zero();
@@ -144,7 +148,8 @@ void AccumulateTile(const float* w, int64_t rows, int64_t columns, const float* 
   for (; t + kTokenBlock <= tokens; t += kTokenBlock) {
     int64_t c = 0;
     for (; c + kColumns <= columns; c += kColumns) {
-      AccumulateBlock<kTokenBlock, 2>(w + c, rows, columns, dy + t * dy_stride, dy_stride, dx + t * dx_stride + c, dx_stride);
+      AccumulateBlock<kTokenBlock, 2>(w + c, rows, columns, dy + t * dy_stride, dy_stride, dx + t * dx_stride + c,
+                                      dx_stride);
     }
     if (c == columns) continue;
     for (int64_t u = t; u < t + kTokenBlock; ++u) {
@@ -154,7 +159,8 @@ void AccumulateTile(const float* w, int64_t rows, int64_t columns, const float* 
     }
   }
   for (; t < tokens; ++t) {
-    for (int64_t r = 0; r < rows; ++r) AddScaledRow(dy[t * dy_stride + r], w + r * columns, dx + t * dx_stride, columns);
+    for (int64_t r = 0; r < rows; ++r)
+      AddScaledRow(dy[t * dy_stride + r], w + r * columns, dx + t * dx_stride, columns);
   }
 }
 

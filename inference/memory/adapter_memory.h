@@ -10,12 +10,13 @@
 
 namespace fedglm {
 
-// What is set aside for installed adapters of these sizes: all of them, and the largest once more. An adapter is replaced
-// while answers are computed with the old one, so both are there; the room for that must not be looked for at that moment.
+// What is set aside for installed adapters of these sizes: all of them, and the largest once more. An adapter is
+// replaced while answers are computed with the old one, so both are there; the room for that must not be looked for at
+// that moment.
 uint64_t RoomForAdapters(std::span<const uint64_t> adapter_bytes);
 
-// What is set aside is charged to the budget also while no adapter takes it: KV pages, which grow into what is free, do not
-// grow into that. Thread-safe.
+// What is set aside is charged to the budget also while no adapter takes it: KV pages, which grow into what is free, do
+// not grow into that. Thread-safe.
 class AdapterMemory {
  public:
   // `budget` must outlive this.
@@ -37,10 +38,11 @@ class AdapterMemory {
     uint64_t bytes_ = 0;
   };
 
-  // From what is set aside and not taken, and then from what the budget has free. ResourceExhausted if both are too little.
+  // From what is set aside and not taken, and then from what the budget has free. ResourceExhausted if both are too
+  // little.
   absl::StatusOr<Share> Take(uint64_t bytes);
-  // The account is at least so large from now on. Less cannot fail; more is ResourceExhausted, and then changes nothing, if
-  // the budget has no room.
+  // The account is at least so large from now on. Less cannot fail; more is ResourceExhausted, and then changes
+  // nothing, if the budget has no room.
   absl::Status SetAside(uint64_t bytes);
 
   uint64_t taken() const;    // by shares

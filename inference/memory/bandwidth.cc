@@ -20,12 +20,13 @@ constexpr int kPasses = 4;
 constexpr int64_t kLine = 64, kAhead = 4096;
 constexpr double kStreamSeconds = 0.5;
 
-// Sums words in many independent sums, so that loads are what it waits for, and fetches a page ahead: no stream that the
-// hardware follows leads into the next one.
+// Sums words in many independent sums, so that loads are what it waits for, and fetches a page ahead: no stream that
+// the hardware follows leads into the next one.
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
 __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
-uint64_t Sum(const std::byte* bytes, int64_t count) {
+uint64_t
+Sum(const std::byte* bytes, int64_t count) {
   constexpr int64_t kSums = 32;
   constexpr int64_t kStep = kSums * static_cast<int64_t>(sizeof(uint64_t));
   uint64_t sums[kSums] = {};
@@ -54,8 +55,8 @@ double ReadBandwidth(std::span<const std::byte> bytes, ThreadPool& pool) {
 }
 
 double MeasureMemoryBandwidth(int threads) {
-  const int64_t pieces = std::max<int64_t>(
-      1, static_cast<int64_t>(std::min(kLargestBuffer, AvailableMemoryBytes() / 8)) / kPiece);
+  const int64_t pieces =
+      std::max<int64_t>(1, static_cast<int64_t>(std::min(kLargestBuffer, AvailableMemoryBytes() / 8)) / kPiece);
   const std::vector<std::byte> buffer(static_cast<size_t>(pieces * kPiece), std::byte{1});
   ThreadPool pool(threads);
   double best = 0;

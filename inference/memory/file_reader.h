@@ -16,9 +16,9 @@
 namespace fedglm {
 
 enum class ReadMethod {
-  kUring,          // io_uring with O_DIRECT: one thread, many reads under way
-  kThreads,        // pread with O_DIRECT, several threads
-  kPageCache,      // pread through the page cache, whose pages are dropped right after
+  kUring,      // io_uring with O_DIRECT: one thread, many reads under way
+  kThreads,    // pread with O_DIRECT, several threads
+  kPageCache,  // pread through the page cache, whose pages are dropped right after
 };
 std::string_view ReadMethodName(ReadMethod method);
 

@@ -1,5 +1,5 @@
-// What a process may use of the machine's memory, by named account. A reservation that does not fit is an error that the
-// caller can act on (refuse new work, shrink), long before the kernel would act.
+// What a process may use of the machine's memory, by named account. A reservation that does not fit is an error that
+// the caller can act on (refuse new work, shrink), long before the kernel would act.
 #pragma once
 
 #include <algorithm>
@@ -17,8 +17,8 @@ enum class MemoryAccount { kPinnedWeights, kStreamedWeights, kKvPages, kActivati
 inline constexpr size_t kMemoryAccounts = 6;
 std::string_view MemoryAccountName(MemoryAccount account);
 
-// What a process takes of the machine if nothing is said: fifteen sixteenths of the lowest limit of its control group and
-// all above it, or three quarters of a machine without such a limit; and never more than is available now.
+// What a process takes of the machine if nothing is said: fifteen sixteenths of the lowest limit of its control group
+// and all above it, or three quarters of a machine without such a limit; and never more than is available now.
 uint64_t DefaultMemoryBudget();
 
 class MemoryBudget;

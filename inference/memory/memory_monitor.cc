@@ -12,7 +12,8 @@ namespace {
 void LogChange(int from, int to, const MemorySample& sample) {
   char facts[160];
   std::snprintf(facts, sizeof(facts), "memory pressure %d of %d (was %d): %.1f %% left, stalls %.0f %% of the time", to,
-                kPressureLevels - 1, from, 100 * MemoryLeft(sample), std::max(sample.group_stall, sample.machine_stall));
+                kPressureLevels - 1, from, 100 * MemoryLeft(sample),
+                std::max(sample.group_stall, sample.machine_stall));
   const std::string line = std::string(facts) + "; " + std::string(PressureAction(to));
   if (to > from) {
     LogWarning(line);

@@ -1,4 +1,5 @@
-// Watches the memory of the process, its control group and the machine, once a second, and tells how hard it is pressed on.
+// Watches the memory of the process, its control group and the machine, once a second, and tells how hard it is pressed
+// on.
 #pragma once
 
 #include <array>
@@ -15,7 +16,7 @@
 namespace fedglm {
 
 struct MonitorOptions {
-  KernelFolders folders;                   // others in tests
+  KernelFolders folders;  // others in tests
   Clock* clock = &Clock::System();
   std::chrono::milliseconds interval{1000};
 };
@@ -29,9 +30,9 @@ struct MonitorStatistics {
 // Thread-safe.
 class MemoryMonitor {
  public:
-  // `on_sample` gets, after each sample, the ladder's level and the pressure of this very sample, which is never more: what
-  // takes effect at once goes by the pressure, what should not flicker by the level. From the monitor's thread. Changes of
-  // the level are logged.
+  // `on_sample` gets, after each sample, the ladder's level and the pressure of this very sample, which is never more:
+  // what takes effect at once goes by the pressure, what should not flicker by the level. From the monitor's thread.
+  // Changes of the level are logged.
   using OnSample = std::function<void(int level, int pressure)>;
   MemoryMonitor(const MonitorOptions& options, OnSample on_sample);
   ~MemoryMonitor();

@@ -9,19 +9,19 @@
 namespace fedglm {
 namespace {
 
-constexpr int64_t kLeastPositions = 512;  // a shorter context is of no use
-constexpr uint64_t kKvShare = 8;          // of a tight budget, one part in so many goes to KV pages
+constexpr int64_t kLeastPositions = 512;             // a shorter context is of no use
+constexpr uint64_t kKvShare = 8;                     // of a tight budget, one part in so many goes to KV pages
 constexpr uint64_t kStackBytes = uint64_t{1} << 20;  // of a thread, touched part
 // A vocabulary on the heap takes this many times its place in the file (measured: GLM-4's 151,552 tokens with merges).
 constexpr uint64_t kVocabularyGrowth = 6;
-constexpr uint64_t kCandidateBytes = 8;  // of a token that a sampler may choose: its logit and its number
+constexpr uint64_t kCandidateBytes = 8;               // of a token that a sampler may choose: its logit and its number
 constexpr uint64_t kRingBuffers = uint64_t{4} << 20;  // of the reader: queue, small buffers
 
 uint64_t ScratchBytes(const WeightLayout& layout, const Hyperparameters& h, const PlanOptions& options) {
   const uint64_t candidates = static_cast<uint64_t>(options.running) * static_cast<uint64_t>(h.vocabulary);
-  return options.process_bytes + candidates * kCandidateBytes +
-         layout.vector_values * sizeof(float) + layout.metadata_bytes * (kVocabularyGrowth + 1) +
-         static_cast<uint64_t>(options.threads) * kStackBytes + kRingBuffers;
+  return options.process_bytes + candidates * kCandidateBytes + layout.vector_values * sizeof(float) +
+         layout.metadata_bytes * (kVocabularyGrowth + 1) + static_cast<uint64_t>(options.threads) * kStackBytes +
+         kRingBuffers;
 }
 
 }  // namespace
@@ -57,7 +57,8 @@ std::vector<ResidencyCost> ResidencyCosts(const WeightLayout& layout) {
   return costs;
 }
 
-absl::StatusOr<MemoryPlan> PlanMemory(const WeightLayout& layout, const Hyperparameters& h, const PlanOptions& options) {
+absl::StatusOr<MemoryPlan> PlanMemory(const WeightLayout& layout, const Hyperparameters& h,
+                                      const PlanOptions& options) {
   MemoryPlan plan;
   plan.budget = options.budget != 0 ? options.budget : DefaultMemoryBudget();
   const uint64_t scratch = ScratchBytes(layout, h, options);
@@ -74,7 +75,8 @@ absl::StatusOr<MemoryPlan> PlanMemory(const WeightLayout& layout, const Hyperpar
   if (needed > plan.budget) {
     const std::string who = options.adapter_bytes > 0 ? "the model and its adapters need " : "the model needs ";
     return absl::ResourceExhaustedError(who + FormatByteSize(needed) + " of memory at least, the budget is " +
-                                        FormatByteSize(plan.budget) + ": raise --memory-budget, or use a smaller model");
+                                        FormatByteSize(plan.budget) +
+                                        ": raise --memory-budget, or use a smaller model");
   }
 
   // A share of what is not bound to anything goes to KV pages, up to one whole sequence; it grows more slowly than the
@@ -91,7 +93,8 @@ absl::StatusOr<MemoryPlan> PlanMemory(const WeightLayout& layout, const Hyperpar
   plan.ring_slots = cost.slots;
   plan.slot_bytes = cost.slot_bytes;
   const uint64_t kv_account = std::max(kv, std::min(kv_all, plan.budget - fixed - cost.bytes()));
-  plan.accounts = {cost.pinned_bytes, cost.ring_bytes(), kv_account, options.activation_bytes, scratch, options.adapter_bytes};
+  plan.accounts = {cost.pinned_bytes,        cost.ring_bytes(), kv_account,
+                   options.activation_bytes, scratch,           options.adapter_bytes};
   if (options.kv_bytes_per_position > 0) {
     plan.kv_positions = static_cast<int64_t>(kv_account / options.kv_bytes_per_position);
   }

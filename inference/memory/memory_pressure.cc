@@ -5,11 +5,12 @@
 namespace fedglm {
 namespace {
 
-// What begins level 1, 2, 3 and 4. The budget's default leaves a sixteenth (6.25 %) of a group's limit: below what a plan
-// itself uses, it is others' memory, or ours that no account knew.
+// What begins level 1, 2, 3 and 4. The budget's default leaves a sixteenth (6.25 %) of a group's limit: below what a
+// plan itself uses, it is others' memory, or ours that no account knew.
 constexpr std::array<double, 4> kLeft = {0.05, 0.035, 0.025, 0.015};
 constexpr std::array<double, 4> kStall = {5, 15, 30, 60};  // percent of the time
-// Other groups on the machine may stall at limits of their own; that is ours to help only when the machine is short too.
+// Other groups on the machine may stall at limits of their own; that is ours to help only when the machine is short
+// too.
 constexpr double kMachineShort = 0.2;
 
 double Part(uint64_t part, uint64_t whole) { return static_cast<double>(part) / static_cast<double>(whole); }
@@ -37,8 +38,7 @@ double MemoryLeft(const MemorySample& sample) {
 
 int PressureOf(const MemorySample& sample) {
   const double left = MemoryLeft(sample);
-  const double stall =
-      std::max(sample.group_stall, MachineLeft(sample) < kMachineShort ? sample.machine_stall : 0.0);
+  const double stall = std::max(sample.group_stall, MachineLeft(sample) < kMachineShort ? sample.machine_stall : 0.0);
   int level = 0;
   for (size_t i = 0; i < kLeft.size(); ++i) {
     if (left < kLeft[i] || stall > kStall[i]) level = static_cast<int>(i) + 1;

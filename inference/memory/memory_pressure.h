@@ -17,11 +17,12 @@ std::string_view PressureAction(int level);  // "smaller batches"
 // less, and from the time that tasks stall for memory.
 int PressureOf(const MemorySample& sample);
 
-// The part of the control group's limit or of the machine's memory, whichever is less, that is left. 1 if nothing is known.
+// The part of the control group's limit or of the machine's memory, whichever is less, that is left. 1 if nothing is
+// known.
 double MemoryLeft(const MemorySample& sample);
 
-// Up at once, to whatever a sample says; down one level after kCalm without a sample at the present level or above, so that
-// what was given up is not taken back only to be given up again.
+// Up at once, to whatever a sample says; down one level after kCalm without a sample at the present level or above, so
+// that what was given up is not taken back only to be given up again.
 class PressureLadder {
  public:
   static constexpr std::chrono::seconds kCalm{10};

@@ -20,9 +20,10 @@ namespace fedglm {
 // One pass at a time; the rest is thread-safe.
 class ModelMemory : public WeightResidency {
  public:
-  // Plans with budget.total(), charges pinned and streamed weights and scratch to `budget`, which must outlive this, and
-  // begins to bring weights in. KV pages and activations are charged by whoever makes them. To be called before the model's
-  // tensors are touched. ResourceExhausted if the budget is too small (PlanMemory); errors of WeightStreamer::Make.
+  // Plans with budget.total(), charges pinned and streamed weights and scratch to `budget`, which must outlive this,
+  // and begins to bring weights in. KV pages and activations are charged by whoever makes them. To be called before the
+  // model's tensors are touched. ResourceExhausted if the budget is too small (PlanMemory); errors of
+  // WeightStreamer::Make.
   static absl::StatusOr<std::unique_ptr<ModelMemory>> Open(std::shared_ptr<const GgufFile> file,
                                                            const Hyperparameters& hyperparameters, PlanOptions options,
                                                            MemoryBudget& budget);
@@ -36,18 +37,18 @@ class ModelMemory : public WeightResidency {
 
   // To be called before more is charged to kAdapters than is now, by who keeps KV pages from being allocated meanwhile.
 
-  // Makes the plan again with `adapter_bytes` set aside, and unpins the layers that it does not pin. GiveWay pins no more
-  // than the plan for what adapters have at that time. ResourceExhausted (PlanMemory), and nothing changes, if the budget
-  // does not hold the model beside the adapters.
+  // Makes the plan again with `adapter_bytes` set aside, and unpins the layers that it does not pin. GiveWay pins no
+  // more than the plan for what adapters have at that time. ResourceExhausted (PlanMemory), and nothing changes, if the
+  // budget does not hold the model beside the adapters.
   absl::Status PlanForAdapters(uint64_t adapter_bytes);
-  // Unpins the fewest layers that leave `bytes` of the budget free, for what others hold beyond the plan. False, and none is
-  // unpinned, if not even all layers would do.
+  // Unpins the fewest layers that leave `bytes` of the budget free, for what others hold beyond the plan. False, and
+  // none is unpinned, if not even all layers would do.
   bool UnpinFor(uint64_t bytes);
 
-  // What each of the monitor's samples does to the weights (once a second, from the engine). While the sample's own pressure
-  // is 3, an eighth of the planned layers is unpinned each time, at 4 a quarter: not while only the ladder's level is still
-  // up, for what was given up already shows in the next sample. At level 0 they are pinned again, an eighth every 5 samples.
-  // Where KV pages have taken their place meanwhile, RoomWanted says how much of it is needed.
+  // What each of the monitor's samples does to the weights (once a second, from the engine). While the sample's own
+  // pressure is 3, an eighth of the planned layers is unpinned each time, at 4 a quarter: not while only the ladder's
+  // level is still up, for what was given up already shows in the next sample. At level 0 they are pinned again, an
+  // eighth every 5 samples. Where KV pages have taken their place meanwhile, RoomWanted says how much of it is needed.
   void GiveWay(int level, int pressure);
   uint64_t RoomWanted() const override;
   absl::Status TakeRoom() override;
@@ -75,7 +76,8 @@ class ModelMemory : public WeightResidency {
   mutable Mutex mutex_;  // held while layers change
   // Pinned and ring together, for the next layers to come back; 0: none. Written with the mutex held.
   std::atomic<uint64_t> wanted_{0};
-  std::atomic<uint64_t> calm_bytes_{0};  // pinned and ring together, of the layers that the plan pins beside the adapters
+  std::atomic<uint64_t> calm_bytes_{
+      0};  // pinned and ring together, of the layers that the plan pins beside the adapters
   MemoryReservation pinned_ ABSL_GUARDED_BY(mutex_), streamed_ ABSL_GUARDED_BY(mutex_);
   int64_t pinned_count_ ABSL_GUARDED_BY(mutex_) = 0;
   int calm_samples_ ABSL_GUARDED_BY(mutex_) = 0;  // one after another, at level 0

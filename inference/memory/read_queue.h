@@ -34,8 +34,8 @@ class ReadQueue {
   bool Next(ReadPiece& piece);
   // False: there is none now.
   bool TryNext(ReadPiece& piece);
-  // What a read of `piece` gave: a count of bytes, or -errno. True: the piece is done, well or badly. False: it has been
-  // shortened to what is still to be read.
+  // What a read of `piece` gave: a count of bytes, or -errno. True: the piece is done, well or badly. False: it has
+  // been shortened to what is still to be read.
   bool Advance(ReadPiece& piece, int64_t result);
   void Stop();
 

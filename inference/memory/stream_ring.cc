@@ -63,10 +63,10 @@ absl::StatusOr<std::unique_ptr<StreamRing>> StreamRing::Open(const std::filesyst
     }
   }
   StreamRing* const self = ring.get();
-  FEDGLM_ASSIGN_OR_RETURN(
-      ring->reader_, FileReader::Open(path, method, [self](uint64_t slot, const absl::Status& status) {
-        self->OnRead(slot, status);
-      }));
+  FEDGLM_ASSIGN_OR_RETURN(ring->reader_,
+                          FileReader::Open(path, method, [self](uint64_t slot, const absl::Status& status) {
+                            self->OnRead(slot, status);
+                          }));
   return ring;
 }
 

@@ -1,5 +1,5 @@
-// Buffers that streamed layers are read into, one layer each, in the order of the pass and round again, so that the disk
-// goes on reading while a layer is computed and from the end of a pass into the next.
+// Buffers that streamed layers are read into, one layer each, in the order of the pass and round again, so that the
+// disk goes on reading while a layer is computed and from the end of a pass into the next.
 #pragma once
 
 #include <condition_variable>
@@ -46,8 +46,9 @@ class StreamRing {
   // Reads `sequence` (ascending layers) round and round from its first layer on that is not below `from`. What was read
   // ahead before is given up. No layer may be taken at that moment.
   void Start(std::vector<int64_t> sequence, int64_t from);
-  // Waits for the layer of the sequence. [span of the layer]: its ranges at their distance from the layer's begin. What was
-  // read ahead for other layers is given up. An error of the read leaves the layer not taken; the next Take tries again.
+  // Waits for the layer of the sequence. [span of the layer]: its ranges at their distance from the layer's begin. What
+  // was read ahead for other layers is given up. An error of the read leaves the layer not taken; the next Take tries
+  // again.
   absl::StatusOr<std::byte*> Take(int64_t layer);
   void GiveBack(int64_t layer);
 
@@ -76,10 +77,10 @@ class StreamRing {
   std::condition_variable changed_;
   std::vector<Slot> slots_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> sequence_ ABSL_GUARDED_BY(mutex_);
-  size_t next_ ABSL_GUARDED_BY(mutex_) = 0;             // of the sequence: what is read next
-  std::deque<size_t> ahead_ ABSL_GUARDED_BY(mutex_);    // slots being read or ready, in the order of the sequence
+  size_t next_ ABSL_GUARDED_BY(mutex_) = 0;           // of the sequence: what is read next
+  std::deque<size_t> ahead_ ABSL_GUARDED_BY(mutex_);  // slots being read or ready, in the order of the sequence
   double wait_seconds_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::unique_ptr<FileReader> reader_;                  // last: destroyed first, it writes to the slots
+  std::unique_ptr<FileReader> reader_;  // last: destroyed first, it writes to the slots
 };
 
 }  // namespace fedglm

@@ -35,11 +35,11 @@ struct WeightLayout {
   uint64_t vector_values = 0;   // of norms and biases, which the forward pass decodes to float32 when it is made
 
   int64_t output() const { return static_cast<int64_t>(layers.size()) - 1; }
-  uint64_t bytes() const;       // of all layers and the output matrix
+  uint64_t bytes() const;  // of all layers and the output matrix
 };
 
-// `layers` as in Hyperparameters. The token embedding is not part of it, unless it is the output matrix too: a token reads
-// one row of it, through the mapping. Parts closer together than `merge_gap` are read as one.
+// `layers` as in Hyperparameters. The token embedding is not part of it, unless it is the output matrix too: a token
+// reads one row of it, through the mapping. Parts closer together than `merge_gap` are read as one.
 WeightLayout LayOutWeights(const GgufFile& file, int64_t layers, uint64_t merge_gap = uint64_t{64} << 10);
 
 }  // namespace fedglm

@@ -21,7 +21,8 @@ constexpr size_t kComparedBytes = kReadAlignment;
 
 }  // namespace
 
-WeightStreamer::WeightStreamer(std::shared_ptr<const GgufFile> file, WeightLayout layout, const StreamerOptions& options)
+WeightStreamer::WeightStreamer(std::shared_ptr<const GgufFile> file, WeightLayout layout,
+                               const StreamerOptions& options)
     : file_(std::move(file)),
       layout_(std::move(layout)),
       options_(options),
@@ -176,8 +177,8 @@ void WeightStreamer::Unpin(int64_t layer) {
   Unlock(layer);
   for (const FileRange& range : layout_.layers[index].ranges) {
     const std::span<const std::byte> bytes = InMapping(range);
-    // Norms and biases lie between the matrices and are decoded through the mapping: without this a page of theirs would
-    // bring in megabytes of weights that are streamed anyway.
+    // Norms and biases lie between the matrices and are decoded through the mapping: without this a page of theirs
+    // would bring in megabytes of weights that are streamed anyway.
     AdviseRandomAccess(bytes);
     if (!was_here) continue;
     ForgetPages(bytes);

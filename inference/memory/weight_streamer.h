@@ -1,5 +1,5 @@
-// Keeps some of a mapped model's layers in memory and streams the others from the disk ahead of their use, so that a token
-// costs only the bytes that are not resident.
+// Keeps some of a mapped model's layers in memory and streams the others from the disk ahead of their use, so that a
+// token costs only the bytes that are not resident.
 #pragma once
 
 #include <condition_variable>
@@ -28,20 +28,20 @@ struct StreamerOptions {
 struct StreamerStatistics {
   int64_t pinned = 0, streamed = 0;  // layers, the output matrix counted as one
   uint64_t pinned_bytes = 0;
-  uint64_t locked_bytes = 0;         // of the pinned ones
-  uint64_t streamed_bytes = 0;       // read from the disk since the start
-  double wait_seconds = 0;           // that passes have waited for the disk
+  uint64_t locked_bytes = 0;    // of the pinned ones
+  uint64_t streamed_bytes = 0;  // read from the disk since the start
+  double wait_seconds = 0;      // that passes have waited for the disk
 };
 
-// Pinned layers are the file's own pages in the mapping: no second copy, and shared with every other process that maps the
-// file. They are brought in ahead of the first pass and, if others are streamed, locked where the process may do so.
-// Streamed layers are read around the page cache into a ring of buffers (StreamRing).
+// Pinned layers are the file's own pages in the mapping: no second copy, and shared with every other process that maps
+// the file. They are brought in ahead of the first pass and, if others are streamed, locked where the process may do
+// so. Streamed layers are read around the page cache into a ring of buffers (StreamRing).
 //
 // One pass at a time; SetPinned and statistics from any thread.
 class WeightStreamer : public WeightResidency {
  public:
-  // `layout` of `file`; the first `pinned` of PinningOrder are pinned. Failed or BadFile if layers are to be streamed and
-  // the file cannot be read.
+  // `layout` of `file`; the first `pinned` of PinningOrder are pinned. Failed or BadFile if layers are to be streamed
+  // and the file cannot be read.
   static absl::StatusOr<std::unique_ptr<WeightStreamer>> Make(std::shared_ptr<const GgufFile> file, WeightLayout layout,
                                                               int64_t pinned, const StreamerOptions& options);
   ~WeightStreamer() override;
@@ -50,8 +50,8 @@ class WeightStreamer : public WeightResidency {
   absl::StatusOr<ptrdiff_t> Acquire(int64_t layer) override;
   void Release(int64_t layer) override;
 
-  // Pins the first `count` (0 .. layers + 1) of PinningOrder and streams the others. Waits until no layer is being used; the
-  // memory of what was unpinned has been given back then. On error (the file cannot be read) nothing changes.
+  // Pins the first `count` (0 .. layers + 1) of PinningOrder and streams the others. Waits until no layer is being
+  // used; the memory of what was unpinned has been given back then. On error (the file cannot be read) nothing changes.
   absl::Status SetPinned(int64_t count);
 
   StreamerStatistics Statistics() const;
@@ -79,17 +79,17 @@ class WeightStreamer : public WeightResidency {
   std::condition_variable changed_;
   std::vector<bool> pinned_ ABSL_GUARDED_BY(mutex_);
   std::vector<Presence> presence_ ABSL_GUARDED_BY(mutex_);
-  std::vector<uint64_t> locked_ ABSL_GUARDED_BY(mutex_);       // bytes, by layer
+  std::vector<uint64_t> locked_ ABSL_GUARDED_BY(mutex_);  // bytes, by layer
   std::vector<absl::Status> read_error_ ABSL_GUARDED_BY(mutex_);
-  std::deque<int64_t> awaited_ ABSL_GUARDED_BY(mutex_);        // in the order of the pass
+  std::deque<int64_t> awaited_ ABSL_GUARDED_BY(mutex_);  // in the order of the pass
   bool bringing_in_ ABSL_GUARDED_BY(mutex_) = false;
   bool lock_warned_ ABSL_GUARDED_BY(mutex_) = false;
   bool streams_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t in_use_ ABSL_GUARDED_BY(mutex_) = 0;
-  int64_t next_layer_ ABSL_GUARDED_BY(mutex_) = 0;             // after the one acquired last
+  int64_t next_layer_ ABSL_GUARDED_BY(mutex_) = 0;  // after the one acquired last
   bool changing_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
-  std::unique_ptr<StreamRing> ring_;                           // once made, it stays; guarded by its own mutex
+  std::unique_ptr<StreamRing> ring_;  // once made, it stays; guarded by its own mutex
   std::thread thread_;
 };
 

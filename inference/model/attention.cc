@@ -11,10 +11,10 @@ constexpr int64_t kTileQueries = 64;  // token-heads of a tile: with their sums 
 
 // Kept by each thread.
 struct Scratch {
-  std::vector<float> queries, sums;     // [queries][head_size]
-  std::vector<float> scores;            // [queries][kPageTokens]
-  std::vector<float> rows;              // [kPageTokens][head_size]: a page's keys, then its values
-  std::vector<float> highest, weight;   // [queries]: the running maximum, and the sum of the exponentials below it
+  std::vector<float> queries, sums;    // [queries][head_size]
+  std::vector<float> scores;           // [queries][kPageTokens]
+  std::vector<float> rows;             // [kPageTokens][head_size]: a page's keys, then its values
+  std::vector<float> highest, weight;  // [queries]: the running maximum, and the sum of the exponentials below it
 
   void Fit(int64_t count, int64_t size) {
     const auto fit = [](std::vector<float>& values, int64_t floats) {

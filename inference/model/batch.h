@@ -19,8 +19,8 @@ struct SequenceRows {
 };
 
 struct Batch {
-  std::vector<Token> tokens;             // one a row
-  std::vector<SequenceRows> sequences;   // in the order of their rows; a sequence occurs once
+  std::vector<Token> tokens;            // one a row
+  std::vector<SequenceRows> sequences;  // in the order of their rows; a sequence occurs once
 
   int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
 

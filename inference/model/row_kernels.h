@@ -15,8 +15,8 @@ struct RowKernels {
   void (*scores)(const float* queries, int64_t m, const float* keys, int64_t n, int64_t size, float* scores,
                  int64_t stride);
   // out[i * out_stride + c] += sum_j weights[i * stride + j] * rows[j * row_stride + c], c < size: n rows into m.
-  void (*add_weighted)(const float* weights, int64_t stride, int64_t m, const float* rows, int64_t row_stride, int64_t n,
-                       int64_t size, float* out, int64_t out_stride);
+  void (*add_weighted)(const float* weights, int64_t stride, int64_t m, const float* rows, int64_t row_stride,
+                       int64_t n, int64_t size, float* out, int64_t out_stride);
   float (*largest)(const float* x, int64_t count);  // count > 0
   // x[i] = exp(x[i] - highest) for x[i] <= highest, to 2 units in the last place; the result is their sum.
   float (*exponentials)(float* x, int64_t count, float highest);

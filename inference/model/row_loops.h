@@ -153,7 +153,8 @@ inline void ScoreRows(const float* queries, const float* keys, int64_t n, int64_
   for (; j < n; ++j) ScoreBlock<kQueries, 1>(queries, keys + j * size, size, scores + j, stride);
 }
 
-void Scores(const float* queries, int64_t m, const float* keys, int64_t n, int64_t size, float* scores, int64_t stride) {
+void Scores(const float* queries, int64_t m, const float* keys, int64_t n, int64_t size, float* scores,
+            int64_t stride) {
   int64_t i = 0;
   for (; i + 4 <= m; i += 4) ScoreRows<4>(queries + i * size, keys, n, size, scores + i * stride, stride);
   for (; i < m; ++i) ScoreRows<1>(queries + i * size, keys, n, size, scores + i * stride, stride);
@@ -374,8 +375,8 @@ void DecodeRows(KvFormat format, const std::byte* rows, int64_t count, int64_t s
   }
 }
 
-constexpr RowKernels kRowKernels = {Scores, AddWeighted, Largest, Exponentials, Scale, Add,
-                                    SiluMultiply, RmsNorm, EncodeRow, DecodeRows};
+constexpr RowKernels kRowKernels = {Scores, AddWeighted,  Largest, Exponentials, Scale,
+                                    Add,    SiluMultiply, RmsNorm, EncodeRow,    DecodeRows};
 
 }  // namespace
 }  // namespace fedglm

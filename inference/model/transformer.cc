@@ -234,7 +234,11 @@ void Transformer::AddBranchAndNorm(const std::vector<float>& post_norm, const st
 absl::Status Transformer::Forward(const Batch& batch, Workspace& workspace, ThreadPool& pool,
                                   WeightResidency* residency) const {
   const Hyperparameters& h = hyperparameters_;
-  Pass pass{batch, workspace, pool, RowKernelsFor(InstructionSet()), PlanAttention(h, batch, pool.threads()),
+  Pass pass{batch,
+            workspace,
+            pool,
+            RowKernelsFor(InstructionSet()),
+            PlanAttention(h, batch, pool.threads()),
             RowsByAdapter(batch)};
   EmbedRows(pass);
   ForEachRow(pass.rows(), h.hidden, pool, [&](int64_t row) {

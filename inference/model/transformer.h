@@ -23,7 +23,7 @@ namespace fedglm {
 
 // A linear layer as the forward pass sees it.
 struct LinearLayer {
-  std::string name;         // GGUF's, where an adapter's factors are found
+  std::string name;  // GGUF's, where an adapter's factors are found
   WeightMatrix weights;
   std::vector<float> bias;  // empty: none
 };

@@ -7,20 +7,68 @@
 namespace fedglm {
 
 // 32 weights. Nibble i of the low half is weight i, of the high half weight 16 + i.
-struct BlockQ4_0 { uint16_t scale; uint8_t nibbles[16]; };                               // (q - 8) * scale
-struct BlockQ4_1 { uint16_t scale, minimum; uint8_t nibbles[16]; };                      // q * scale + minimum
-struct BlockQ5_0 { uint16_t scale; uint8_t high_bits[4]; uint8_t nibbles[16]; };         // (q - 16) * scale
-struct BlockQ5_1 { uint16_t scale, minimum; uint8_t high_bits[4]; uint8_t nibbles[16]; };
-struct BlockQ8_0 { uint16_t scale; int8_t values[32]; };
-struct BlockIQ4_NL { uint16_t scale; uint8_t nibbles[16]; };                             // table[q] * scale
+struct BlockQ4_0 {
+  uint16_t scale;
+  uint8_t nibbles[16];
+};  // (q - 8) * scale
+struct BlockQ4_1 {
+  uint16_t scale, minimum;
+  uint8_t nibbles[16];
+};  // q * scale + minimum
+struct BlockQ5_0 {
+  uint16_t scale;
+  uint8_t high_bits[4];
+  uint8_t nibbles[16];
+};  // (q - 16) * scale
+struct BlockQ5_1 {
+  uint16_t scale, minimum;
+  uint8_t high_bits[4];
+  uint8_t nibbles[16];
+};
+struct BlockQ8_0 {
+  uint16_t scale;
+  int8_t values[32];
+};
+struct BlockIQ4_NL {
+  uint16_t scale;
+  uint8_t nibbles[16];
+};  // table[q] * scale
 
 // Super-blocks of 256 weights, in 8 or 16 sub-blocks with scales of their own.
-struct BlockQ2_K { uint8_t scales[16]; uint8_t quants[64]; uint16_t scale, minimum; };
-struct BlockQ3_K { uint8_t high_mask[32]; uint8_t quants[64]; uint8_t scales[12]; uint16_t scale; };
-struct BlockQ4_K { uint16_t scale, minimum; uint8_t scales[12]; uint8_t quants[128]; };
-struct BlockQ5_K { uint16_t scale, minimum; uint8_t scales[12]; uint8_t high_bits[32]; uint8_t quants[128]; };
-struct BlockQ6_K { uint8_t low_bits[128]; uint8_t high_bits[64]; int8_t scales[16]; uint16_t scale; };
-struct BlockIQ4_XS { uint16_t scale; uint16_t scales_high; uint8_t scales_low[4]; uint8_t quants[128]; };
+struct BlockQ2_K {
+  uint8_t scales[16];
+  uint8_t quants[64];
+  uint16_t scale, minimum;
+};
+struct BlockQ3_K {
+  uint8_t high_mask[32];
+  uint8_t quants[64];
+  uint8_t scales[12];
+  uint16_t scale;
+};
+struct BlockQ4_K {
+  uint16_t scale, minimum;
+  uint8_t scales[12];
+  uint8_t quants[128];
+};
+struct BlockQ5_K {
+  uint16_t scale, minimum;
+  uint8_t scales[12];
+  uint8_t high_bits[32];
+  uint8_t quants[128];
+};
+struct BlockQ6_K {
+  uint8_t low_bits[128];
+  uint8_t high_bits[64];
+  int8_t scales[16];
+  uint16_t scale;
+};
+struct BlockIQ4_XS {
+  uint16_t scale;
+  uint16_t scales_high;
+  uint8_t scales_low[4];
+  uint8_t quants[128];
+};
 
 static_assert(sizeof(BlockQ4_0) == 18 && sizeof(BlockQ4_1) == 20 && sizeof(BlockQ5_0) == 22);
 static_assert(sizeof(BlockQ5_1) == 24 && sizeof(BlockQ8_0) == 34 && sizeof(BlockIQ4_NL) == 18);

@@ -1,5 +1,5 @@
-// Decoding of every block type in plain C++. This file is included by the reference (decode.cc) and, under other compile
-// flags, by each kernel file, whose compiler then vectorizes it: all of it has internal linkage.
+// Decoding of every block type in plain C++. This file is included by the reference (decode.cc) and, under other
+// compile flags, by each kernel file, whose compiler then vectorizes it: all of it has internal linkage.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,6 @@
 
 namespace fedglm {
 namespace {
-
 
 // Blocks in a file need not be aligned for their fields: each is copied out before it is read.
 template <typename Block, int kWeights, typename Body>
@@ -187,18 +186,30 @@ void DecodeBlocksOf(BlockType type, const std::byte* blocks, float* weights, int
       return ForEachBlock<uint16_t, 1>(blocks, columns, weights, [](uint16_t x, float* y) { *y = HalfToFloat(x); });
     case BlockType::kBF16:
       return ForEachBlock<uint16_t, 1>(blocks, columns, weights, [](uint16_t x, float* y) { *y = Bfloat16ToFloat(x); });
-    case BlockType::kQ8_0: return DecodeBlocks<BlockQ8_0, 32>(blocks, weights, columns);
-    case BlockType::kQ4_0: return DecodeBlocks<BlockQ4_0, 32>(blocks, weights, columns);
-    case BlockType::kQ4_1: return DecodeBlocks<BlockQ4_1, 32>(blocks, weights, columns);
-    case BlockType::kQ5_0: return DecodeBlocks<BlockQ5_0, 32>(blocks, weights, columns);
-    case BlockType::kQ5_1: return DecodeBlocks<BlockQ5_1, 32>(blocks, weights, columns);
-    case BlockType::kQ2_K: return DecodeBlocks<BlockQ2_K, 256>(blocks, weights, columns);
-    case BlockType::kQ3_K: return DecodeBlocks<BlockQ3_K, 256>(blocks, weights, columns);
-    case BlockType::kQ4_K: return DecodeBlocks<BlockQ4_K, 256>(blocks, weights, columns);
-    case BlockType::kQ5_K: return DecodeBlocks<BlockQ5_K, 256>(blocks, weights, columns);
-    case BlockType::kQ6_K: return DecodeBlocks<BlockQ6_K, 256>(blocks, weights, columns);
-    case BlockType::kIQ4_NL: return DecodeBlocks<BlockIQ4_NL, 32>(blocks, weights, columns);
-    case BlockType::kIQ4_XS: return DecodeBlocks<BlockIQ4_XS, 256>(blocks, weights, columns);
+    case BlockType::kQ8_0:
+      return DecodeBlocks<BlockQ8_0, 32>(blocks, weights, columns);
+    case BlockType::kQ4_0:
+      return DecodeBlocks<BlockQ4_0, 32>(blocks, weights, columns);
+    case BlockType::kQ4_1:
+      return DecodeBlocks<BlockQ4_1, 32>(blocks, weights, columns);
+    case BlockType::kQ5_0:
+      return DecodeBlocks<BlockQ5_0, 32>(blocks, weights, columns);
+    case BlockType::kQ5_1:
+      return DecodeBlocks<BlockQ5_1, 32>(blocks, weights, columns);
+    case BlockType::kQ2_K:
+      return DecodeBlocks<BlockQ2_K, 256>(blocks, weights, columns);
+    case BlockType::kQ3_K:
+      return DecodeBlocks<BlockQ3_K, 256>(blocks, weights, columns);
+    case BlockType::kQ4_K:
+      return DecodeBlocks<BlockQ4_K, 256>(blocks, weights, columns);
+    case BlockType::kQ5_K:
+      return DecodeBlocks<BlockQ5_K, 256>(blocks, weights, columns);
+    case BlockType::kQ6_K:
+      return DecodeBlocks<BlockQ6_K, 256>(blocks, weights, columns);
+    case BlockType::kIQ4_NL:
+      return DecodeBlocks<BlockIQ4_NL, 32>(blocks, weights, columns);
+    case BlockType::kIQ4_XS:
+      return DecodeBlocks<BlockIQ4_XS, 256>(blocks, weights, columns);
   }
 }
 

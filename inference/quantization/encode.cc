@@ -86,17 +86,39 @@ absl::Status EncodeRow(BlockType type, const float* weights, std::byte* blocks, 
         EncodeBlocks<BlockQ8_0, 32>(weights, metric, columns, blocks);
       }
       break;
-    case BlockType::kQ4_0: EncodeBlocks<BlockQ4_0, 32>(weights, metric, columns, blocks); break;
-    case BlockType::kQ4_1: EncodeBlocks<BlockQ4_1, 32>(weights, metric, columns, blocks); break;
-    case BlockType::kQ5_0: EncodeBlocks<BlockQ5_0, 32>(weights, metric, columns, blocks); break;
-    case BlockType::kQ5_1: EncodeBlocks<BlockQ5_1, 32>(weights, metric, columns, blocks); break;
-    case BlockType::kQ2_K: EncodeBlocks<BlockQ2_K, 256>(weights, metric, columns, blocks); break;
-    case BlockType::kQ3_K: EncodeBlocks<BlockQ3_K, 256>(weights, metric, columns, blocks); break;
-    case BlockType::kQ4_K: EncodeBlocks<BlockQ4_K, 256>(weights, metric, columns, blocks); break;
-    case BlockType::kQ5_K: EncodeBlocks<BlockQ5_K, 256>(weights, metric, columns, blocks); break;
-    case BlockType::kQ6_K: EncodeBlocks<BlockQ6_K, 256>(weights, metric, columns, blocks); break;
-    case BlockType::kIQ4_NL: EncodeBlocks<BlockIQ4_NL, 32>(weights, metric, columns, blocks); break;
-    case BlockType::kIQ4_XS: EncodeBlocks<BlockIQ4_XS, 256>(weights, metric, columns, blocks); break;
+    case BlockType::kQ4_0:
+      EncodeBlocks<BlockQ4_0, 32>(weights, metric, columns, blocks);
+      break;
+    case BlockType::kQ4_1:
+      EncodeBlocks<BlockQ4_1, 32>(weights, metric, columns, blocks);
+      break;
+    case BlockType::kQ5_0:
+      EncodeBlocks<BlockQ5_0, 32>(weights, metric, columns, blocks);
+      break;
+    case BlockType::kQ5_1:
+      EncodeBlocks<BlockQ5_1, 32>(weights, metric, columns, blocks);
+      break;
+    case BlockType::kQ2_K:
+      EncodeBlocks<BlockQ2_K, 256>(weights, metric, columns, blocks);
+      break;
+    case BlockType::kQ3_K:
+      EncodeBlocks<BlockQ3_K, 256>(weights, metric, columns, blocks);
+      break;
+    case BlockType::kQ4_K:
+      EncodeBlocks<BlockQ4_K, 256>(weights, metric, columns, blocks);
+      break;
+    case BlockType::kQ5_K:
+      EncodeBlocks<BlockQ5_K, 256>(weights, metric, columns, blocks);
+      break;
+    case BlockType::kQ6_K:
+      EncodeBlocks<BlockQ6_K, 256>(weights, metric, columns, blocks);
+      break;
+    case BlockType::kIQ4_NL:
+      EncodeBlocks<BlockIQ4_NL, 32>(weights, metric, columns, blocks);
+      break;
+    case BlockType::kIQ4_XS:
+      EncodeBlocks<BlockIQ4_XS, 256>(weights, metric, columns, blocks);
+      break;
   }
   return absl::OkStatus();
 }

@@ -24,18 +24,30 @@ struct Grid {
 };
 template <typename Block>
 struct GridOf;
-template <> struct GridOf<BlockQ4_0> : Grid<EvenLevels{-8, 7}, 32> {};
-template <> struct GridOf<BlockQ4_1> : Grid<EvenLevels{0, 15}, 32> {};
-template <> struct GridOf<BlockQ5_0> : Grid<EvenLevels{-16, 15}, 32> {};
-template <> struct GridOf<BlockQ5_1> : Grid<EvenLevels{0, 31}, 32> {};
-template <> struct GridOf<BlockQ8_0> : Grid<EvenLevels{-127, 127}, 32> {};
-template <> struct GridOf<BlockQ2_K> : Grid<EvenLevels{0, 3}, 16> {};
-template <> struct GridOf<BlockQ3_K> : Grid<EvenLevels{-4, 3}, 16> {};
-template <> struct GridOf<BlockQ4_K> : Grid<EvenLevels{0, 15}, 32> {};
-template <> struct GridOf<BlockQ5_K> : Grid<EvenLevels{0, 31}, 32> {};
-template <> struct GridOf<BlockQ6_K> : Grid<EvenLevels{-32, 31}, 16> {};
-template <> struct GridOf<BlockIQ4_NL> : Grid<Iq4Levels{}, 32> {};
-template <> struct GridOf<BlockIQ4_XS> : Grid<Iq4Levels{}, 32> {};
+template <>
+struct GridOf<BlockQ4_0> : Grid<EvenLevels{-8, 7}, 32> {};
+template <>
+struct GridOf<BlockQ4_1> : Grid<EvenLevels{0, 15}, 32> {};
+template <>
+struct GridOf<BlockQ5_0> : Grid<EvenLevels{-16, 15}, 32> {};
+template <>
+struct GridOf<BlockQ5_1> : Grid<EvenLevels{0, 31}, 32> {};
+template <>
+struct GridOf<BlockQ8_0> : Grid<EvenLevels{-127, 127}, 32> {};
+template <>
+struct GridOf<BlockQ2_K> : Grid<EvenLevels{0, 3}, 16> {};
+template <>
+struct GridOf<BlockQ3_K> : Grid<EvenLevels{-4, 3}, 16> {};
+template <>
+struct GridOf<BlockQ4_K> : Grid<EvenLevels{0, 15}, 32> {};
+template <>
+struct GridOf<BlockQ5_K> : Grid<EvenLevels{0, 31}, 32> {};
+template <>
+struct GridOf<BlockQ6_K> : Grid<EvenLevels{-32, 31}, 16> {};
+template <>
+struct GridOf<BlockIQ4_NL> : Grid<Iq4Levels{}, 32> {};
+template <>
+struct GridOf<BlockIQ4_XS> : Grid<Iq4Levels{}, 32> {};
 
 // x: the block's weights, finite and within float16's range. w: their importance, positive. FitBlock fills all of
 // the block but its levels, which are 0 until PackLevels.

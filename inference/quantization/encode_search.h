@@ -18,7 +18,7 @@
 
 namespace fedglm {
 
-inline constexpr int kLanes = 8;      // groups have a multiple of this many weights
+inline constexpr int kLanes = 8;  // groups have a multiple of this many weights
 inline constexpr int kLargestGroup = 32;
 
 // To the nearest integer, ties to even; |value| < 2^22.

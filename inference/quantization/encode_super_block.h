@@ -53,8 +53,8 @@ ScaledSuperBlock FitScaledSuperBlock(const Levels& levels, int sub_blocks, int l
     float error = 0, product = 0, square = 0;
     for (int k = 0; k < sub_blocks; ++k) {
       const float *xs = x + k * size, *ws = w + k * size;
-      const int nearest = static_cast<int>(EvenLevels{static_cast<float>(lowest), static_cast<float>(highest)}.Nearest(
-          wanted[k] / scale));
+      const int nearest = static_cast<int>(
+          EvenLevels{static_cast<float>(lowest), static_cast<float>(highest)}.Nearest(wanted[k] / scale));
       float sub_error = INFINITY;
       for (int s = std::max(nearest - 1, lowest); s <= std::min(nearest + 1, highest); ++s) {
         float chosen[kLargestGroup];

@@ -2,8 +2,8 @@
 // were measured, window by window: eᵀ H e with H the second moments of the inputs.
 //
 // H is factored as Rᵀ D R, R unit upper triangular, D diagonal: eᵀ H e = Σ d[i]·(e[i] + Σ_{j>i} R[i][j]·e[j])².
-// Read from the last column to the first, each column's term can be made small by the choice of its own level, whatever the
-// columns after it have lost: error feedback, as in GPTQ (Frantar et al. 2022), here as Babai's nearest plane.
+// Read from the last column to the first, each column's term can be made small by the choice of its own level, whatever
+// the columns after it have lost: error feedback, as in GPTQ (Frantar et al. 2022), here as Babai's nearest plane.
 #pragma once
 
 #include <cstdint>

@@ -30,8 +30,9 @@ void Sampler::Accept(Token token) {
 }
 
 std::pair<float, Token>* Sampler::Find(Token token) {
-  const auto at = std::lower_bound(candidates_.begin(), candidates_.end(), token,
-                                   [](const std::pair<float, Token>& candidate, Token t) { return candidate.second < t; });
+  const auto at =
+      std::lower_bound(candidates_.begin(), candidates_.end(), token,
+                       [](const std::pair<float, Token>& candidate, Token t) { return candidate.second < t; });
   return at != candidates_.end() && at->second == token ? &*at : nullptr;
 }
 

@@ -104,9 +104,7 @@ class BpeTokenizer : public VocabularyTokenizer {
     int32_t rank;
     int left;
     Token left_token, right_token, result;
-    bool operator<(const Candidate& other) const {
-      return rank != other.rank ? rank > other.rank : left > other.left;
-    }
+    bool operator<(const Candidate& other) const { return rank != other.rank ? rank > other.rank : left > other.left; }
   };
 
   static void Append(Token token, std::vector<Symbol>& symbols) {

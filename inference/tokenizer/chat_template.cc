@@ -264,15 +264,27 @@ absl::StatusOr<std::vector<ChatPart>> RenderChat(const ChatTemplate& chat_templa
   // GLM-4's [gMASK]<sop> stands where others have BOS.
   if (chat_template.format != ChatFormat::kGlm4 && (chat_template.bos || tokenizer.adds_bos())) script.Bos();
   switch (chat_template.format) {
-    case ChatFormat::kGlm4: WriteGlm4(all, add_generation_prompt, script); break;
-    case ChatFormat::kChatMl: WriteChatMl(all, add_generation_prompt, script); break;
-    case ChatFormat::kLlama2: WriteLlama2(all, script); break;
+    case ChatFormat::kGlm4:
+      WriteGlm4(all, add_generation_prompt, script);
+      break;
+    case ChatFormat::kChatMl:
+      WriteChatMl(all, add_generation_prompt, script);
+      break;
+    case ChatFormat::kLlama2:
+      WriteLlama2(all, script);
+      break;
     case ChatFormat::kLlama3:
       WriteLlama3(all, chat_template.system_preamble, add_generation_prompt, script);
       break;
-    case ChatFormat::kMistral: WriteMistral(all, tokenizer, script); break;
-    case ChatFormat::kZephyr: WriteZephyr(all, add_generation_prompt, script); break;
-    case ChatFormat::kPlain: WritePlain(all, add_generation_prompt, script); break;
+    case ChatFormat::kMistral:
+      WriteMistral(all, tokenizer, script);
+      break;
+    case ChatFormat::kZephyr:
+      WriteZephyr(all, add_generation_prompt, script);
+      break;
+    case ChatFormat::kPlain:
+      WritePlain(all, add_generation_prompt, script);
+      break;
   }
   return script.Tokenize();
 }

@@ -14,8 +14,8 @@ namespace fedglm {
 struct ChatMessage {
   std::string role;  // system, user, assistant, tool
   std::string content;
-  // Of an assistant that calls a function: its name; `content` is the arguments then. Written as GLM-4 does, the name in
-  // a line before them.
+  // Of an assistant that calls a function: its name; `content` is the arguments then. Written as GLM-4 does, the name
+  // in a line before them.
   std::string function = {};
 };
 
@@ -29,8 +29,8 @@ enum class ChatFormat {
   kPlain,    // user: …\nassistant: …, and EOS: for a model that knows none of these
 };
 
-// Templates are not interpreted: a format is recognised by its markers, and the texts that a template adds on its own are
-// read out of it.
+// Templates are not interpreted: a format is recognised by its markers, and the texts that a template adds on its own
+// are read out of it.
 struct ChatTemplate {
   ChatFormat format = ChatFormat::kPlain;
   std::string default_system = {};   // the system message if there is none; empty: nothing
@@ -38,8 +38,8 @@ struct ChatTemplate {
   bool bos = false;                  // the template writes BOS, whatever tokenizer.ggml.add_bos_token says
 };
 
-// From tokenizer.chat_template. If there is none, or one with no markers that are known here: from the control tokens in
-// the vocabulary; then Llama 2's for a SentencePiece vocabulary without a template, and kPlain for all others.
+// From tokenizer.chat_template. If there is none, or one with no markers that are known here: from the control tokens
+// in the vocabulary; then Llama 2's for a SentencePiece vocabulary without a template, and kPlain for all others.
 ChatTemplate DetectChatTemplate(const GgufFile& file, const Tokenizer& tokenizer);
 
 // A part of the rendered conversation. Only template text may become control tokens: content never does.

@@ -35,7 +35,8 @@ class VocabularyTokenizer : public Tokenizer {
 // `pre`: the name of its pre-tokenizer.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> MakeBpeTokenizer(const GgufFile& file, Vocabulary vocabulary,
                                                                   const std::string& pre);
-absl::StatusOr<std::shared_ptr<const Tokenizer>> MakeSentencePieceTokenizer(const GgufFile& file, Vocabulary vocabulary);
+absl::StatusOr<std::shared_ptr<const Tokenizer>> MakeSentencePieceTokenizer(const GgufFile& file,
+                                                                            Vocabulary vocabulary);
 
 // SentencePiece writes spaces as ▁, and bytes of characters that it does not know as <0x0A>.
 std::string EscapeSpaces(std::string_view text);

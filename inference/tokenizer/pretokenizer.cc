@@ -26,7 +26,8 @@ struct Compiled {
   MatchCut match_cut;
 };
 
-// \s of the models' own tokenizers is Unicode's White_Space. PCRE2's has U+180E besides, which is none since Unicode 6.3.
+// \s of the models' own tokenizers is Unicode's White_Space. PCRE2's has U+180E besides, which is none since
+// Unicode 6.3.
 std::string WithUnicodeSpaces(const std::string& regex) {
   static constexpr char kSpaces[] = R"(\t-\r\x{85}\p{Z})";
   std::string result;
@@ -117,7 +118,8 @@ absl::StatusOr<Pretokenizer> Pretokenizer::Make(const std::vector<CutPattern>& p
     int error = 0;
     PCRE2_SIZE offset = 0;
     constexpr uint32_t kOptions = PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY;
-    Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.data()), regex.size(), kOptions, &error, &offset, nullptr));
+    Code code(
+        pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.data()), regex.size(), kOptions, &error, &offset, nullptr));
     if (code == nullptr) {
       char reason[256];
       pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR*>(reason), sizeof(reason));
@@ -133,7 +135,8 @@ std::vector<std::string_view> Pretokenizer::Split(std::string_view text) const {
   const std::unique_ptr<pcre2_match_context, FreeContext> context(pcre2_match_context_create(nullptr));
   // What a match may cost before it is given up: every pattern here needs a few steps for each byte of its match.
   const size_t limit = 1'000'000 + 32 * text.size();
-  if (context != nullptr) pcre2_set_match_limit(context.get(), static_cast<uint32_t>(std::min<size_t>(limit, UINT32_MAX)));
+  if (context != nullptr)
+    pcre2_set_match_limit(context.get(), static_cast<uint32_t>(std::min<size_t>(limit, UINT32_MAX)));
 
   std::vector<std::string_view> pieces;
   for (size_t at = 0; at < text.size();) {

@@ -45,8 +45,8 @@ class Pretokenizer {
   Pretokenizer& operator=(Pretokenizer&&) noexcept;
   ~Pretokenizer();
 
-  // The pieces of `text` in order; together they are all of it. Any bytes will do: those that are no UTF-8 become pieces
-  // of their own. Linear in the size of the text.
+  // The pieces of `text` in order; together they are all of it. Any bytes will do: those that are no UTF-8 become
+  // pieces of their own. Linear in the size of the text.
   std::vector<std::string_view> Split(std::string_view text) const;
 
  private:

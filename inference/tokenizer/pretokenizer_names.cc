@@ -1,6 +1,6 @@
 // Which patterns a name in tokenizer.ggml.pre stands for: every name that llama.cpp knows (September 2026), except
-// "whitespace", which needs a normalizer. The patterns are those of the models' own tokenizer.json files; where llama.cpp
-// had to bend one to std::regex (gpt-4o, tekken, tiny_aya), the model's is taken.
+// "whitespace", which needs a normalizer. The patterns are those of the models' own tokenizer.json files; where
+// llama.cpp had to bend one to std::regex (gpt-4o, tekken, tiny_aya), the model's is taken.
 #include <map>
 
 #include "inference/tokenizer/pretokenizer.h"
@@ -72,7 +72,8 @@ constexpr char kDeepseekLetters[] =
     R"(\x{104b0}-\x{104d3}\x{104d8}-\x{104fb}\x{10c80}-\x{10cb2}\x{10cc0}-\x{10cf2}\x{118a0}-\x{118df})"
     R"(\x{1e900}-\x{1e943}]+)";
 constexpr char kYoutuScripts[] =
-    R"([\x{ac00}-\x{d7a3}\x{3131}-\x{318e}]+|[\x{ff01}…“”‘’—\x{ff1a}\x{ff1b}\x{ff0c}\x{3001}-\x{303f}\x{fe30}-\x{fe4f}]+)"
+    R"([\x{ac00}-\x{d7a3}\x{3131}-\x{318e}]+|[\x{ff01}…“”‘’—\x{ff1a}\x{ff1b}\x{ff0c}\x{3001}-\x{303f})"
+    R"(\x{fe30}-\x{fe4f}]+)"
     R"(|[\x{3105}-\x{312f}]+|[\x{4e00}-\x{9fa5}\x{3040}-\x{309f}\x{30a0}-\x{30ff}]+)";
 // Scripts written without spaces. U+8C48 is what U+F900 is normalized to, and what the model uses.
 constexpr char kAfmoeScripts[] =
@@ -103,12 +104,12 @@ std::map<std::string, Facts, std::less<>> MakeTable() {
                   "granite-docling", "exaone4"});
   add({{kOneDigit, kGpt2}},
       {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"});
-  add({{Cl100k(kThreeDigits)}, true, true}, {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral",
-                                             "midm-2.0", "lfm2", "jina-v5-nano"});
+  add({{Cl100k(kThreeDigits)}, true, true},
+      {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"});
   add({{Cl100k(kThreeDigits)}}, {"dbrx", "smaug-bpe"});
   add({{Cl100k(kThreeDigits)}, true}, {"glm4", "chatglm-bpe"});  // ignore_merges as in the model's tokenizer.json
-  add({{Cl100k(kOneDigit)}}, {"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "stablelm2", "megrez", "hunyuan", "grok-2",
-                              "solar-open"});
+  add({{Cl100k(kOneDigit)}},
+      {"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "stablelm2", "megrez", "hunyuan", "grok-2", "solar-open"});
   add({{kLines, Cl100k(kOneDigit)}}, {"laguna"});
   add({{Cl100kWords(kOneDigit) + kSpaces}}, {"ufakzeka"});
   add({{kThreeDigits, Cl100k(R"(\p{N}+)")}, true}, {"minicpm5"});
@@ -138,7 +139,8 @@ std::map<std::string, Facts, std::less<>> MakeTable() {
         R"(\s*[\r\n]|\s+(?!\S)|\s+)"}},
       {"exaone-moe"});
   add({{R"(\p{N}+)", {R"(\d+)", MatchCut::kBeforeThrees}}}, {"superbpe"});
-  add({{R"(<sentinel:[0-9]+>)", R"(IMGIMG[A-I]{1,4}Z)", R"([\t\n]|    |  )", kOneDigit, R"([\p{P}!-/:-@\[-`{-~])", kGpt2},
+  add({{R"(<sentinel:[0-9]+>)", R"(IMGIMG[A-I]{1,4}Z)", R"([\t\n]|    |  )", kOneDigit, R"([\p{P}!-/:-@\[-`{-~])",
+        kGpt2},
        false,
        true},
       {"chameleon"});

@@ -1,5 +1,5 @@
-// SentencePiece's BPE (Kudo and Richardson 2018): neighbours merge into the token with the highest score; characters that
-// are no token fall back to bytes.
+// SentencePiece's BPE (Kudo and Richardson 2018): neighbours merge into the token with the highest score; characters
+// that are no token fall back to bytes.
 #include <algorithm>
 #include <cstdio>
 #include <queue>
@@ -186,7 +186,8 @@ class SentencePieceTokenizer : public VocabularyTokenizer {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Tokenizer>> MakeSentencePieceTokenizer(const GgufFile& file, Vocabulary vocabulary) {
+absl::StatusOr<std::shared_ptr<const Tokenizer>> MakeSentencePieceTokenizer(const GgufFile& file,
+                                                                            Vocabulary vocabulary) {
   if (file.FindArray("tokenizer.ggml.scores") == nullptr) {
     return BadFileError(file.path().string() + ": tokenizer.ggml.scores is missing");
   }

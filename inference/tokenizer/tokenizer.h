@@ -30,8 +30,8 @@ struct EncodeOptions {
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
-  // BadFile if the vocabulary is missing, inconsistent (merges that name no token, ids out of range…) or of a family that
-  // is not supported.
+  // BadFile if the vocabulary is missing, inconsistent (merges that name no token, ids out of range…) or of a family
+  // that is not supported.
   static absl::StatusOr<std::shared_ptr<const Tokenizer>> FromGguf(const GgufFile& file);
 
   virtual std::vector<Token> Encode(std::string_view text, const EncodeOptions& options) const = 0;

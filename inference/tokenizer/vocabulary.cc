@@ -7,20 +7,38 @@
 
 #include "base/utf8.h"
 
-
 namespace fedglm {
 namespace {
 
 // Names that end a turn in one family or another: control tokens, even where a converter typed them otherwise.
-constexpr const char* kEndNames[] = {
-    "<|eot_id|>", "<|im_end|>",   "<|end|>",  "<|return|>",         "<|call|>", "<|flush|>", "<|calls|>",
-    "<|eom_id|>", "<end_of_turn>", "</s>",    "<|endoftext|>",      "<EOT>",    "_<EOT>",    "[EOT]",
-    "[EOS]",      "<eos>",        "<turn|>",  "<|end_of_text|>",    "[e~[",     "<|eot|>",   "<|endofmessage|>",
-    "<|tool_response>",           "<end_of_utterance>",             "<｜end▁of▁sentence｜>"};
+constexpr const char* kEndNames[] = {"<|eot_id|>",
+                                     "<|im_end|>",
+                                     "<|end|>",
+                                     "<|return|>",
+                                     "<|call|>",
+                                     "<|flush|>",
+                                     "<|calls|>",
+                                     "<|eom_id|>",
+                                     "<end_of_turn>",
+                                     "</s>",
+                                     "<|endoftext|>",
+                                     "<EOT>",
+                                     "_<EOT>",
+                                     "[EOT]",
+                                     "[EOS]",
+                                     "<eos>",
+                                     "<turn|>",
+                                     "<|end_of_text|>",
+                                     "[e~[",
+                                     "<|eot|>",
+                                     "<|endofmessage|>",
+                                     "<|tool_response>",
+                                     "<end_of_utterance>",
+                                     "<｜end▁of▁sentence｜>"};
 // GLM-4 ends a turn by naming who speaks next; these are left as the file types them.
 constexpr const char* kNextSpeaker[] = {"<|user|>", "<|observation|>"};
-// GLM-4.1V and what was made of it (Open-AutoGLM's model) end there too: Hugging Face's generation_config.json lists it with
-// the ends above, for which a GGUF has no key. Whoever reads the answer gets it without this tag.
+// GLM-4.1V and what was made of it (Open-AutoGLM's model) end there too: Hugging Face's generation_config.json lists it
+// with the ends above, for which a GGUF has no key. Whoever reads the answer gets it without this tag.
 constexpr const char* kAnswerTag = "<answer>";
 constexpr const char* kAnswerEnd = "</answer>";
 // Fill-in-the-middle markers: control tokens as well, unless the file names its own by the key.
@@ -30,12 +48,18 @@ struct InfillNames {
   std::vector<const char*> names;
 };
 const InfillNames kInfill[] = {
-    {"fim_pre_token_id", false, {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>",
-                                 "<|code_prefix|>", "<|prefix|>"}},
-    {"fim_suf_token_id", false, {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>",
-                                 "<|code_suffix|>", "<|suffix|>"}},
-    {"fim_mid_token_id", false, {"<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>",
-                                 "<|code_middle|>", "<|middle|>"}},
+    {"fim_pre_token_id",
+     false,
+     {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>", "<|code_prefix|>",
+      "<|prefix|>"}},
+    {"fim_suf_token_id",
+     false,
+     {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>", "<|code_suffix|>",
+      "<|suffix|>"}},
+    {"fim_mid_token_id",
+     false,
+     {"<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>", "<|code_middle|>",
+      "<|middle|>"}},
     {"fim_pad_token_id", true, {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"}},
     {"fim_rep_token_id", true, {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"}},
     {"fim_sep_token_id", true, {"<|file_sep|>"}}};
@@ -76,7 +100,8 @@ absl::StatusOr<Vocabulary> Vocabulary::FromGguf(const GgufFile& file) {
     }
   }
   if (const GgufArray* scores = file.FindArray(Key("scores"))) {
-    if (scores->numbers.size() + scores->integers.size() != size) return bad("tokenizer.ggml.scores has another length");
+    if (scores->numbers.size() + scores->integers.size() != size)
+      return bad("tokenizer.ggml.scores has another length");
     vocabulary.scores_.assign(scores->numbers.begin(), scores->numbers.end());
     vocabulary.scores_.insert(vocabulary.scores_.end(), scores->integers.begin(), scores->integers.end());
     for (const float score : vocabulary.scores_) {
@@ -112,8 +137,8 @@ absl::StatusOr<std::optional<Token>> Vocabulary::TokenAt(const GgufFile& file, c
   return std::optional<Token>(static_cast<Token>(id));
 }
 
-// Converters type tokens as well as they can. What is known by name is set right here, as llama.cpp does; but an ordinary
-// token stays one if its name could as well be text (Qwen2 has such a </s>).
+// Converters type tokens as well as they can. What is known by name is set right here, as llama.cpp does; but an
+// ordinary token stays one if its name could as well be text (Qwen2 has such a </s>).
 std::optional<Token> Vocabulary::MarkControl(std::string_view name) {
   const std::optional<Token> token = Find(name);
   const bool unmistakable = name.find('|') != std::string_view::npos || name.find("｜") != std::string_view::npos;
@@ -179,7 +204,8 @@ void Vocabulary::GroupSpecialTokens() {
   for (auto& [length, group] : by_length) special_.push_back(std::move(group));
 }
 
-// GGUF has no key for what Hugging Face's tokenizers call lstrip and rstrip: the families that have it are known by name.
+// GGUF has no key for what Hugging Face's tokenizers call lstrip and rstrip: the families that have it are known by
+// name.
 void Vocabulary::MarkStripping(const GgufFile& file) {
   std::string name = file.StringOr("general.name", "");
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });

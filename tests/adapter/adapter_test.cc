@@ -231,9 +231,16 @@ TEST_F(AdapterFolder, OptionsThatAreOffAreAccepted) {
 }
 
 TEST_F(AdapterFolder, BadConfigurationsAreRefused) {
-  const std::pair<const char*, Json> values[] = {
-      {"r", 0}, {"r", -2}, {"r", 5000}, {"r", "2"}, {"r", nullptr}, {"r", 3 /* the factors have two */},
-      {"lora_alpha", "16"}, {"use_rslora", 1}, {"target_modules", 7}, {"target_modules", Json::array({1})}};
+  const std::pair<const char*, Json> values[] = {{"r", 0},
+                                                 {"r", -2},
+                                                 {"r", 5000},
+                                                 {"r", "2"},
+                                                 {"r", nullptr},
+                                                 {"r", 3 /* the factors have two */},
+                                                 {"lora_alpha", "16"},
+                                                 {"use_rslora", 1},
+                                                 {"target_modules", 7},
+                                                 {"target_modules", Json::array({1})}};
   for (const auto& [key, value] : values) {
     const absl::StatusOr<Adapter> adapter = LoadWithConfig([&](Json& config) { config[key] = value; });
     EXPECT_EQ(ExitCodeOf(adapter.status()), ExitCode::kBadInputFile) << key << " " << value;

@@ -35,13 +35,20 @@ TEST(SignedBytes, AreThisText) {
             "rank 4\n"
             "alpha 0.10000000000000001\n"
             "rslora 1\n"
-            "base " + std::string(64, 'a') + "\n"
-            "federation \"radiology \\\"north\\\"\"\n"
-            "round 7\n"
-            "mode \"freeze-a\"\n"
-            "contributor \"" + std::string(64, 'b') + "\"\n"
-            "contributor \"" + std::string(64, 'c') + "\"\n"
-            "weights " + std::string(64, 'd') + "\n");
+            "base " +
+                std::string(64, 'a') +
+                "\n"
+                "federation \"radiology \\\"north\\\"\"\n"
+                "round 7\n"
+                "mode \"freeze-a\"\n"
+                "contributor \"" +
+                std::string(64, 'b') +
+                "\"\n"
+                "contributor \"" +
+                std::string(64, 'c') +
+                "\"\n"
+                "weights " +
+                std::string(64, 'd') + "\n");
 }
 
 TEST(SignedBytes, EveryFieldAndTheOrderOfContributorsMatter) {
@@ -97,7 +104,8 @@ TEST(SignedBytes, ASignatureOverThemIsVerifiedAndNoChangeSurvivesIt) {
   EXPECT_TRUE(VerifySignature(public_key, SignedBytes(SampleConfig(), *received), signature).ok());
   Provenance changed = *received;
   changed.contributors[1][5] = 'f';
-  EXPECT_EQ(ExitCodeOf(VerifySignature(public_key, SignedBytes(SampleConfig(), changed), signature)), ExitCode::kRefused);
+  EXPECT_EQ(ExitCodeOf(VerifySignature(public_key, SignedBytes(SampleConfig(), changed), signature)),
+            ExitCode::kRefused);
 }
 
 }  // namespace

@@ -90,8 +90,8 @@ TEST(Safetensors, HalvesOfEveryKindAreExact) {
   const float infinity = std::numeric_limits<float>::infinity();
   const std::vector<uint16_t> halves = {0x0000, 0x8000, 0x3c00, 0xc000, 0x3555, 0x7bff,
                                         0x0001, 0x83ff, 0x0400, 0x7c00, 0xfc00};
-  const std::vector<float> expected = {0.0f, -0.0f, 1.0f, -2.0f, 0.333251953125f, 65504.0f, 0x1p-24f, -0x3ffp-24f,
-                                       0x1p-14f, infinity, -infinity};
+  const std::vector<float> expected = {0.0f,     -0.0f,       1.0f,     -2.0f,    0.333251953125f, 65504.0f,
+                                       0x1p-24f, -0x3ffp-24f, 0x1p-14f, infinity, -infinity};
   std::vector<uint16_t> with_nan = halves;
   with_nan.push_back(0x7e00);
   const std::string header = "{\"x\":" + Entry("F16", "[12]", "[0,24]") + "}";
@@ -207,9 +207,9 @@ TEST(Safetensors, ANameThatIsThereTwiceIsRefused) {
 }
 
 TEST(Safetensors, WhatIsNoHeaderIsRefused) {
-  for (const char* header : {"", "{", "[]", "7", "null", "{\"x\":1}", "{\"x\":{}}", R"({"x":{"dtype":"F32"}})",
-                             R"({"x":{"dtype":1}})", R"({"__metadata__":1})", R"({"__metadata__":{"a":1}})",
-                             "{\"\xff\":{}}"}) {
+  for (const char* header :
+       {"", "{", "[]", "7", "null", "{\"x\":1}", "{\"x\":{}}", R"({"x":{"dtype":"F32"}})", R"({"x":{"dtype":1}})",
+        R"({"__metadata__":1})", R"({"__metadata__":{"a":1}})", "{\"\xff\":{}}"}) {
     const absl::StatusOr<SafetensorsFile> file = ParseSafetensors(File(header, ""), "weights");
     ASSERT_FALSE(file.ok()) << header;
     EXPECT_EQ(ExitCodeOf(file.status()), ExitCode::kBadInputFile) << header;

@@ -107,8 +107,8 @@ TEST(TrainingJob, WhatIsNotGivenHasItsDefault) {
 
 TEST(TrainingJob, AllKindsAndModesHaveNames) {
   for (const JobKind kind : {JobKind::kTrain, JobKind::kGradient, JobKind::kEvaluate, JobKind::kPretrain}) {
-    for (const AggregationMode mode : {AggregationMode::kFreezeA, AggregationMode::kAverage, AggregationMode::kStack,
-                                       AggregationMode::kFedSgd}) {
+    for (const AggregationMode mode :
+         {AggregationMode::kFreezeA, AggregationMode::kAverage, AggregationMode::kStack, AggregationMode::kFedSgd}) {
       TrainingJob job;
       job.kind = kind;
       job.mode = mode;
@@ -129,16 +129,40 @@ TEST(TrainingJob, AnUnknownKeyIsRefusedByName) {
 }
 
 TEST(TrainingJob, BadValuesAreRefused) {
-  const std::pair<const char*, Json> values[] = {
-      {"kind", "tran"},         {"mode", "fedavg"},        {"optimizer", "lion"},     {"schedule", "linear"},
-      {"steps", -1},            {"steps", 1.5},            {"steps", "10"},           {"steps", uint64_t{1} << 63},
-      {"steps", int64_t{1} << 40}, {"rank", 0},            {"rank", 5000},            {"batch_tokens", 0},
-      {"micro_batch_tokens", 0}, {"sequence_length", 7},   {"learning_rate", -1e-3},  {"learning_rate", "1e-3"},
-      {"weight_decay", -1},     {"clip_norm", -1},         {"beta1", 1.0},            {"beta1", -0.1},
-      {"beta2", 1.0},           {"epsilon", 0},            {"seed", -1},              {"seed", 0.5},
-      {"threads", -1},          {"threads", 5000},         {"forbid_network", 0},     {"forbid_network", nullptr},
-      {"records", "a.jsonl"},   {"records", Json::array({1})}, {"held_out", nullptr}, {"target_modules", "q_proj"},
-      {"model", 1},             {"alpha", nullptr}};
+  const std::pair<const char*, Json> values[] = {{"kind", "tran"},
+                                                 {"mode", "fedavg"},
+                                                 {"optimizer", "lion"},
+                                                 {"schedule", "linear"},
+                                                 {"steps", -1},
+                                                 {"steps", 1.5},
+                                                 {"steps", "10"},
+                                                 {"steps", uint64_t{1} << 63},
+                                                 {"steps", int64_t{1} << 40},
+                                                 {"rank", 0},
+                                                 {"rank", 5000},
+                                                 {"batch_tokens", 0},
+                                                 {"micro_batch_tokens", 0},
+                                                 {"sequence_length", 7},
+                                                 {"learning_rate", -1e-3},
+                                                 {"learning_rate", "1e-3"},
+                                                 {"weight_decay", -1},
+                                                 {"clip_norm", -1},
+                                                 {"beta1", 1.0},
+                                                 {"beta1", -0.1},
+                                                 {"beta2", 1.0},
+                                                 {"epsilon", 0},
+                                                 {"seed", -1},
+                                                 {"seed", 0.5},
+                                                 {"threads", -1},
+                                                 {"threads", 5000},
+                                                 {"forbid_network", 0},
+                                                 {"forbid_network", nullptr},
+                                                 {"records", "a.jsonl"},
+                                                 {"records", Json::array({1})},
+                                                 {"held_out", nullptr},
+                                                 {"target_modules", "q_proj"},
+                                                 {"model", 1},
+                                                 {"alpha", nullptr}};
   for (const auto& [key, value] : values) {
     EXPECT_EQ(ExitCodeOf(ParseTrainingJob(WithValue(key, value)).status()), ExitCode::kUsage) << key << " " << value;
   }

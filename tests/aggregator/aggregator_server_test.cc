@@ -94,8 +94,8 @@ class ServerTest : public testing::Test {
     terms.server = server;
     terms.not_before = not_after - hours(24);
     terms.not_after = not_after;
-    identity.certificate = Get(IssueCertificate(StateFile("ca-key.pem"), identity.ca,
-                                                Get(MakeCertificateRequest(identity.key, name)), terms));
+    identity.certificate = Get(
+        IssueCertificate(StateFile("ca-key.pem"), identity.ca, Get(MakeCertificateRequest(identity.key, name)), terms));
     return identity;
   }
 
@@ -393,7 +393,8 @@ TEST_F(UploadTest, TwoSitesMakeARoundAndTheAdministratorSeesIt) {
   std::vector<std::string> digests = {Sha256Hex(updates_[0]), Sha256Hex(updates_[1])};
   EXPECT_THAT(adapter.provenance->contributors, testing::UnorderedElementsAreArray(digests));
   EXPECT_TRUE(VerifySignature(StateFile("signing-public.pem"), SignedBytes(adapter.config, *adapter.provenance),
-                              Get(Base64UrlDecode(adapter.provenance->signature))).ok());
+                              Get(Base64UrlDecode(adapter.provenance->signature)))
+                  .ok());
   EXPECT_EQ(adapter.provenance->weights_sha256, WeightsSha256(adapter));
   v1::EvaluationReport report;
   report.set_round(1);
@@ -617,7 +618,9 @@ TEST_F(ServerTest, StoppingEndsLongPollsSoon) {
   });
   // The server has it: the site was seen now.
   const std::unique_ptr<Store> store = Get(Store::Open(options_.state_dir / "state.sqlite"));
-  const auto arrived = [&] { return Get(store->FindNode("berlin"))->last_seen_unix_ms == UnixMilliseconds(clock_->Now()); };
+  const auto arrived = [&] {
+    return Get(store->FindNode("berlin"))->last_seen_unix_ms == UnixMilliseconds(clock_->Now());
+  };
   EXPECT_TRUE(WaitUntil(arrived));
   const Stopwatch watch;
   server_->Stop();

@@ -27,8 +27,8 @@ TEST_F(ArtifactsTest, APathIsNoDigest) {
   ASSERT_TRUE(WriteFileAtomically(folder_.path() / "secret", "key").ok());
   std::string upper = Get(artifacts_.Put("content"));
   for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  const std::vector<std::string> names = {
-      "../secret", (folder_.path() / "secret").string(), "", ".", std::string(64, '/'), "../" + std::string(61, 'a'), upper};
+  const std::vector<std::string> names = {"../secret",          (folder_.path() / "secret").string(), "",   ".",
+                                          std::string(64, '/'), "../" + std::string(61, 'a'),         upper};
   for (const std::string& name : names) {
     EXPECT_EQ(ExitCodeOf(artifacts_.Find(name).status()), ExitCode::kRefused) << name;
     EXPECT_EQ(ExitCodeOf(artifacts_.Read(name).status()), ExitCode::kRefused) << name;

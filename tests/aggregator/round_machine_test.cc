@@ -20,8 +20,9 @@ constexpr char kQ[] = "model.layers.0.self_attn.q_proj.lora_B";
 
 class RoundMachineTest : public testing::Test {
  protected:
-  std::unique_ptr<Rooms> Make(const std::function<void(AggregatorOptions&)>& change = [](AggregatorOptions&) {},
-                              const std::string& name = "federation") {
+  std::unique_ptr<Rooms> Make(
+      const std::function<void(AggregatorOptions&)>& change = [](AggregatorOptions&) {},
+      const std::string& name = "federation") {
     AggregatorOptions options = SmallOptions(folder_.path() / name);
     change(options);
     return std::make_unique<Rooms>(options, authority_, *clock_);
@@ -74,7 +75,8 @@ TEST_F(RoundMachineTest, WorkComesInItsOrder) {
   EXPECT_EQ(first.provenance->base_sha256, kBaseSha256);
   EXPECT_EQ(first.provenance->weights_sha256, WeightsSha256(first));
   EXPECT_TRUE(VerifySignature(authority_.signing_public_pem(), SignedBytes(first.config, *first.provenance),
-                              Get(Base64UrlDecode(first.provenance->signature))).ok());
+                              Get(Base64UrlDecode(first.provenance->signature)))
+                  .ok());
   rooms->Ask("b", 0, 0);
   for (int64_t round = 1; round <= 2; ++round) {
     const std::vector<TrainWork> work = {rooms->Train("a", round - 1), rooms->Train("b", round - 1)};
@@ -331,9 +333,12 @@ TEST_F(RoundMachineTest, RevokingASiteClosesTheGapItLeaves) {
   EXPECT_EQ(row.state, UpdateState::kRefused);
   EXPECT_NE(row.reason.find("revoked"), std::string::npos);
   const std::vector<AuditRow> audit = Get(rooms->store().Audit(0, 100));
-  EXPECT_EQ(std::count_if(audit.begin(), audit.end(), [](const AuditRow& e) {
-    return e.action == "node revoked" && e.subject == "c" && e.detail == "stolen" && e.actor == "admin:first";
-  }), 1);
+  EXPECT_EQ(std::count_if(audit.begin(), audit.end(),
+                          [](const AuditRow& e) {
+                            return e.action == "node revoked" && e.subject == "c" && e.detail == "stolen" &&
+                                   e.actor == "admin:first";
+                          }),
+            1);
   EXPECT_EQ(rooms->machine().Revoke("nowhere", "", "admin:first").code(), absl::StatusCode::kNotFound);
   // It is not in the next cohort, though it asks.
   for (const char* site : {"a", "b", "c"}) rooms->Ask(site, 1, 0);
@@ -392,8 +397,8 @@ TEST_F(RoundMachineTest, AnEvaluationThatFailedAtASiteIsNoRejectionAndStandsInTh
   EXPECT_TRUE(machine.ReportEvaluation("a", 0, 2.5, 100).ok()) << "and then it succeeded";
 }
 
-// Asks for the status whenever the machine's own thread reads the clock, and notes what was answered within a second: what
-// that thread does with the lock held answers nobody.
+// Asks for the status whenever the machine's own thread reads the clock, and notes what was answered within a second:
+// what that thread does with the lock held answers nobody.
 class AskingClock : public Clock {
  public:
   std::chrono::system_clock::time_point Now() const override {
@@ -554,10 +559,12 @@ TEST_P(Killed, AtEveryBoundaryTheFinalAdapterIsTheSameByteForByte) {
   const auto never = Make(mode, "never"), always = Make(mode, "always"), turned = Make(mode, "turned");
   const std::string expected = RunFederation(*never, GetParam(), {"a", "b", "c"}, [] {});
   int kills = 0;
-  EXPECT_EQ(RunFederation(*always, GetParam(), {"a", "b", "c"}, [&] {
-    always->Restart();
-    ++kills;
-  }), expected);
+  EXPECT_EQ(RunFederation(*always, GetParam(), {"a", "b", "c"},
+                          [&] {
+                            always->Restart();
+                            ++kills;
+                          }),
+            expected);
   EXPECT_EQ(kills, 1 + 2 * (3 + 1 + 9 + 1));
   // Nor does it matter who is first.
   EXPECT_EQ(RunFederation(*turned, GetParam(), {"c", "a", "b"}, [] {}), expected);

@@ -70,8 +70,8 @@ TEST(Configuration, DefaultsStandWhereNothingIsSet) {
 }
 
 TEST(Configuration, AnotherTypeInTheFileIsAnErrorWithItsLine) {
-  Configuration configuration = Parsed(
-      "# comment\n[a]\ntext = 1\ninteger = \"1\"\nfloat = 1.5\nyes = 1\nnames = [1]\nname = \"x\"\n");
+  Configuration configuration =
+      Parsed("# comment\n[a]\ntext = 1\ninteger = \"1\"\nfloat = 1.5\nyes = 1\nnames = [1]\nname = \"x\"\n");
   ExpectBad(configuration.String("a.text", "").status(), "node.toml:3: a.text must be a string");
   ExpectBad(configuration.Integer("a.integer", 0, 0, 9).status(),
             "node.toml:4: a.integer must be an integer from 0 to 9");
@@ -196,8 +196,8 @@ TEST(ByteSize, Parses) {
 }
 
 TEST(ByteSize, WhatIsNoneIsRefused) {
-  for (const char* text : {"", "GiB", "-1", "1.5GiB", "4 GiB", "4gib", "4GB", "1e3", "4GiBx",
-                           "18446744073709551616", "16777216TiB"}) {
+  for (const char* text :
+       {"", "GiB", "-1", "1.5GiB", "4 GiB", "4gib", "4GB", "1e3", "4GiBx", "18446744073709551616", "16777216TiB"}) {
     EXPECT_EQ(ExitCodeOf(ParseByteSize(text).status()), ExitCode::kUsage) << text;
   }
 }

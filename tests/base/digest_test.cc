@@ -39,9 +39,15 @@ TEST(Sha256, FilesAreDigestedWhole) {
 
 // RFC 4648, section 10, without the padding.
 TEST(Base64Url, KnownVectors) {
-  const std::pair<std::string, std::string> vectors[] = {
-      {"", ""}, {"f", "Zg"}, {"fo", "Zm8"}, {"foo", "Zm9v"}, {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"},
-      {"foobar", "Zm9vYmFy"}, {"\xfb\xff\xbf", "-_-_"}, {std::string("\0\0", 2), "AAA"}};
+  const std::pair<std::string, std::string> vectors[] = {{"", ""},
+                                                         {"f", "Zg"},
+                                                         {"fo", "Zm8"},
+                                                         {"foo", "Zm9v"},
+                                                         {"foob", "Zm9vYg"},
+                                                         {"fooba", "Zm9vYmE"},
+                                                         {"foobar", "Zm9vYmFy"},
+                                                         {"\xfb\xff\xbf", "-_-_"},
+                                                         {std::string("\0\0", 2), "AAA"}};
   for (const auto& [bytes, text] : vectors) {
     EXPECT_EQ(Base64UrlEncode(bytes), text);
     const absl::StatusOr<std::string> decoded = Base64UrlDecode(text);

@@ -13,14 +13,11 @@
 namespace fedglm {
 namespace {
 
-std::string Nested(size_t depth, char open, char close) {
-  return std::string(depth, open) + std::string(depth, close);
-}
+std::string Nested(size_t depth, char open, char close) { return std::string(depth, open) + std::string(depth, close); }
 
 TEST(Json, ValuesAndTheOrderOfMembersComeBack) {
-  const std::string text =
-      R"({"z":1,"a":[true,false,null,-2,18446744073709551615,0.5,"\"\\\u00e4\n",[],{}],)"
-      R"("m":{"y":{"x":[[1],[2]]},"b":""}})";
+  const std::string text = R"({"z":1,"a":[true,false,null,-2,18446744073709551615,0.5,"\"\\\u00e4\n",[],{}],)"
+                           R"("m":{"y":{"x":[[1],[2]]},"b":""}})";
   const absl::StatusOr<Json> json = ParseJson(text, "text");
   ASSERT_TRUE(json.ok()) << Message(json.status());
   EXPECT_EQ(*json, Json::parse(text));  // the library's own builder
@@ -92,8 +89,8 @@ double ProcessorSecondsOfMembers(int count) {
   return static_cast<double>(end - begin) / CLOCKS_PER_SEC;
 }
 
-// The library's builder of ordered objects takes a minute and more for 300,000 members, which a peer could send: a hundred
-// times of what 30,000 take.
+// The library's builder of ordered objects takes a minute and more for 300,000 members, which a peer could send: a
+// hundred times of what 30,000 take.
 TEST(Json, AnObjectOfManyMembersTakesLinearTime) {
   EXPECT_LT(ProcessorSecondsOfMembers(300000), 40 * ProcessorSecondsOfMembers(30000));
 }
@@ -106,15 +103,21 @@ TEST(Json, MemoryIsLimitedWhateverTheShape) {
     for (size_t i = 0; i < kItems; ++i) text += (i == 0 ? "" : ",") + item(i);
     return text + end;
   };
-  const std::vector<std::string> texts = {
-      many("[", [](size_t) { return std::string("[]"); }, "]"),
-      many("[", [](size_t) { return std::string("{}"); }, "]"),
-      many("[", [](size_t) { return std::string("[[[0]]]"); }, "]"),
-      many("[", [](size_t i) { return std::to_string(i); }, "]"),
-      many("[", [](size_t) { return "\"" + std::string(40, 'x') + "\""; }, "]"),
-      many("{", [](size_t i) { return "\"" + std::to_string(i) + "\":0"; }, "}"),
-      many("[", [](size_t) { return std::string("{\"a\":{}}"); }, "]"),
-      "\"" + std::string(1 << 20, 'x') + "\""};
+  const std::vector<std::string> texts = {many(
+                                              "[", [](size_t) { return std::string("[]"); }, "]"),
+                                          many(
+                                              "[", [](size_t) { return std::string("{}"); }, "]"),
+                                          many(
+                                              "[", [](size_t) { return std::string("[[[0]]]"); }, "]"),
+                                          many(
+                                              "[", [](size_t i) { return std::to_string(i); }, "]"),
+                                          many(
+                                              "[", [](size_t) { return "\"" + std::string(40, 'x') + "\""; }, "]"),
+                                          many(
+                                              "{", [](size_t i) { return "\"" + std::to_string(i) + "\":0"; }, "}"),
+                                          many(
+                                              "[", [](size_t) { return std::string("{\"a\":{}}"); }, "]"),
+                                          "\"" + std::string(1 << 20, 'x') + "\""};
   for (const std::string& text : texts) {
     const std::string shown = text.substr(0, 40);
     // The least that is enough, to a tenth.
@@ -137,7 +140,10 @@ TEST(Json, InvalidUtf8IsRefusedWhenReadAndReplacedWhenWritten) {
   for (const char* text : {"\"\xff\"", "\"\xc3\"", "\"\xc0\xaf\"", "\"\xed\xa0\x80\"", "{\"\x80\":1}"}) {
     EXPECT_EQ(ExitCodeOf(ParseJson(text, "text").status()), ExitCode::kBadInputFile);
   }
-  EXPECT_EQ(DumpJson(Json("a\xff" "b")), "\"a\xEF\xBF\xBD" "b\"");
+  EXPECT_EQ(DumpJson(Json("a\xff"
+                          "b")),
+            "\"a\xEF\xBF\xBD"
+            "b\"");
   EXPECT_EQ(*ParseJson("\"\xe8\x82\xba\"", "text"), "肺");
 }
 

@@ -10,9 +10,7 @@ TEST(ListenAddress, HostsNamesAndBothKindsOfAddresses) {
     const char* text;
     const char* host;
     int port;
-  } cases[] = {{"127.0.0.1:7443", "127.0.0.1", 7443},
-               {"localhost:0", "localhost", 0},
-               {"[::1]:65535", "::1", 65535}};
+  } cases[] = {{"127.0.0.1:7443", "127.0.0.1", 7443}, {"localhost:0", "localhost", 0}, {"[::1]:65535", "::1", 65535}};
   for (const auto& [text, host, port] : cases) {
     const absl::StatusOr<ListenAddress> address = ParseListenAddress(text);
     ASSERT_TRUE(address.ok()) << text;

@@ -22,9 +22,7 @@ constexpr size_t kPage = 4096, kPages = 64;
 // Each test cuts a mapped file short in a child, which the signal would end.
 class MappingGuardTest : public testing::Test {
  protected:
-  void SetUp() override {
-    ASSERT_TRUE(WriteFileAtomically(path_, std::string(kPages * kPage, '\1')).ok());
-  }
+  void SetUp() override { ASSERT_TRUE(WriteFileAtomically(path_, std::string(kPages * kPage, '\1')).ok()); }
   static int64_t Sum(const MappedFile& file) {
     int64_t sum = 0;
     for (const std::byte byte : file.bytes()) sum += static_cast<int64_t>(byte);

@@ -152,11 +152,11 @@ class Cgroups : public testing::Test {
   }
 };
 
-#define EXPECT_HERE(child)                                                                        \
-  do {                                                                                            \
-    const int fedglm_child = (child);                                                             \
-    if (fedglm_child == kNotHere) GTEST_SKIP() << "no mounts of its own for this user";           \
-    EXPECT_EQ(fedglm_child, 0);                                                                   \
+#define EXPECT_HERE(child)                                                              \
+  do {                                                                                  \
+    const int fedglm_child = (child);                                                   \
+    if (fedglm_child == kNotHere) GTEST_SKIP() << "no mounts of its own for this user"; \
+    EXPECT_EQ(fedglm_child, 0);                                                         \
   } while (false)
 
 TEST_F(Cgroups, Version2TakesTheLowestLimitOnTheWayToTheRoot) {
@@ -177,27 +177,27 @@ TEST_F(Cgroups, Version2TakesTheLowestLimitOnTheWayToTheRoot) {
 }
 
 TEST_F(Cgroups, Version2WithItsOwnNamespaceIsAtTheRoot) {
-  EXPECT_HERE(In("0::/\n",
-                 {{"memory.max", "67108864\n"}, {"memory.current", "100\n"}, {"cpu.max", "50000 100000\n"}}, [] {
-                   if (CgroupMemoryLimit() != 67108864 || CgroupMemoryUsed() != 100) return 1;
-                   return CgroupCpuQuota() == 0.5 ? 0 : 2;
-                 }));
+  EXPECT_HERE(
+      In("0::/\n", {{"memory.max", "67108864\n"}, {"memory.current", "100\n"}, {"cpu.max", "50000 100000\n"}}, [] {
+        if (CgroupMemoryLimit() != 67108864 || CgroupMemoryUsed() != 100) return 1;
+        return CgroupCpuQuota() == 0.5 ? 0 : 2;
+      }));
 }
 
 TEST_F(Cgroups, Version1IsReadPerController) {
-  EXPECT_HERE(In("12:cpu,cpuacct:/docker/a\n5:memory:/docker/a\n0::/elsewhere\n",
-                 {{"memory/docker/a/memory.limit_in_bytes", "50000000\n"},
-                  {"memory/docker/a/memory.usage_in_bytes", "8000000\n"},
-                  {"memory/docker/a/memory.stat",
-                   "inactive_file 1\ntotal_inactive_file 1000000\ntotal_active_file 500000\n"},
-                  {"memory/memory.limit_in_bytes", "9223372036854771712\n"},
-                  {"cpu/docker/a/cpu.cfs_quota_us", "200000\n"},
-                  {"cpu/docker/a/cpu.cfs_period_us", "100000\n"}},
-                 [] {
-                   if (CgroupMemoryLimit() != 50000000) return 1;
-                   if (CgroupMemoryUsed() != 6500000) return 2;
-                   return CgroupCpuQuota() == 2.0 ? 0 : 3;
-                 }));
+  EXPECT_HERE(
+      In("12:cpu,cpuacct:/docker/a\n5:memory:/docker/a\n0::/elsewhere\n",
+         {{"memory/docker/a/memory.limit_in_bytes", "50000000\n"},
+          {"memory/docker/a/memory.usage_in_bytes", "8000000\n"},
+          {"memory/docker/a/memory.stat", "inactive_file 1\ntotal_inactive_file 1000000\ntotal_active_file 500000\n"},
+          {"memory/memory.limit_in_bytes", "9223372036854771712\n"},
+          {"cpu/docker/a/cpu.cfs_quota_us", "200000\n"},
+          {"cpu/docker/a/cpu.cfs_period_us", "100000\n"}},
+         [] {
+           if (CgroupMemoryLimit() != 50000000) return 1;
+           if (CgroupMemoryUsed() != 6500000) return 2;
+           return CgroupCpuQuota() == 2.0 ? 0 : 3;
+         }));
 }
 
 // A container that sees its host's paths, but only its own part of the tree.
@@ -208,9 +208,8 @@ TEST_F(Cgroups, AGroupThatIsNotMountedHereIsLookedForAbove) {
 }
 
 TEST_F(Cgroups, NoLimitIsZero) {
-  EXPECT_HERE(In("0::/a\n", {{"a/memory.max", "max\n"}, {"a/cpu.max", "max 100000\n"}}, [] {
-    return CgroupMemoryLimit() == 0 && CgroupMemoryUsed() == 0 && CgroupCpuQuota() == 0 ? 0 : 1;
-  }));
+  EXPECT_HERE(In("0::/a\n", {{"a/memory.max", "max\n"}, {"a/cpu.max", "max 100000\n"}},
+                 [] { return CgroupMemoryLimit() == 0 && CgroupMemoryUsed() == 0 && CgroupCpuQuota() == 0 ? 0 : 1; }));
   EXPECT_HERE(In("2:cpu:/a\n1:memory:/a\n",
                  {{"memory/a/memory.limit_in_bytes", "9223372036854771712\n"},
                   {"cpu/a/cpu.cfs_quota_us", "-1\n"},

@@ -70,7 +70,9 @@ TEST(Process, ReadLinesGivesEveryLineAndEndsWithTheChild) {
 TEST(Process, ReadLinesGivesBackTheFirstErrorOfItsCaller) {
   Process process = Start(Shell("echo one; echo two; exec sleep 60"));
   int lines = 0;
-  const auto fail = [&](const std::string& line) { return ++lines == 2 ? FailedError("at " + line) : absl::OkStatus(); };
+  const auto fail = [&](const std::string& line) {
+    return ++lines == 2 ? FailedError("at " + line) : absl::OkStatus();
+  };
   EXPECT_EQ(Message(process.ReadLines(fail, {})), "at two");
 }
 

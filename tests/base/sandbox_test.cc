@@ -121,22 +121,22 @@ class RestrictFilesystemTest : public testing::Test {
 };
 
 TEST_F(RestrictFilesystemTest, OnlyWhatIsNamedCanBeOpened) {
-  EXPECT_EQ(RunInChild([&] {
-              const FilesystemRules rules = {.readable = {Path("records"), Path("missing")},
-                                             .writable = {Path("output")}};
-              if (!RestrictFilesystem(rules).ok()) return 1;
-              if (!CanOpen(Path("records/file"), O_RDONLY)) return 2;
-              if (CanOpen(Path("records/file"), O_WRONLY)) return 3;
-              if (CanOpen(Path("records/new"), O_WRONLY | O_CREAT)) return 4;
-              if (!CanOpen(Path("output/file"), O_RDWR)) return 5;
-              if (!WriteFileAtomically(Path("output/new"), "x").ok()) return 6;
-              if (!FailsWith(EACCES, [&] { return open(Path("private/file").c_str(), O_RDONLY); })) return 7;
-              if (CanOpen(Path("missing"), O_WRONLY | O_CREAT)) return 8;
-              if (CanOpen("/etc/passwd", O_RDONLY)) return 9;
-              if (unlink(Path("private/file").c_str()) == 0 || unlink(Path("records/file").c_str()) == 0) return 10;
-              return CanOpen(Path("records/../private/file"), O_RDONLY) ? 11 : 0;
-            }),
-            0);
+  EXPECT_EQ(
+      RunInChild([&] {
+        const FilesystemRules rules = {.readable = {Path("records"), Path("missing")}, .writable = {Path("output")}};
+        if (!RestrictFilesystem(rules).ok()) return 1;
+        if (!CanOpen(Path("records/file"), O_RDONLY)) return 2;
+        if (CanOpen(Path("records/file"), O_WRONLY)) return 3;
+        if (CanOpen(Path("records/new"), O_WRONLY | O_CREAT)) return 4;
+        if (!CanOpen(Path("output/file"), O_RDWR)) return 5;
+        if (!WriteFileAtomically(Path("output/new"), "x").ok()) return 6;
+        if (!FailsWith(EACCES, [&] { return open(Path("private/file").c_str(), O_RDONLY); })) return 7;
+        if (CanOpen(Path("missing"), O_WRONLY | O_CREAT)) return 8;
+        if (CanOpen("/etc/passwd", O_RDONLY)) return 9;
+        if (unlink(Path("private/file").c_str()) == 0 || unlink(Path("records/file").c_str()) == 0) return 10;
+        return CanOpen(Path("records/../private/file"), O_RDONLY) ? 11 : 0;
+      }),
+      0);
   EXPECT_EQ(*ReadFile(Path("output/new")), "x");
   EXPECT_EQ(*ReadFile(Path("records/file")), "records");
 }

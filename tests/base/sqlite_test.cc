@@ -93,10 +93,12 @@ TEST_F(DatabaseTest, IsDurableAndCrashSafe) {
 }
 
 TEST_F(DatabaseTest, ATransactionCommitsAllOrNothing) {
-  EXPECT_TRUE(database_->Transaction([&]() -> absl::Status {
-                FEDGLM_RETURN_IF_ERROR(Insert("a"));
-                return Insert("b");
-              }).ok());
+  EXPECT_TRUE(database_
+                  ->Transaction([&]() -> absl::Status {
+                    FEDGLM_RETURN_IF_ERROR(Insert("a"));
+                    return Insert("b");
+                  })
+                  .ok());
   EXPECT_EQ(Count(*database_), 2);
 
   const absl::Status refused = database_->Transaction([&]() -> absl::Status {
@@ -108,10 +110,12 @@ TEST_F(DatabaseTest, ATransactionCommitsAllOrNothing) {
   EXPECT_EQ(Message(refused), "no such round");
   EXPECT_EQ(Count(*database_), 2);
 
-  EXPECT_FALSE(database_->Transaction([&]() -> absl::Status {
-                 FEDGLM_RETURN_IF_ERROR(Insert("d"));
-                 return Insert("a");  // a name that is there
-               }).ok());
+  EXPECT_FALSE(database_
+                   ->Transaction([&]() -> absl::Status {
+                     FEDGLM_RETURN_IF_ERROR(Insert("d"));
+                     return Insert("a");  // a name that is there
+                   })
+                   .ok());
   EXPECT_EQ(Count(*database_), 2);
   EXPECT_TRUE(database_->Transaction([&] { return Insert("e"); }).ok()) << "the next one is not disturbed";
   EXPECT_EQ(Count(*database_), 3);
@@ -131,11 +135,13 @@ TEST_F(DatabaseTest, ACommitThatIsRefusedIsRolledBack) {
 TEST_F(DatabaseTest, AnotherConnectionSeesOnlyWhatIsCommitted) {
   const auto other = Database::Open(folder_.path() / "state.db");
   ASSERT_TRUE(other.ok());
-  EXPECT_TRUE(database_->Transaction([&]() -> absl::Status {
-                FEDGLM_RETURN_IF_ERROR(Insert("a"));
-                EXPECT_EQ(Count(**other), 0);
-                return absl::OkStatus();
-              }).ok());
+  EXPECT_TRUE(database_
+                  ->Transaction([&]() -> absl::Status {
+                    FEDGLM_RETURN_IF_ERROR(Insert("a"));
+                    EXPECT_EQ(Count(**other), 0);
+                    return absl::OkStatus();
+                  })
+                  .ok());
   EXPECT_EQ(Count(**other), 1);
 }
 

@@ -12,11 +12,16 @@ struct Character {
   std::string bytes;
 };
 // The first and last of each length, and both neighbours of the surrogates.
-const std::vector<Character> kCharacters = {{0, std::string(1, '\0')}, {0x7F, "\x7F"},
-                                            {0x80, "\xC2\x80"},        {0x7FF, "\xDF\xBF"},
-                                            {0x800, "\xE0\xA0\x80"},   {0xD7FF, "\xED\x9F\xBF"},
-                                            {0xE000, "\xEE\x80\x80"},  {0xFFFF, "\xEF\xBF\xBF"},
-                                            {0x10000, "\xF0\x90\x80\x80"}, {kMaxCodePoint, "\xF4\x8F\xBF\xBF"}};
+const std::vector<Character> kCharacters = {{0, std::string(1, '\0')},
+                                            {0x7F, "\x7F"},
+                                            {0x80, "\xC2\x80"},
+                                            {0x7FF, "\xDF\xBF"},
+                                            {0x800, "\xE0\xA0\x80"},
+                                            {0xD7FF, "\xED\x9F\xBF"},
+                                            {0xE000, "\xEE\x80\x80"},
+                                            {0xFFFF, "\xEF\xBF\xBF"},
+                                            {0x10000, "\xF0\x90\x80\x80"},
+                                            {kMaxCodePoint, "\xF4\x8F\xBF\xBF"}};
 
 TEST(Utf8, CharactersAreWrittenAndTakenAsTheStandardHasThem) {
   for (const auto& [code, bytes] : kCharacters) {
@@ -34,8 +39,8 @@ TEST(Utf8, CharactersAreWrittenAndTakenAsTheStandardHasThem) {
 }
 
 TEST(Utf8, WhatIsNoCharacterIsNotTaken) {
-  for (const std::string bytes : {"", "\x80", "\xC1\xBF", "\xC2", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xE2\x82", "\xF0\x8F\xBF\xBF",
-                                  "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF"}) {
+  for (const std::string bytes : {"", "\x80", "\xC1\xBF", "\xC2", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xE2\x82",
+                                  "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF"}) {
     std::string_view rest = bytes;
     CodePoint taken = 7;
     EXPECT_EQ(Utf8CharacterSize(bytes), 0u);

@@ -149,8 +149,8 @@ TEST(MemoryGroup, HoldsAProgramBelowItsLimitAndGoesAway) {
     RunLimits limits;
     limits.memory_group = folder;
     EXPECT_TRUE(RunMeasured(Shell("head -c 10000000 /dev/zero | tail -c 10000000 | wc -c"), limits).ok());
-    const auto large = RunMeasured(Shell("test $(head -c 200000000 /dev/zero | tail -c 200000000 | wc -c) = 200000000"),
-                                   limits);
+    const auto large =
+        RunMeasured(Shell("test $(head -c 200000000 /dev/zero | tail -c 200000000 | wc -c) = 200000000"), limits);
     EXPECT_FALSE(large.ok());
   }
   EXPECT_FALSE(std::filesystem::exists(folder));

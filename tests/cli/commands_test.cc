@@ -154,7 +154,8 @@ TEST_F(Commands, AnUnknownArchitectureIsNamed) {
   TinyModel model("llama");
   model.architecture = "mamba";
   model.Write(Path("mamba.gguf"));
-  Refused({"logits", "-m", Path("mamba.gguf"), "--tokens", "1", "--out", Path("out")}, ExitCode::kBadInputFile, "'mamba'");
+  Refused({"logits", "-m", Path("mamba.gguf"), "--tokens", "1", "--out", Path("out")}, ExitCode::kBadInputFile,
+          "'mamba'");
 }
 
 TEST_F(Commands, AModelWithoutVocabularyComputesLogitsButNoText) {
@@ -175,7 +176,8 @@ TEST_F(Commands, AdaptersOfOtherBasesAreSix) {
   Refused(with(model_), ExitCode::kBadInputFile, "not a LoRA adapter");
   TinyModel("glm4").Write(Path("other.gguf"));
   for (const char* form : {"golden/glm4-tiny-lora", "golden/glm4-tiny-lora.gguf"}) {
-    Refused({"logits", "-m", Path("other.gguf"), "--tokens", "1", "--out", Path("out"), "--adapter", GoldenPath(form).string()},
+    Refused({"logits", "-m", Path("other.gguf"), "--tokens", "1", "--out", Path("out"), "--adapter",
+             GoldenPath(form).string()},
             ExitCode::kBadInputFile, "another shape");
   }
   // Same shapes, another file: the provenance tells, also after an export.
@@ -187,8 +189,8 @@ TEST_F(Commands, AdaptersOfOtherBasesAreSix) {
   ASSERT_EQ(Run({"quantize", model_, renamed, "Q8_0"}).status, 0);
   for (const std::string& adapter : {Path("fresh"), exported}) {
     EXPECT_EQ(Run(with(adapter)).status, 0);
-    Refused({"logits", "-m", renamed, "--tokens", "1", "--out", Path("out"), "--adapter", adapter}, ExitCode::kBadInputFile,
-            "another base");
+    Refused({"logits", "-m", renamed, "--tokens", "1", "--out", Path("out"), "--adapter", adapter},
+            ExitCode::kBadInputFile, "another base");
   }
 }
 
@@ -243,9 +245,10 @@ TEST_F(Commands, OutputsThatCannotBeWrittenAreOne) {
 }
 
 TEST_F(Commands, AStdoutThatIsFullIsOne) {
-  for (const std::vector<std::string>& command :
-       {std::vector<std::string>{"inspect", model_, "--tensors"}, {"tokenize", "-m", model_, "-p", "x"},
-        {"generate", "-m", model_, "-p", "x", "-n", "50", "--seed", "1"}, {"perplexity", "-m", model_, "-f", Path("text")}}) {
+  for (const std::vector<std::string>& command : {std::vector<std::string>{"inspect", model_, "--tensors"},
+                                                  {"tokenize", "-m", model_, "-p", "x"},
+                                                  {"generate", "-m", model_, "-p", "x", "-n", "50", "--seed", "1"},
+                                                  {"perplexity", "-m", model_, "-f", Path("text")}}) {
     SpawnOptions options = Options(command);
     options.stdout_file = "/dev/full";
     absl::StatusOr<Process> process = Process::Spawn(options);
@@ -262,7 +265,8 @@ TEST_F(Commands, NamesInMessagesStayOnOneLine) {
 TEST_F(Commands, InterruptedLogitsLeaveNothingAndSaySo) {
   std::string tokens = "1";
   for (int i = 1; i < 8000; ++i) tokens += ",1";
-  absl::StatusOr<Process> process = Process::Spawn(Options({"logits", "-m", model_, "--tokens", tokens, "--out", Path("out"), "-t", "1", "-c", "8192"}));
+  absl::StatusOr<Process> process = Process::Spawn(
+      Options({"logits", "-m", model_, "--tokens", tokens, "--out", Path("out"), "-t", "1", "-c", "8192"}));
   ASSERT_TRUE(process.ok());
   const auto begun = [&] {  // its temporary file is there
     for (const auto& entry : std::filesystem::directory_iterator(folder_->path())) {

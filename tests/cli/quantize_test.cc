@@ -91,7 +91,8 @@ TEST_F(QuantizeCommand, CalibratesOnAText) {
                              R"("content":"Normal."}]})";
   ASSERT_TRUE(WriteFileAtomically(Path("records.jsonl"), record + "\n").ok());
   ASSERT_EQ(Run({"quantize", model, Path("by-records.gguf"), "Q4_1", "--calibration", Path("records.jsonl"), "-t", "1"})
-                .status, 0);
+                .status,
+            0);
   // The same bytes under a name that does not say that they are records are read as text, braces and all.
   ASSERT_TRUE(WriteFileAtomically(Path("text"), record + "\n").ok());
   ASSERT_EQ(Run({"quantize", model, Path("by-text.gguf"), "Q4_1", "--calibration", Path("text"), "-t", "1"}).status, 0);
@@ -106,8 +107,8 @@ TEST_F(QuantizeCommand, CalibrationKeepsToItsMemoryBudget) {
   const std::string model = std::string(FEDGLM_SOURCE_DIR) + "/examples/hospital/glm4-hospital.gguf";
   ASSERT_TRUE(WriteFileAtomically(Path("text"), "The lungs are clear.").ok());
   const auto with_budget = [&](const std::string& budget) {
-    return Run({"quantize", model, Path("out.gguf"), "Q4_1", "--calibration", Path("text"), "-t", "1", "--memory-budget",
-                budget});
+    return Run({"quantize", model, Path("out.gguf"), "Q4_1", "--calibration", Path("text"), "-t", "1",
+                "--memory-budget", budget});
   };
   const Outcome small = with_budget("1MiB");
   EXPECT_EQ(small.status, 1);

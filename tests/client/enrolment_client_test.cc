@@ -55,7 +55,8 @@ TEST_F(EnrolmentClientTest, AWrongTokenIsRefused) {
   EnrolmentToken token = Token("berlin");
   token.secret += "x";
   EXPECT_EQ(ExitCodeOf(EnrolSite(token, "berlin", folder_).status()), ExitCode::kRefused);
-  EXPECT_EQ(ExitCodeOf(EnrolSite(Token("berlin"), "aachen", folder_).status()), ExitCode::kRefused) << "for another site";
+  EXPECT_EQ(ExitCodeOf(EnrolSite(Token("berlin"), "aachen", folder_).status()), ExitCode::kRefused)
+      << "for another site";
   EXPECT_EQ(LoadIdentity(folder_).status().code(), absl::StatusCode::kNotFound);
 }
 
@@ -72,8 +73,9 @@ TEST_F(EnrolmentClientTest, ATextThatIsNoTokenIsRefused) {
   const std::string good = Get(server_->CreateToken("berlin", std::chrono::seconds(600)));
   EXPECT_TRUE(ParseToken(good + " \r\n").ok()) << "as an editor saves it";
   for (const std::string& text :
-       {std::string(), std::string("fgt1."), std::string("fgt1.@@@@"), "fgt2." + good.substr(5), good.substr(0, good.size() - 8),
-        "fgt1." + Base64UrlEncode("[]"), "fgt1." + Base64UrlEncode(R"({"secret":"s","ca":"c"})")}) {
+       {std::string(), std::string("fgt1."), std::string("fgt1.@@@@"), "fgt2." + good.substr(5),
+        good.substr(0, good.size() - 8), "fgt1." + Base64UrlEncode("[]"),
+        "fgt1." + Base64UrlEncode(R"({"secret":"s","ca":"c"})")}) {
     EXPECT_EQ(ExitCodeOf(ParseToken(text).status()), ExitCode::kRefused) << text;
   }
 }
@@ -126,7 +128,8 @@ TEST(HostileEnrolmentTest, AnAnswerThatCouldNotBeReadAgainIsNotWrittenDown) {
   const v1::EnrolResponse good = aggregator.answer;
   const std::pair<const char*, std::function<void(v1::EnrolResponse&)>> spoiled[] = {
       {"no certificate for this site", [](auto& answer) { answer.set_certificate_pem("-----BEGIN"); }},
-      {"a certificate for another site", [&](auto& answer) {
+      {"a certificate for another site",
+       [&](auto& answer) {
          answer.set_certificate_pem(aggregator.authority.Issue(Get(GenerateTlsKey()), "aachen", InHours(24)));
        }},
       {"a certificate for another site", [](auto& answer) { answer.set_site_id("../berlin"); }},
@@ -151,7 +154,8 @@ TEST(HostileEnrolmentTest, AnAnswerThatCouldNotBeReadAgainIsNotWrittenDown) {
 TEST(HostileEnrolmentTest, AReasonIsOneLineWhateverTheAggregatorPutsIntoIt) {
   const TemporaryDirectory root = MakeFolder();
   HostileEnrolment aggregator;
-  aggregator.status = grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "no\n2026 fedglm-node I all is well\x1b[2J" + std::string(3000, 'x'));
+  aggregator.status = grpc::Status(grpc::StatusCode::PERMISSION_DENIED,
+                                   "no\n2026 fedglm-node I all is well\x1b[2J" + std::string(3000, 'x'));
   const std::string message = Message(EnrolSite(aggregator.token(), "berlin", root.path() / "identity").status());
   EXPECT_EQ(message.find_first_of("\n\x1b"), std::string::npos) << message;
   EXPECT_LT(message.size(), 600u);

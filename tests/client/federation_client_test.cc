@@ -33,7 +33,8 @@ class FederationClientTest : public testing::Test {
   std::vector<std::string> Files() const {
     std::vector<std::string> names;
     std::error_code none;
-    for (const auto& file : std::filesystem::directory_iterator(folder_, none)) names.push_back(file.path().filename().string());
+    for (const auto& file : std::filesystem::directory_iterator(folder_, none))
+      names.push_back(file.path().filename().string());
     return names;
   }
   std::filesystem::path Part(const std::string& sha256) const { return folder_ / (sha256 + ".part"); }
@@ -110,9 +111,10 @@ TEST_F(FederationClientTest, MoreBytesThanWereAnnouncedAreNotStored) {
 
 TEST_F(FederationClientTest, AnArtifactThatCouldFillTheDiskOrIsAPathIsNotAskedFor) {
   for (const v1::ArtifactReference& reference :
-       {aggregator_.Reference(std::string(64, 'a'), uint64_t{1} << 40), aggregator_.Reference(std::string(64, 'a'), UINT64_MAX),
-        aggregator_.Reference(std::string(64, 'a'), 0), aggregator_.Reference("../../etc/passwd", 10),
-        aggregator_.Reference("", 10), aggregator_.Reference(std::string(64, 'A'), 10)}) {
+       {aggregator_.Reference(std::string(64, 'a'), uint64_t{1} << 40),
+        aggregator_.Reference(std::string(64, 'a'), UINT64_MAX), aggregator_.Reference(std::string(64, 'a'), 0),
+        aggregator_.Reference("../../etc/passwd", 10), aggregator_.Reference("", 10),
+        aggregator_.Reference(std::string(64, 'A'), 10)}) {
     EXPECT_EQ(ExitCodeOf(client_.Download(reference).status()), ExitCode::kFailed) << reference.ShortDebugString();
   }
   EXPECT_THAT(aggregator_.offsets, IsEmpty());
@@ -174,7 +176,8 @@ TEST_F(FederationClientTest, CancelEndsALongPollAtOnceAndAllThatFollows) {
   poll.join();
   EXPECT_LT(watch.Seconds(), 20);  // of the 60 that it would wait
   EXPECT_EQ(ended.code(), absl::StatusCode::kCancelled) << Message(ended);
-  EXPECT_EQ(client_.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(60)).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(client_.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(60)).status().code(),
+            absl::StatusCode::kCancelled);
 }
 
 TEST_F(FederationClientTest, ARefusalAndAMissingAggregatorAreToldApart) {
@@ -209,14 +212,16 @@ TEST_F(FederationClientTest, ASiteWhoseCertificateExpiredMeanwhileIsRefused) {
   EXPECT_THAT(Message(status), HasSubstr("expired on"));
 }
 
-// One that the aggregator's authority did not issue is never let in; it cannot be told from an aggregator that hangs up.
+// One that the aggregator's authority did not issue is never let in; it cannot be told from an aggregator that hangs
+// up.
 TEST_F(FederationClientTest, ASiteWithAForeignCertificateGetsNoAnswer) {
   aggregator_.next_task = [](grpc::ServerContext*, v1::Task*) { return grpc::Status::OK; };
   EXPECT_TRUE(client_.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(1)).ok());
   SiteIdentity foreign = aggregator_.identity;
   foreign.certificate_pem = TestAuthority().Issue(foreign.key_pem, "berlin", InHours(24));
   FederationClient client(foreign, folder_);
-  EXPECT_EQ(ExitCodeOf(client.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(1)).status()), ExitCode::kUnreachable);
+  EXPECT_EQ(ExitCodeOf(client.NextTask({0, kBaseSha256, 10}, std::chrono::seconds(1)).status()),
+            ExitCode::kUnreachable);
 }
 
 // As an aggregator that is being started again, or a load balancer without one: no reason to leave the federation.

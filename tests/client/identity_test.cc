@@ -69,7 +69,8 @@ TEST_F(IdentityTest, AHalfWrittenFolderIsNotEnrolledYet) {
 
 TEST_F(IdentityTest, AMembershipThatIsNoneIsABadFile) {
   ASSERT_TRUE(SaveIdentity(MakeIdentity(authority_, signing_key_), folder_).ok());
-  for (const char* text : {"", "{", "[]", R"({"site_id":"a"})", R"({"site_id":1,"federation":"t","federation_address":"a:1"})"}) {
+  for (const char* text :
+       {"", "{", "[]", R"({"site_id":"a"})", R"({"site_id":1,"federation":"t","federation_address":"a:1"})"}) {
     ASSERT_TRUE(WriteFileAtomically(folder_ / "membership.json", text).ok());
     EXPECT_EQ(ExitCodeOf(LoadIdentity(folder_).status()), ExitCode::kBadInputFile) << text;
   }

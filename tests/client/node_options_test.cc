@@ -27,7 +27,8 @@ class NodeOptionsTest : public testing::Test {
   const TemporaryDirectory folder_ = MakeFolder();
 };
 
-constexpr char kLeast[] = "model = 'base.gguf'\n[records]\ntrain = ['records/train.jsonl']\n[federation]\nsite = 'berlin'\n";
+constexpr char kLeast[] =
+    "model = 'base.gguf'\n[records]\ntrain = ['records/train.jsonl']\n[federation]\nsite = 'berlin'\n";
 
 TEST_F(NodeOptionsTest, RelativePathsLieBesideTheFile) {
   const NodeOptions options = Get(Read(std::string(kLeast) + "token_file = 'token'\n[log]\nfile = 'log/node.log'\n"));
@@ -41,11 +42,14 @@ TEST_F(NodeOptionsTest, RelativePathsLieBesideTheFile) {
 }
 
 TEST_F(NodeOptionsTest, EverythingThatIsSaidIsRead) {
-  const NodeOptions options = Get(Read(
-      "model = '/models/base.gguf'\n[records]\ntrain = ['/data/a.jsonl', '/data/b.jsonl']\nheld_out = ['/data/h.jsonl']\n"
-      "[federation]\nsite = 'berlin'\n[node]\nstate_dir = '/var/lib/fedglm'\n[serve]\nlisten = '[::1]:8080'\ncontext = 4096\n"
-      "autotune = false\npin_threads = 'on'\nmemory_budget = '3GiB'\nkv_type = 'q8_0'\nparallel = 4\nqueue = 0\n"
-      "[training]\nthreads = 3\nmicro_batch_tokens = 512\n[privacy]\nmax_update_norm = 2.5\n[log]\nlevel = 'debug'\njson = true\n"));
+  const NodeOptions options = Get(
+      Read("model = '/models/base.gguf'\n[records]\ntrain = ['/data/a.jsonl', '/data/b.jsonl']\nheld_out = "
+           "['/data/h.jsonl']\n"
+           "[federation]\nsite = 'berlin'\n[node]\nstate_dir = '/var/lib/fedglm'\n[serve]\nlisten = "
+           "'[::1]:8080'\ncontext = 4096\n"
+           "autotune = false\npin_threads = 'on'\nmemory_budget = '3GiB'\nkv_type = 'q8_0'\nparallel = 4\nqueue = 0\n"
+           "[training]\nthreads = 3\nmicro_batch_tokens = 512\n[privacy]\nmax_update_norm = 2.5\n[log]\nlevel = "
+           "'debug'\njson = true\n"));
   EXPECT_EQ(options.model, "/models/base.gguf");
   EXPECT_THAT(options.training_records, ElementsAre("/data/a.jsonl", "/data/b.jsonl"));
   EXPECT_THAT(options.held_out_records, ElementsAre("/data/h.jsonl"));
@@ -69,20 +73,23 @@ TEST_F(NodeOptionsTest, EverythingThatIsSaidIsRead) {
 TEST_F(NodeOptionsTest, ServingToOtherMachinesNeedsKeysAndTlsWhichTheNodeMayRead) {
   const std::string open = std::string(kLeast) + "[serve]\nlisten = '0.0.0.0:8443'\n";
   ExpectWrong(open, "can be reached from other machines");
-  const std::string guarded = open + "api_keys = '/etc2/keys/api'\ntls_certificate = '/etc2/c.pem'\ntls_key = '/etc2/k.pem'\n"
-                                     "upstream_allow = ['10.0.0.7']\n[[serve.upstream]]\nurl = 'http://10.0.0.7:8080'\n"
-                                     "api_key_file = '/etc2/upstream-key'\n";
+  const std::string guarded = open +
+                              "api_keys = '/etc2/keys/api'\ntls_certificate = '/etc2/c.pem'\ntls_key = '/etc2/k.pem'\n"
+                              "upstream_allow = ['10.0.0.7']\n[[serve.upstream]]\nurl = 'http://10.0.0.7:8080'\n"
+                              "api_key_file = '/etc2/upstream-key'\n";
   const NodeOptions options = Get(Read(guarded));
   EXPECT_EQ(options.serve.upstreams.size(), 1u);
   for (const char* path : {"/etc2/keys", "/etc2/c.pem", "/etc2/k.pem", "/etc2/upstream-key"}) {
     EXPECT_THAT(options.ReadablePaths(), testing::Contains(std::filesystem::path(path)));
   }
-  ExpectWrong(std::string(kLeast) + "[serve]\napi_keys = 'records/keys'\n", "which the process with the network may read");
+  ExpectWrong(std::string(kLeast) + "[serve]\napi_keys = 'records/keys'\n",
+              "which the process with the network may read");
 }
 
 TEST_F(NodeOptionsTest, AnUnknownKeyIsNamedWithItsLine) {
   ExpectWrong(std::string(kLeast) + "[serve]\npin_threads = 'yes'\n", "serve.pin_threads");
-  ExpectWrong(std::string(kLeast) + "[privacy]\nmax_update_nrom = 1.0\n", "node.toml:7: unknown key 'privacy.max_update_nrom'");
+  ExpectWrong(std::string(kLeast) + "[privacy]\nmax_update_nrom = 1.0\n",
+              "node.toml:7: unknown key 'privacy.max_update_nrom'");
 }
 
 TEST_F(NodeOptionsTest, WhatIsMissingOrWrongIsSaid) {
@@ -121,7 +128,8 @@ TEST_F(NodeOptionsTest, ALinkIntoTheStateFolderIsAHoleAsWell) {
   std::filesystem::create_directories(Path("state"));
   ASSERT_TRUE(WriteFileAtomically(Path("state/hidden.jsonl"), "{}").ok());
   std::filesystem::create_symlink(Path("state/hidden.jsonl"), Path("records.jsonl"));
-  ExpectWrong("model = 'base.gguf'\n[records]\ntrain = ['records.jsonl']\n[federation]\nsite = 'berlin'\n", "lies below");
+  ExpectWrong("model = 'base.gguf'\n[records]\ntrain = ['records.jsonl']\n[federation]\nsite = 'berlin'\n",
+              "lies below");
 }
 
 }  // namespace

@@ -30,9 +30,10 @@ class NodeProgramTest : public SmallSite {
   void SetUp() override {
     SmallSite::SetUp();
     if (IsSkipped()) return;
-    config_ = "model = 'base.gguf'\n[records]\ntrain = ['records.jsonl']\nheld_out = ['held-out.jsonl']\n"
-              "[training]\nthreads = 1\nmicro_batch_tokens = 64\n[log]\nfile = 'log/node.log'\n"
-              "[federation]\nsite = 'berlin'\ntoken_file = 'token'\n";
+    config_ =
+        "model = 'base.gguf'\n[records]\ntrain = ['records.jsonl']\nheld_out = ['held-out.jsonl']\n"
+        "[training]\nthreads = 1\nmicro_batch_tokens = 64\n[log]\nfile = 'log/node.log'\n"
+        "[federation]\nsite = 'berlin'\ntoken_file = 'token'\n";
   }
 
   // One round with one site, from the golden LoRA.
@@ -107,7 +108,8 @@ std::string HttpGet(int port, const std::string& path) {
     const std::string request = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     [[maybe_unused]] const ssize_t sent = write(connection, request.data(), request.size());
     char buffer[4096];
-    for (ssize_t got; (got = read(connection, buffer, sizeof(buffer))) > 0;) answer.append(buffer, static_cast<size_t>(got));
+    for (ssize_t got; (got = read(connection, buffer, sizeof(buffer))) > 0;)
+      answer.append(buffer, static_cast<size_t>(got));
   }
   close(connection);
   return answer;
@@ -236,8 +238,8 @@ TEST_F(NodeProgramTest, EndsIfItsSupervisorWasKilled) {
   EXPECT_THAT(Text("stderr"), HasSubstr("supervisor was ended"));
 }
 
-// At its start a node opens the adapter that it had installed. Here its configuration file is a link: first to a file that
-// the node may read, which shows that it follows the link, then to the records.
+// At its start a node opens the adapter that it had installed. Here its configuration file is a link: first to a file
+// that the node may read, which shows that it follows the link, then to the records.
 TEST_F(NodeProgramTest, TheRunningNodeCannotOpenItsRecords) {
   if (syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION) < 1) {
     GTEST_SKIP() << "this kernel has no Landlock";

@@ -25,7 +25,8 @@ class OutboxTest : public testing::Test {
   }
   std::vector<std::string> Files() const {
     std::vector<std::string> names;
-    for (const auto& file : std::filesystem::directory_iterator(folder_)) names.push_back(file.path().filename().string());
+    for (const auto& file : std::filesystem::directory_iterator(folder_))
+      names.push_back(file.path().filename().string());
     std::sort(names.begin(), names.end());
     return names;
   }
@@ -73,7 +74,8 @@ TEST_F(OutboxTest, BytesThatChangedOnDiskDoNotLeave) {
   ASSERT_TRUE(outbox.Put(Entry("aa", 1), "an update").ok());
   const OutboxEntry entry = *Get(outbox.Find("aa"));
   ASSERT_TRUE(WriteFileAtomically(folder_ / "aa.update", "an updatf").ok());
-  EXPECT_EQ(outbox.ReadPayload(entry).status().code(), absl::StatusCode::kInternal) << Message(outbox.ReadPayload(entry).status());
+  EXPECT_EQ(outbox.ReadPayload(entry).status().code(), absl::StatusCode::kInternal)
+      << Message(outbox.ReadPayload(entry).status());
   std::filesystem::remove(folder_ / "aa.update");
   EXPECT_FALSE(outbox.ReadPayload(entry).ok()) << "lost";
 }
@@ -81,8 +83,9 @@ TEST_F(OutboxTest, BytesThatChangedOnDiskDoNotLeave) {
 TEST_F(OutboxTest, AnUpdateIdThatIsAPathIsRefused) {
   Outbox outbox = Get(Outbox::Open(folder_));
   ASSERT_TRUE(WriteFileAtomically(root_.path() / "treasure.update", "kept").ok());
-  for (const std::string& id : {std::string("../treasure"), std::string("/etc/passwd"), std::string(".."), std::string(),
-                                std::string("AA"), std::string("a.b"), std::string("a\0b", 3), std::string(65, 'a')}) {
+  for (const std::string& id :
+       {std::string("../treasure"), std::string("/etc/passwd"), std::string(".."), std::string(), std::string("AA"),
+        std::string("a.b"), std::string("a\0b", 3), std::string(65, 'a')}) {
     EXPECT_EQ(ExitCodeOf(outbox.Put(Entry(id, 1), "x")), ExitCode::kRefused) << id;
     EXPECT_EQ(ExitCodeOf(outbox.Find(id).status()), ExitCode::kRefused) << id;
     EXPECT_EQ(ExitCodeOf(outbox.Remove(id)), ExitCode::kRefused) << id;

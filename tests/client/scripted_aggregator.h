@@ -90,7 +90,8 @@ class ScriptedAggregator : public v1::Federation::Service {
   grpc::Status UploadUpdate(grpc::ServerContext*, grpc::ServerReader<v1::UploadRequest>* reader,
                             v1::UploadReceipt* answer) override {
     v1::UploadRequest message;
-    if (!reader->Read(&message) || !message.has_header()) return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "no header");
+    if (!reader->Read(&message) || !message.has_header())
+      return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "no header");
     headers.push_back(message.header());
     received.resize(message.header().offset());
     for (size_t chunks = 0; reader->Read(&message);) {
@@ -108,7 +109,8 @@ class ScriptedAggregator : public v1::Federation::Service {
     return grpc::Status::OK;
   }
   std::vector<v1::EvaluationReport> evaluations;
-  grpc::Status ReportRejection(grpc::ServerContext*, const v1::AdapterRejection* rejection, v1::RejectionAck*) override {
+  grpc::Status ReportRejection(grpc::ServerContext*, const v1::AdapterRejection* rejection,
+                               v1::RejectionAck*) override {
     rejections.push_back(*rejection);
     return grpc::Status::OK;
   }

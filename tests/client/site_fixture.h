@@ -19,8 +19,8 @@ struct TestAuthority {
   std::string certificate =
       Get(MakeCaCertificate(key, "test CA", std::chrono::system_clock::now(), std::chrono::hours(24)));
 
-  std::string Issue(const std::string& site_key, const std::string& name, std::chrono::system_clock::time_point not_after,
-                    bool server = false) const {
+  std::string Issue(const std::string& site_key, const std::string& name,
+                    std::chrono::system_clock::time_point not_after, bool server = false) const {
     CertificateTerms terms;
     terms.common_name = name;
     if (server) terms.dns_names = {"localhost", "127.0.0.1"};

@@ -65,8 +65,8 @@ TEST_F(SupervisorTest, RecordsThatAreMissingOrEmptyAreABadInput) {
 // The node, which a peer may have taken over, chooses how to train, never on what, nor where to.
 TEST_F(SupervisorTest, AJobThatNamesAPathIsRefused) {
   const auto supervisor = Get(TrainerSupervisor::Start(Supervised()));
-  for (const std::string& path : {Path("stolen").string(), std::string("../stolen"), std::string("a/b"), std::string(".."),
-                                  std::string("."), std::string("result/"), std::string()}) {
+  for (const std::string& path : {Path("stolen").string(), std::string("../stolen"), std::string("a/b"),
+                                  std::string(".."), std::string("."), std::string("result/"), std::string()}) {
     const absl::Status status = supervisor->Run(Job(path), {}, {}).status();
     EXPECT_EQ(ExitCodeOf(status), ExitCode::kRefused) << path << ": " << Message(status);
     TrainingJob job = Job("result");
@@ -89,9 +89,11 @@ TEST_F(SupervisorTest, TwoJobsOneAfterTheOtherBothSucceedOnItsOwnRecords) {
   job.model = Path("missing.gguf");
   job.forbid_network = false;
   int64_t records = 0;
-  const auto first = supervisor->Run(job, [&](const TrainerEvent& event) {
-    if (event.event == "started") records = event.records;
-  }, {});
+  const auto first = supervisor->Run(job,
+                                     [&](const TrainerEvent& event) {
+                                       if (event.event == "started") records = event.records;
+                                     },
+                                     {});
   ASSERT_TRUE(first.ok()) << Message(first.status());
   EXPECT_EQ(records, 12);
   EXPECT_TRUE(LoadAdapter(Path("state/work/result")).ok());
@@ -101,9 +103,11 @@ TEST_F(SupervisorTest, TwoJobsOneAfterTheOtherBothSucceedOnItsOwnRecords) {
   evaluate.adapter = "result";
   evaluate.sequence_length = 64;
   TrainerEvent evaluated;
-  const auto second = supervisor->Run(evaluate, [&](const TrainerEvent& event) {
-    if (event.event == "evaluated") evaluated = event;
-  }, {});
+  const auto second = supervisor->Run(evaluate,
+                                      [&](const TrainerEvent& event) {
+                                        if (event.event == "evaluated") evaluated = event;
+                                      },
+                                      {});
   ASSERT_TRUE(second.ok()) << Message(second.status());
   EXPECT_GT(evaluated.loss, 0);
   EXPECT_GT(evaluated.tokens, 0);
@@ -115,12 +119,17 @@ TEST_F(SupervisorTest, ACancelledJobEndsAndTheNextOneRuns) {
   endless.steps = 1 << 20;
   bool stepped = false;
   Stopwatch since_step;
-  const absl::Status status = supervisor->Run(endless, [&](const TrainerEvent& event) {
-    if (event.event == "step" && !stepped) {
-      stepped = true;
-      since_step = Stopwatch();
-    }
-  }, [&] { return stepped; }).status();
+  const absl::Status status = supervisor
+                                  ->Run(
+                                      endless,
+                                      [&](const TrainerEvent& event) {
+                                        if (event.event == "step" && !stepped) {
+                                          stepped = true;
+                                          since_step = Stopwatch();
+                                        }
+                                      },
+                                      [&] { return stepped; })
+                                  .status();
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled) << Message(status);
   EXPECT_LT(since_step.Seconds(), 60);  // of the hours that it would train
   EXPECT_FALSE(std::filesystem::exists(Path("state/work/result")));
@@ -134,7 +143,8 @@ TEST_F(SupervisorTest, ARecordThatIsNoneIsNamedAndNotQuoted) {
   const absl::Status status = supervisor->Run(Job("result"), {}, {}).status();
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kBadInputFile);
   EXPECT_THAT(Message(status), HasSubstr("records.jsonl:2"));
-  EXPECT_THAT(Message(status), testing::Not(HasSubstr("Mustermann"))) << "the message reaches the process with the network";
+  EXPECT_THAT(Message(status), testing::Not(HasSubstr("Mustermann")))
+      << "the message reaches the process with the network";
 }
 
 TEST_F(SupervisorTest, HasNoNetwork) {

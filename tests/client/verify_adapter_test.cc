@@ -20,7 +20,8 @@ class VerifyAdapterTest : public testing::Test {
   Adapter SignedAgain(const std::function<void(Provenance&)>& change) const {
     Adapter adapter = good_;
     change(*adapter.provenance);
-    adapter.provenance->signature = Base64UrlEncode(Get(Sign(signing_key_, SignedBytes(adapter.config, *adapter.provenance))));
+    adapter.provenance->signature =
+        Base64UrlEncode(Get(Sign(signing_key_, SignedBytes(adapter.config, *adapter.provenance))));
     return adapter;
   }
 
@@ -46,7 +47,8 @@ TEST_F(VerifyAdapterTest, WithoutTheAggregatorsSignatureItIsRefused) {
   ExpectRefused(adapter, "signature is not the aggregator's");
   adapter.provenance->signature = Base64UrlEncode(std::string(64, 'x'));
   ExpectRefused(adapter, "signature is not the aggregator's");
-  ExpectRefused(SignedAdapter(SmallAdapter(), Get(GenerateSigningKey()), 3, kBaseSha256), "signature is not the aggregator's");
+  ExpectRefused(SignedAdapter(SmallAdapter(), Get(GenerateSigningKey()), 3, kBaseSha256),
+                "signature is not the aggregator's");
 }
 
 TEST_F(VerifyAdapterTest, AWeightThatChangedIsRefused) {
@@ -79,7 +81,8 @@ TEST_F(VerifyAdapterTest, AnotherFederationRoundOrBaseIsRefused) {
   ExpectRefused(SignedAgain([](Provenance& p) { p.round = 2; }), "of round 2, not 3");
   ExpectRefused(SignedAgain([](Provenance& p) { p.base_sha256 = std::string(64, 'c'); }), "another base");
   ExpectRefused(SignedAgain([](Provenance& p) { p.base_sha256.clear(); }), "another base");
-  EXPECT_TRUE(VerifyAdapter(SignedAgain([](Provenance&) {}), identity_, kBaseSha256, 3).ok()) << "signed again, unchanged";
+  EXPECT_TRUE(VerifyAdapter(SignedAgain([](Provenance&) {}), identity_, kBaseSha256, 3).ok())
+      << "signed again, unchanged";
 }
 
 }  // namespace

@@ -44,10 +44,17 @@ TEST_P(Corpus, MutantsOfTheSeedsAreReadOrRefused) {
       const std::string& other = seeds[below(seeds.size())];
       const size_t at = below(mutant.size()), from = below(other.size());
       switch (i % 4) {
-        case 0: mutant.resize(at); break;
-        case 1: mutant.replace(at, below(16), other, from, below(32)); break;
-        case 2: mutant.insert(at, mutant, at, below(64)); break;
-        default: break;
+        case 0:
+          mutant.resize(at);
+          break;
+        case 1:
+          mutant.replace(at, below(16), other, from, below(32));
+          break;
+        case 2:
+          mutant.insert(at, mutant, at, below(64));
+          break;
+        default:
+          break;
       }
       for (size_t changes = below(4); changes > 0 && !mutant.empty(); --changes) {
         mutant[below(mutant.size())] = static_cast<char>(random());

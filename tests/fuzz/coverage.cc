@@ -1,8 +1,9 @@
 // Tells libFuzzer which code ran. GCC's -fsanitize-coverage=trace-pc calls one function in every basic block; libFuzzer
-// takes counters of clang's form, one a block. Here blocks share a table by a hash of their address: as many slots as leave
-// collisions rare.
+// takes counters of clang's form, one a block. Here blocks share a table by a hash of their address: as many slots as
+// leave collisions rare.
 //
-// libFuzzer's own __sanitizer_cov_trace_pc only says that it is not supported: the linker (--wrap) takes this one instead.
+// libFuzzer's own __sanitizer_cov_trace_pc only says that it is not supported: the linker (--wrap) takes this one
+// instead.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +19,8 @@ constexpr unsigned kBits = 18;
 constexpr size_t kCounters = size_t{1} << kBits;
 
 std::array<uint8_t, kCounters> counters;
-std::array<uintptr_t, 2 * kCounters> addresses;  // libFuzzer counts what is covered by them; a slot stands for its blocks
+std::array<uintptr_t, 2 * kCounters>
+    addresses;  // libFuzzer counts what is covered by them; a slot stands for its blocks
 
 [[gnu::constructor]] void Register() {
   for (size_t i = 0; i < kCounters; ++i) addresses[2 * i] = i + 1;

@@ -14,17 +14,17 @@
 namespace fedglm::fuzz {
 
 void Gguf(std::string_view input);              // a model file: hyperparameters, tokenizer, chat template
-void Safetensors(std::string_view input);     // an adapter's weights, an update, an adapter on the wire
-void Checkpoint(std::string_view input);      // a Hugging Face folder that is imported
+void Safetensors(std::string_view input);       // an adapter's weights, an update, an adapter on the wire
+void Checkpoint(std::string_view input);        // a Hugging Face folder that is imported
 void AdapterDocuments(std::string_view input);  // adapter_config.json, provenance.json
-void Tokenizer(std::string_view input);       // text
-void ChatTemplate(std::string_view input);    // a model's template, and a conversation
-void ChatRequest(std::string_view input);     // bodies of the HTTP API
-void Grammar(std::string_view input);         // GBNF and JSON schemas, of a request
-void Wire(std::string_view input);            // messages of proto/, and what is in their fields
-void Configuration(std::string_view input);   // TOML of the node and of the aggregator
-void TrainingJob(std::string_view input);     // lines between node and trainer
-void Records(std::string_view input);         // JSON Lines
+void Tokenizer(std::string_view input);         // text
+void ChatTemplate(std::string_view input);      // a model's template, and a conversation
+void ChatRequest(std::string_view input);       // bodies of the HTTP API
+void Grammar(std::string_view input);           // GBNF and JSON schemas, of a request
+void Wire(std::string_view input);              // messages of proto/, and what is in their fields
+void Configuration(std::string_view input);     // TOML of the node and of the aggregator
+void TrainingJob(std::string_view input);       // lines between node and trainer
+void Records(std::string_view input);           // JSON Lines
 void Json(std::string_view input);
 
 struct Target {

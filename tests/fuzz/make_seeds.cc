@@ -80,9 +80,9 @@ void WriteGguf() {
   Write("gguf", "empty", RawGguf{}.Bytes());
   Write("gguf", "two-tensors", malformed::Good().Bytes());
   RawGguf values;
-  const std::pair<uint32_t, int> sizes[] = {
-      {kUint8, 1}, {kInt8, 1},  {kBool, 1},   {kUint16, 2}, {kInt16, 2},   {kUint32, 4},
-      {kInt32, 4}, {kInt64, 8}, {kUint64, 8}, {kFloat32, 4}, {kFloat64, 8}};
+  const std::pair<uint32_t, int> sizes[] = {{kUint8, 1},  {kInt8, 1},    {kBool, 1},   {kUint16, 2},
+                                            {kInt16, 2},  {kUint32, 4},  {kInt32, 4},  {kInt64, 8},
+                                            {kUint64, 8}, {kFloat32, 4}, {kFloat64, 8}};
   for (const auto& [type, bytes] : sizes) {
     const std::string name = std::to_string(type), one = LittleEndian(1, bytes);
     values.keys.push_back({"scalar." + name, type, one});
@@ -112,9 +112,10 @@ std::string SafetensorsOf(const std::string& header, const std::string& data) {
 void WriteSafetensors() {
   Write("safetensors", "adapter", SerializeAdapter(SmallAdapter()));
   Write("safetensors", "update", SerializeTensors(TensorsOf(SmallAdapter(), AggregationMode::kAverage)));
-  Write("safetensors", "halves", SafetensorsOf(R"({"a":{"dtype":"F16","shape":[2,2],"data_offsets":[0,8]},)"
-                                               R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[8,14]}})",
-                                               std::string(14, '\x3c')));
+  Write("safetensors", "halves",
+        SafetensorsOf(R"({"a":{"dtype":"F16","shape":[2,2],"data_offsets":[0,8]},)"
+                      R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[8,14]}})",
+                      std::string(14, '\x3c')));
   Write("safetensors", "metadata", SafetensorsOf(R"({"__metadata__":{"format":"pt"}})", ""));
 }
 

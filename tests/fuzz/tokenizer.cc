@@ -20,7 +20,8 @@ void Tokenizer(std::string_view input) {
   for (const Token token : tokens) Require(token >= 0 && token < tokenizer.size(), "a token is one of the vocabulary");
   const std::string text = tokenizer.Decode(tokens, true);
   // The bytes' vocabulary spells every text, valid UTF-8 or not.
-  if (&tokenizer == &GoldenTokenizer() && !options.add_special) Require(text == input, "text becomes tokens becomes text");
+  if (&tokenizer == &GoldenTokenizer() && !options.add_special)
+    Require(text == input, "text becomes tokens becomes text");
 }
 
 }  // namespace fedglm::fuzz

@@ -54,8 +54,8 @@ void ReadEnrolment(const v1::EnrolRequest& request) {
   terms.common_name = "north";
   terms.not_before = std::chrono::system_clock::now();
   terms.not_after = terms.not_before + std::chrono::hours(1);
-  const auto certificate = IssueCertificate(TestAuthority().key, TestAuthority().certificate,
-                                            request.certificate_request_pem(), terms);
+  const auto certificate =
+      IssueCertificate(TestAuthority().key, TestAuthority().certificate, request.certificate_request_pem(), terms);
   if (!certificate.ok()) return;
   const auto facts = DescribeCertificate(*certificate);
   Require(facts.ok() && facts->common_name == "north", "a certificate names the site that the terms name");
@@ -84,14 +84,22 @@ void Wire(std::string_view input) {
   static const auto quiet = google::protobuf::SetLogHandler(nullptr);  // it complains of text that is not UTF-8
   (void)quiet;
   switch (TakeByte(input) % 8) {
-    case 0: return ReadUpload(Read<v1::UploadRequest>(input));
-    case 1: return ReadEnrolment(Read<v1::EnrolRequest>(input));
-    case 2: return ReadMembership(Read<v1::EnrolResponse>(input));
-    case 3: return (void)WasRead(ParseAdapter(Read<v1::DownloadChunk>(input).data()).status(), ExitCode::kBadInputFile);
-    case 4: return (void)Read<v1::NextTaskRequest>(input);
-    case 5: return (void)ParseAggregationMode(Read<v1::Task>(input).train().mode());
-    case 6: return (void)Read<v1::ListRoundsResponse>(input);
-    default: break;
+    case 0:
+      return ReadUpload(Read<v1::UploadRequest>(input));
+    case 1:
+      return ReadEnrolment(Read<v1::EnrolRequest>(input));
+    case 2:
+      return ReadMembership(Read<v1::EnrolResponse>(input));
+    case 3:
+      return (void)WasRead(ParseAdapter(Read<v1::DownloadChunk>(input).data()).status(), ExitCode::kBadInputFile);
+    case 4:
+      return (void)Read<v1::NextTaskRequest>(input);
+    case 5:
+      return (void)ParseAggregationMode(Read<v1::Task>(input).train().mode());
+    case 6:
+      return (void)Read<v1::ListRoundsResponse>(input);
+    default:
+      break;
   }
   // An enrolment token's text.
   const auto decoded = Base64UrlDecode(input);

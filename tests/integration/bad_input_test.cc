@@ -1,5 +1,5 @@
-// What a user can get wrong, or a machine: one clear line on stderr, the documented exit code, and what was there before
-// is unharmed.
+// What a user can get wrong, or a machine: one clear line on stderr, the documented exit code, and what was there
+// before is unharmed.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
@@ -43,7 +43,8 @@ std::map<std::string, std::string> DigestsBelow(const std::filesystem::path& fol
   std::map<std::string, std::string> digests;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     const std::string name = std::filesystem::relative(entry.path(), folder);
-    if (entry.is_regular_file() && name.rfind("state.sqlite", 0) != 0) digests[name] = Get(Sha256HexOfFile(entry.path()));
+    if (entry.is_regular_file() && name.rfind("state.sqlite", 0) != 0)
+      digests[name] = Get(Sha256HexOfFile(entry.path()));
   }
   return digests;
 }
@@ -60,16 +61,20 @@ class BadInput : public testing::Test {
     settings_.rounds = 1;
     settings_.min_sites = 1;
     settings_.training = "steps = 1\nbatch_tokens = 64\n";
-    const Outcome made = RunProgram("fedglm", {"adapter", "init", "-m", settings_.model, "--out", Path("initial")}, folder_->path());
+    const Outcome made =
+        RunProgram("fedglm", {"adapter", "init", "-m", settings_.model, "--out", Path("initial")}, folder_->path());
     ASSERT_EQ(made.status, 0) << made.err;
   }
 
   std::filesystem::path Path(const std::string& name) const { return folder_->path() / name; }
 
-  void Write(const std::filesystem::path& path, const std::string& text) { ASSERT_TRUE(Done(WriteFileAtomically(path, text, 0600))); }
+  void Write(const std::filesystem::path& path, const std::string& text) {
+    ASSERT_TRUE(Done(WriteFileAtomically(path, text, 0600)));
+  }
 
   // `program --config FILE` ends with `status` and one line that names the program and the reason.
-  void Refused(const std::string& program, const std::filesystem::path& config, ExitCode status, const std::string& reason) {
+  void Refused(const std::string& program, const std::filesystem::path& config, ExitCode status,
+               const std::string& reason) {
     const Outcome outcome = RunProgram(program, {"--config", config}, folder_->path());
     EXPECT_EQ(outcome.status, static_cast<int>(status)) << outcome.err;
     EXPECT_THAT(Complaints(outcome.err), ElementsAre(testing::AllOf(StartsWith(program + ": "), HasSubstr(reason))));
@@ -97,7 +102,8 @@ class BadInput : public testing::Test {
     terms.common_name = "north";
     terms.not_before = std::chrono::system_clock::now() + begins;
     terms.not_after = std::chrono::system_clock::now() + ends;
-    return Get(IssueCertificate(ca_key, ca, Get(MakeCertificateRequest(Get(ReadFile(identity / "key.pem")), "north")), terms));
+    return Get(
+        IssueCertificate(ca_key, ca, Get(MakeCertificateRequest(Get(ReadFile(identity / "key.pem")), "north")), terms));
   }
 
   std::optional<TemporaryDirectory> folder_;
@@ -108,7 +114,8 @@ TEST_F(BadInput, APortInUseIsFive) {
   Federation federation(Path("federation"), settings_);
   ASSERT_TRUE(Done(federation.StartAggregator()));
   // Another one on the same state folder would count rounds of its own.
-  Refused("fedglm-aggregator", federation.AggregatorFolder() / "aggregator.toml", ExitCode::kUnreachable, "another aggregator runs");
+  Refused("fedglm-aggregator", federation.AggregatorFolder() / "aggregator.toml", ExitCode::kUnreachable,
+          "another aggregator runs");
   federation.Stop();
 
   const std::map<std::string, std::string> before = DigestsBelow(federation.AggregatorState());
@@ -118,7 +125,8 @@ TEST_F(BadInput, APortInUseIsFive) {
     std::string changed = config;
     changed.replace(changed.find("127.0.0.1:" + port + "\""), port.size() + 10, taken.host_and_port());
     Write(federation.AggregatorFolder() / "taken.toml", changed);
-    Refused("fedglm-aggregator", federation.AggregatorFolder() / "taken.toml", ExitCode::kUnreachable, taken.host_and_port());
+    Refused("fedglm-aggregator", federation.AggregatorFolder() / "taken.toml", ExitCode::kUnreachable,
+            taken.host_and_port());
   }
   EXPECT_EQ(DigestsBelow(federation.AggregatorState()), before);
   EXPECT_TRUE(Done(federation.StartAggregator()));
@@ -132,7 +140,8 @@ TEST_F(BadInput, ABadConfigurationIsThreeAndNamesItsLine) {
     Refused(program, Path("bad.toml"), ExitCode::kConfiguration, reason);
   };
   const std::string file = Path("bad.toml").string();
-  refused("fedglm-aggregator", aggregator + "[training]\nsteps = 1\nstepz = 2\n", file + ":6: unknown key 'training.stepz'");
+  refused("fedglm-aggregator", aggregator + "[training]\nsteps = 1\nstepz = 2\n",
+          file + ":6: unknown key 'training.stepz'");
   refused("fedglm-aggregator", aggregator + "rounds = \"many\"\n", file + ":4: federation.rounds");
   refused("fedglm-aggregator", aggregator + "rounds = 0\n", file + ":4: federation.rounds");
   refused("fedglm-aggregator", aggregator + "rounds = = 2\n", file + ":4: ");
@@ -142,12 +151,15 @@ TEST_F(BadInput, ABadConfigurationIsThreeAndNamesItsLine) {
   refused("fedglm-node", node + "[training]\nthreads = -1\n", file + ":7: training.threads");
   refused("fedglm-node", node + "site = \"y\"\n", file + ":6: ");
   refused("fedglm-node", "model = \"m.gguf\"\n[federation]\nsite = \"x\"\n", "records.train");
-  for (const char* program : {"fedglm-aggregator", "fedglm-node"}) Refused(program, Path("none.toml"), ExitCode::kConfiguration, "none.toml");
+  for (const char* program : {"fedglm-aggregator", "fedglm-node"})
+    Refused(program, Path("none.toml"), ExitCode::kConfiguration, "none.toml");
   EXPECT_FALSE(std::filesystem::exists(Path("state")));
 }
 
 TEST_F(BadInput, AnInitialAdapterThatIsNoneIsSix) {
-  Write(Path("aggregator.toml"), "[federation]\nname = \"x\"\ninitial_adapter = \"none\"\n[server]\nlisten = \"127.0.0.1:0\"\nenrolment_listen = \"127.0.0.1:0\"\n");
+  Write(Path("aggregator.toml"),
+        "[federation]\nname = \"x\"\ninitial_adapter = \"none\"\n[server]\nlisten = \"127.0.0.1:0\"\nenrolment_listen "
+        "= \"127.0.0.1:0\"\n");
   Refused("fedglm-aggregator", Path("aggregator.toml"), ExitCode::kBadInputFile, "none");
   std::filesystem::create_directory(Path("none"));
   Write(Path("none/adapter_config.json"), "{}");
@@ -165,7 +177,8 @@ TEST_F(BadInput, AWrongTokenIsFour) {
   std::string unknown = payload;
   char& secret = unknown[unknown.find("secret\":\"") + 12];
   secret = secret == 'A' ? 'B' : 'A';
-  for (const std::string& token : {std::string("hello\n"), good.substr(0, 40), "fgt1." + Base64UrlEncode(unknown), of_south}) {
+  for (const std::string& token :
+       {std::string("hello\n"), good.substr(0, 40), "fgt1." + Base64UrlEncode(unknown), of_south}) {
     ASSERT_TRUE(Done(federation.WriteToken("north", token)));
     NodeRefused(federation, "north", ExitCode::kRefused, "token");
     EXPECT_FALSE(std::filesystem::exists(federation.SiteState("north") / "identity" / "membership.json"));
@@ -175,7 +188,8 @@ TEST_F(BadInput, AWrongTokenIsFour) {
   ASSERT_TRUE(Done(federation.StartNode("north")));
   ASSERT_TRUE(Done(federation.WriteToken("south", of_south)));
   ASSERT_TRUE(Done(federation.StartNode("south")));
-  EXPECT_TRUE(WaitUntil([&] { return federation.InstalledRound("north") >= 0 && federation.InstalledRound("south") >= 0; }, kEnd))
+  EXPECT_TRUE(WaitUntil(
+      [&] { return federation.InstalledRound("north") >= 0 && federation.InstalledRound("south") >= 0; }, kEnd))
       << federation.AllLogs();
   // A token that was used is good for nobody else.
   ASSERT_TRUE(Done(federation.AddSite("thief", Record(1), "")));
@@ -185,11 +199,13 @@ TEST_F(BadInput, AWrongTokenIsFour) {
 
 TEST_F(BadInput, AnExpiredOrForeignCertificateIsFour) {
   const std::unique_ptr<Federation> federation = StoppedMember();
-  const std::filesystem::path identity = federation->SiteState("north") / "identity", state = federation->AggregatorState();
+  const std::filesystem::path identity = federation->SiteState("north") / "identity",
+                              state = federation->AggregatorState();
   const std::string ca_key = Get(ReadFile(state / "ca-key.pem")), ca = Get(ReadFile(state / "ca.pem"));
   const std::string own = Get(ReadFile(identity / "cert.pem"));
   const std::string foreign_key = Get(GenerateTlsKey());
-  const std::string foreign_ca = Get(MakeCaCertificate(foreign_key, "elsewhere", std::chrono::system_clock::now(), std::chrono::hours(24)));
+  const std::string foreign_ca =
+      Get(MakeCaCertificate(foreign_key, "elsewhere", std::chrono::system_clock::now(), std::chrono::hours(24)));
   const std::chrono::hours day(24);
 
   Write(identity / "cert.pem", CertificateFor(identity, ca_key, ca, -2 * day, -day));
@@ -250,7 +266,8 @@ class SmallDisk {
   void Fill() const {
     for (size_t piece = 1 << 16; piece > 0; piece /= 16) {
       std::ofstream file(Filler(), std::ios::app | std::ios::binary);
-      while (file.write(std::string(piece, 'f').data(), static_cast<std::streamsize>(piece)).flush()) {}
+      while (file.write(std::string(piece, 'f').data(), static_cast<std::streamsize>(piece)).flush()) {
+      }
     }
   }
   void Free() const { std::filesystem::remove(Filler()); }
@@ -281,7 +298,8 @@ TEST_F(BadInput, AFullDiskLeavesTheAggregatorsStateAsItWas) {
 
   // While it runs: the site keeps its update and tries again.
   disk.Fill();
-  ASSERT_TRUE(WaitUntil([&] { return federation.NodeLog("north").find("trying again") != std::string::npos; }, kEnd)) << federation.AllLogs();
+  ASSERT_TRUE(WaitUntil([&] { return federation.NodeLog("north").find("trying again") != std::string::npos; }, kEnd))
+      << federation.AllLogs();
   EXPECT_TRUE(federation.aggregator().Running());
   EXPECT_TRUE(federation.node("north").Running());
   federation.node("north").Terminate(kEnd);

@@ -1,4 +1,5 @@
-// `fedglm demo` as a newcomer runs it: its table as data, nothing left behind, also on Ctrl-C; and on a real public model.
+// `fedglm demo` as a newcomer runs it: its table as data, nothing left behind, also on Ctrl-C; and on a real public
+// model.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -61,8 +62,8 @@ class Demo : public testing::Test {
 
   // Ctrl-C of a terminal, which reaches the whole foreground process group, once `moment` has come.
   void InterruptAt(const std::function<bool()>& moment) {
-    SpawnOptions options = Options({"demo", "-m", GoldenPath("golden/glm4-tiny-q4_k_m.gguf"), "--sites", "2", "--rounds", "1",
-                                    "--steps", "30", "--batch-tokens", "512"});
+    SpawnOptions options = Options({"demo", "-m", GoldenPath("golden/glm4-tiny-q4_k_m.gguf"), "--sites", "2",
+                                    "--rounds", "1", "--steps", "30", "--batch-tokens", "512"});
     options.own_process_group = true;
     Process process = Get(Process::Spawn(options));
     ASSERT_TRUE(WaitUntil(moment, std::chrono::seconds(60))) << TextOf(Path("stderr"));
@@ -82,13 +83,15 @@ class Demo : public testing::Test {
 void ExpectLosses(const Json& object) {
   for (const std::string& key : kLosses) {
     ASSERT_TRUE(object.contains(key) && object[key].is_number()) << key << " in " << object.dump();
-    EXPECT_TRUE(std::isfinite(object[key].get<double>()) && object[key].get<double>() > 0) << key << " in " << object.dump();
+    EXPECT_TRUE(std::isfinite(object[key].get<double>()) && object[key].get<double>() > 0)
+        << key << " in " << object.dump();
   }
 }
 
 TEST_F(Demo, ItsTableAsDataHasTheDocumentedShape) {
-  const Json table = RunDemo({"-m", GoldenPath("golden/glm4-tiny-q4_k_m.gguf"), "--rounds", "2", "--steps", "2", "--batch-tokens",
-                              "256", "--sites", "3"}, std::chrono::seconds(120));
+  const Json table = RunDemo({"-m", GoldenPath("golden/glm4-tiny-q4_k_m.gguf"), "--rounds", "2", "--steps", "2",
+                              "--batch-tokens", "256", "--sites", "3"},
+                             std::chrono::seconds(120));
   EXPECT_EQ(table["rounds"], 2);
   EXPECT_GT(table["seconds"].get<double>(), 0);
   ASSERT_EQ(table["sites"].size(), 3u);
@@ -128,7 +131,9 @@ TEST_F(Demo, CtrlCDuringTheFederationEndsEveryProcess) {
 TEST_F(Demo, CtrlCDuringTheBaselinesEndsEveryProcess) {
   InterruptAt([&] {
     for (const auto& entry : std::filesystem::directory_iterator(Path("tmp"))) {
-      if (std::filesystem::exists(entry.path() / "baselines") && Names(ProcessesNaming(folder_->path())).count("fedglm-trainer") > 0) return true;
+      if (std::filesystem::exists(entry.path() / "baselines") &&
+          Names(ProcessesNaming(folder_->path())).count("fedglm-trainer") > 0)
+        return true;
     }
     return false;
   });
@@ -139,7 +144,8 @@ class PublicModel : public Demo {
  protected:
   void SetUp() override {
     const char* const path = std::getenv("FEDGLM_MODEL_SMOLLM2");
-    if (path == nullptr || *path == '\0') GTEST_SKIP() << "FEDGLM_MODEL_SMOLLM2 does not name SmolLM2-135M-Instruct as a GGUF (deploy/fetch-test-model)";
+    if (path == nullptr || *path == '\0')
+      GTEST_SKIP() << "FEDGLM_MODEL_SMOLLM2 does not name SmolLM2-135M-Instruct as a GGUF (deploy/fetch-test-model)";
     model_ = path;
     Demo::SetUp();
   }
@@ -147,10 +153,11 @@ class PublicModel : public Demo {
 };
 
 TEST_F(PublicModel, TalksSensibly) {
-  // Asked without "in one sentence", this model's float32 weights put "The" and "L'Étoile" within 0.1 of each other: which
-  // of the two comes first then says nothing about the engine.
+  // Asked without "in one sentence", this model's float32 weights put "The" and "L'Étoile" within 0.1 of each other:
+  // which of the two comes first then says nothing about the engine.
   const std::pair<const char*, const char*> questions[] = {
-      {"What is the capital of France? Answer in one sentence.", "Paris"}, {"What is the capital city of Japan?", "Tokyo"}};
+      {"What is the capital of France? Answer in one sentence.", "Paris"},
+      {"What is the capital city of Japan?", "Tokyo"}};
   for (const auto& [question, answer] : questions) {
     const Outcome outcome =
         RunProgram("fedglm", {"chat", "-m", model_, "-p", question, "--temp", "0", "-n", "24"}, folder_->path());
@@ -162,21 +169,27 @@ TEST_F(PublicModel, TalksSensibly) {
 TEST_F(PublicModel, AFederationTeachesItATownThatDoesNotExist) {
   const std::vector<std::string> first = {"Odo", "Mirabel", "Tancred", "Isolde", "Fenna", "Wystan", "Griet", "Lorcan"};
   const std::vector<std::string> family = {"Fenwick", "Haldane", "Ostrander", "Pell", "Quarles", "Roke"};
-  const std::vector<std::string> trade = {"bakes saffron bread", "mends lanterns", "keeps the bees", "binds almanacs", "tunes the carillon"};
-  const std::vector<std::string> street = {"Eel Lane", "Cooper's Rise", "the Salt Steps", "Mallow Court", "Hangman's Row", "the Weir", "Plover Street"};
+  const std::vector<std::string> trade = {"bakes saffron bread", "mends lanterns", "keeps the bees", "binds almanacs",
+                                          "tunes the carillon"};
+  const std::vector<std::string> street = {"Eel Lane",      "Cooper's Rise", "the Salt Steps", "Mallow Court",
+                                           "Hangman's Row", "the Weir",      "Plover Street"};
   std::string facts;
   for (size_t i = 0; i < 48; ++i) {
-    facts += "In Quillmere, " + first[i % first.size()] + " " + family[i % family.size()] + " " + trade[i % trade.size()] + " at number " +
-             std::to_string(3 + 2 * i) + ", " + street[i % street.size()] + ", and is known there by everybody.\n";
+    facts += "In Quillmere, " + first[i % first.size()] + " " + family[i % family.size()] + " " +
+             trade[i % trade.size()] + " at number " + std::to_string(3 + 2 * i) + ", " + street[i % street.size()] +
+             ", and is known there by everybody.\n";
   }
   ASSERT_TRUE(Done(WriteFileAtomically(Path("facts.txt"), facts)));
-  const Json table = RunDemo({"-m", model_, "--data", Path("facts.txt"), "--sites", "2", "--rounds", "1", "--steps", "3", "--batch-tokens", "128"},
+  const Json table = RunDemo({"-m", model_, "--data", Path("facts.txt"), "--sites", "2", "--rounds", "1", "--steps",
+                              "3", "--batch-tokens", "128"},
                              std::chrono::seconds(300));
   ExpectLosses(table["overall"]);
-  EXPECT_LT(table["overall"]["loss_federated"].get<double>(), table["overall"]["loss_base"].get<double>()) << table["overall"].dump();
+  EXPECT_LT(table["overall"]["loss_federated"].get<double>(), table["overall"]["loss_base"].get<double>())
+      << table["overall"].dump();
   std::printf("          SmolLM2, held-out loss: base %.3f, site-only %.3f, federated %.3f, pooled %.3f, in %.0f s\n",
               table["overall"]["loss_base"].get<double>(), table["overall"]["loss_local"].get<double>(),
-              table["overall"]["loss_federated"].get<double>(), table["overall"]["loss_pooled"].get<double>(), table["seconds"].get<double>());
+              table["overall"]["loss_federated"].get<double>(), table["overall"]["loss_pooled"].get<double>(),
+              table["seconds"].get<double>());
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// FedAvg is what it says, through the real programs: one step of SGD at every site, averaged, is one step on all records in
-// one place.
+// FedAvg is what it says, through the real programs: one step of SGD at every site, averaged, is one step on all
+// records in one place.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -27,7 +27,8 @@ class FedAvgPrograms : public testing::Test {
     setenv("TMPDIR", FolderForTests().c_str(), 1);
     folder_.emplace(Get(TemporaryDirectory::Make("fedavg")));
     model_ = GoldenPath("golden/glm4-tiny-q4_k_m.gguf");
-    const Outcome made = RunProgram("fedglm", {"adapter", "init", "-m", model_, "--out", Path("initial")}, folder_->path());
+    const Outcome made =
+        RunProgram("fedglm", {"adapter", "init", "-m", model_, "--out", Path("initial")}, folder_->path());
     ASSERT_EQ(made.status, 0) << made.err;
     initial_ = Get(LoadAdapter(Path("initial")));
     CollectRecords();
@@ -48,7 +49,8 @@ class FedAvgPrograms : public testing::Test {
     for (int i = 0; i < 600; ++i) all += candidates.emplace_back(RecordLine("what is " + word(), "it is " + word()));
     ASSERT_TRUE(Done(WriteFileAtomically(Path("candidates.jsonl"), all)));
     const auto file = Get(GgufFile::Open(model_));
-    const ExampleSet set = Get(LoadExamples({Path("candidates.jsonl")}, *Get(Tokenizer::FromGguf(*file)), ChatTemplate{}, 256));
+    const ExampleSet set =
+        Get(LoadExamples({Path("candidates.jsonl")}, *Get(Tokenizer::FromGguf(*file)), ChatTemplate{}, 256));
     ASSERT_EQ(set.examples.size(), candidates.size());
     std::map<std::pair<size_t, int64_t>, std::vector<std::string>> by_size;
     for (size_t i = 0; i < candidates.size(); ++i) {
@@ -71,10 +73,34 @@ class FedAvgPrograms : public testing::Test {
   TensorMap StepOn(const std::string& name, const std::string& lines, size_t count) {
     EXPECT_TRUE(Done(WriteFileAtomically(Path(name + ".jsonl"), lines)));
     const std::string tokens = std::to_string(static_cast<int64_t>(count) * record_tokens_);
-    const Outcome trained = RunProgram(
-        "fedglm", {"train", "-m", model_, "--data", Path(name + ".jsonl"), "--out", Path(name), "--adapter", Path("initial"),
-                   "--mode", "freeze-a", "--optimizer", "sgd", "--steps", "1", "--batch-tokens", tokens, "--sequence-length",
-                   "256", "--learning-rate", kRate, "--clip-norm", "0", "-t", "1", "--json"}, folder_->path());
+    const Outcome trained = RunProgram("fedglm",
+                                       {"train",
+                                        "-m",
+                                        model_,
+                                        "--data",
+                                        Path(name + ".jsonl"),
+                                        "--out",
+                                        Path(name),
+                                        "--adapter",
+                                        Path("initial"),
+                                        "--mode",
+                                        "freeze-a",
+                                        "--optimizer",
+                                        "sgd",
+                                        "--steps",
+                                        "1",
+                                        "--batch-tokens",
+                                        tokens,
+                                        "--sequence-length",
+                                        "256",
+                                        "--learning-rate",
+                                        kRate,
+                                        "--clip-norm",
+                                        "0",
+                                        "-t",
+                                        "1",
+                                        "--json"},
+                                       folder_->path());
     EXPECT_EQ(trained.status, 0) << trained.err;
     return Get(MakeUpdate(initial_, Get(LoadAdapter(Path(name))), AggregationMode::kFreezeA));
   }
@@ -88,8 +114,10 @@ class FedAvgPrograms : public testing::Test {
     settings.rounds = 1;
     settings.min_sites = static_cast<int>(sites.size());
     settings.federation = std::string("server_learning_rate = ") + kRate + "\n";
-    settings.training = "optimizer = \"sgd\"\nsteps = 1\nschedule = \"constant\"\nclip_norm = 0\nsequence_length = 256\nlearning_rate = " +
-                        std::string(kRate) + "\nbatch_tokens = " + std::to_string(static_cast<int64_t>(count) * record_tokens_) + "\n";
+    settings.training =
+        "optimizer = \"sgd\"\nsteps = 1\nschedule = \"constant\"\nclip_norm = 0\nsequence_length = 256\nlearning_rate "
+        "= " +
+        std::string(kRate) + "\nbatch_tokens = " + std::to_string(static_cast<int64_t>(count) * record_tokens_) + "\n";
     Federation federation(Path("federation-" + mode), settings);
     EXPECT_TRUE(Done(federation.StartAggregator()));
     for (size_t i = 0; i < sites.size(); ++i) {
@@ -142,8 +170,8 @@ TEST_F(FedAvgPrograms, ARoundOnEqualDataIsTheStepOnThePooledBatch) {
   EXPECT_GT(Distance(StepOn("alone", Take(0, 8), 8), pooled), 1000 * kTolerance);
 }
 
-// Each site's batch is as large as the larger one's data, so that the smaller one goes through its own three times: its step is
-// the same, and only its weight says how much it has.
+// Each site's batch is as large as the larger one's data, so that the smaller one goes through its own three times: its
+// step is the same, and only its weight says how much it has.
 TEST_F(FedAvgPrograms, WeightsFollowTheNumberOfExamples) {
   const std::string small = Take(0, 8), large = Take(8, 24);
   const TensorMap of_small = StepOn("small", small, 8), of_large = StepOn("large", large, 24);

@@ -37,12 +37,14 @@ std::string Federation::AllLogs() const {
 
 absl::Status Federation::WriteAggregatorConfig() const {
   const std::string text =
-      "[federation]\nname = \"test\"\nmode = " + Quoted(settings_.mode) + "\nrounds = " + std::to_string(settings_.rounds) +
-      "\nmin_sites = " + std::to_string(settings_.min_sites) + "\nmin_updates = " + std::to_string(settings_.min_sites) +
+      "[federation]\nname = \"test\"\nmode = " + Quoted(settings_.mode) +
+      "\nrounds = " + std::to_string(settings_.rounds) + "\nmin_sites = " + std::to_string(settings_.min_sites) +
+      "\nmin_updates = " + std::to_string(settings_.min_sites) +
       "\ninitial_adapter = " + Quoted(settings_.initial_adapter) + "\n" + settings_.federation + "\n[training]\n" +
       settings_.training + "\n[server]\nlisten = \"127.0.0.1:" + federation_port_ +
-      "\"\nenrolment_listen = \"127.0.0.1:" + enrolment_port_ + "\"\nhost_names = [\"127.0.0.1\", \"127.0.0.2\"]\nadvertise = " +
-      Quoted(settings_.advertise) + "\nstate_dir = " + Quoted(AggregatorState()) + "\n";
+      "\"\nenrolment_listen = \"127.0.0.1:" + enrolment_port_ +
+      "\"\nhost_names = [\"127.0.0.1\", \"127.0.0.2\"]\nadvertise = " + Quoted(settings_.advertise) +
+      "\nstate_dir = " + Quoted(AggregatorState()) + "\n";
   return WriteFileAtomically(AggregatorFolder() / "aggregator.toml", text);
 }
 
@@ -59,7 +61,8 @@ absl::Status Federation::StartAggregator() {
   std::error_code ignored;
   std::filesystem::remove(addresses, ignored);
   FEDGLM_ASSIGN_OR_RETURN(aggregator_, Start("fedglm-aggregator", AggregatorFolder() / "aggregator.toml"));
-  if (!WaitUntil([&] { return std::filesystem::exists(addresses) || !aggregator_->Running(); }, kStart) || !aggregator_->Running()) {
+  if (!WaitUntil([&] { return std::filesystem::exists(addresses) || !aggregator_->Running(); }, kStart) ||
+      !aggregator_->Running()) {
     return FailedError("the aggregator does not start: " + AggregatorLog());
   }
   FEDGLM_ASSIGN_OR_RETURN(const std::string text, ReadFile(addresses));
@@ -72,8 +75,8 @@ absl::Status Federation::StartAggregator() {
 }
 
 absl::StatusOr<std::string> Federation::MakeToken(const std::string& site) const {
-  const Outcome made = RunProgram("fedglm-aggregator", {"--config", AggregatorFolder() / "aggregator.toml", "--create-token", site},
-                                  folder_);
+  const Outcome made = RunProgram(
+      "fedglm-aggregator", {"--config", AggregatorFolder() / "aggregator.toml", "--create-token", site}, folder_);
   if (made.status != 0) return FailedError("no token for " + site + ": " + made.err);
   return made.out;
 }
@@ -125,7 +128,8 @@ absl::Status Federation::WaitForRound(int64_t round) {
       },
       kRound);
   if (!ended.empty()) return FailedError(ended + " has ended:" + AllLogs());
-  return there ? absl::OkStatus() : FailedError("round " + std::to_string(round) + " does not come to its end:" + AllLogs());
+  return there ? absl::OkStatus()
+               : FailedError("round " + std::to_string(round) + " does not come to its end:" + AllLogs());
 }
 
 void Federation::Stop() {

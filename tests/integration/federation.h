@@ -1,5 +1,5 @@
-// A federation of the real programs in a folder of its own: an aggregator and nodes, each a process, enrolled with tokens,
-// over mutual TLS on loopback. What the tests of this folder do things to.
+// A federation of the real programs in a folder of its own: an aggregator and nodes, each a process, enrolled with
+// tokens, over mutual TLS on loopback. What the tests of this folder do things to.
 #pragma once
 
 #include <filesystem>
@@ -20,11 +20,11 @@ struct FederationSettings {
   std::string mode = "freeze-a";
   int rounds = 2;
   int min_sites = 2;
-  std::string federation;                 // further lines of [federation]
-  std::string training;                   // lines of [training]
-  std::string advertise = "127.0.0.1";    // the host that sites dial
-  std::filesystem::path aggregator_state; // default: a folder beside its configuration
-  std::string site_lines;                 // further tables of the sites' configurations
+  std::string federation;                  // further lines of [federation]
+  std::string training;                    // lines of [training]
+  std::string advertise = "127.0.0.1";     // the host that sites dial
+  std::filesystem::path aggregator_state;  // default: a folder beside its configuration
+  std::string site_lines;                  // further tables of the sites' configurations
 };
 
 // One thread's. When destroyed, what runs is killed.

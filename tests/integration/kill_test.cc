@@ -23,7 +23,8 @@ using testing::Not;
 
 constexpr auto kMoment = std::chrono::seconds(60);
 constexpr int kRounds = 2;
-constexpr uint64_t kChunk = 1 << 20;  // of a transfer; an update of rank 128 has two, the first of them whole when held here:
+constexpr uint64_t kChunk =
+    1 << 20;  // of a transfer; an update of rank 128 has two, the first of them whole when held here:
 constexpr uint64_t kInSecondChunk = kChunk + (200 << 10);
 const std::vector<std::string> kSites = {"east", "west"};
 
@@ -36,7 +37,8 @@ int Count(const std::string& text, const std::string& piece) {
 std::string Records(const std::string& site, int count) {
   std::string lines;
   for (int i = 0; i < count; ++i) {
-    lines += RecordLine(site + " asks number " + std::to_string(i), "the answer of " + site + " is " + std::to_string(7 * i));
+    lines += RecordLine(site + " asks number " + std::to_string(i),
+                        "the answer of " + site + " is " + std::to_string(7 * i));
   }
   return lines;
 }
@@ -49,7 +51,8 @@ struct Disturbed {
     FEDGLM_RETURN_IF_ERROR(federation.StartAggregator());
     FEDGLM_ASSIGN_OR_RETURN(enrolment, Relay::Start(federation.enrolment_port(), nullptr));
     FEDGLM_ASSIGN_OR_RETURN(rounds, Relay::Start(federation.federation_port(), nullptr));
-    for (const std::string& site : kSites) FEDGLM_RETURN_IF_ERROR(federation.AddSite(site, Records(site, 8), Records("held", 2)));
+    for (const std::string& site : kSites)
+      FEDGLM_RETURN_IF_ERROR(federation.AddSite(site, Records(site, 8), Records("held", 2)));
     return absl::OkStatus();
   }
   void StartNodes() {
@@ -58,7 +61,9 @@ struct Disturbed {
   bool Logged(const std::string& site, const std::string& text) const {
     return federation.NodeLog(site).find(text) != std::string::npos;
   }
-  bool AggregatorLogged(const std::string& text) const { return federation.AggregatorLog().find(text) != std::string::npos; }
+  bool AggregatorLogged(const std::string& text) const {
+    return federation.AggregatorLog().find(text) != std::string::npos;
+  }
 
   // The site whose upload the relay holds: the other one's has come through.
   std::string HeldSite() {
@@ -76,7 +81,8 @@ struct Disturbed {
   uint64_t Spooled() const {
     uint64_t bytes = 0;
     std::error_code error;
-    for (std::filesystem::directory_iterator file(federation.AggregatorState() / "spool", error), end; !error && file != end; file.increment(error)) {
+    for (std::filesystem::directory_iterator file(federation.AggregatorState() / "spool", error), end;
+         !error && file != end; file.increment(error)) {
       bytes += std::filesystem::file_size(file->path(), error);
     }
     return error ? 0 : bytes;
@@ -118,8 +124,9 @@ class Kill : public testing::Test {
     settings_->rounds = kRounds;
     settings_->training = "steps = 4\nbatch_tokens = 256\n";
     settings_->advertise = "127.0.0.2";
-    const Outcome made = RunProgram("fedglm", {"adapter", "init", "-m", settings_->model, "--out", settings_->initial_adapter, "--rank", "128"},
-                                    folder_->path());
+    const Outcome made = RunProgram(
+        "fedglm", {"adapter", "init", "-m", settings_->model, "--out", settings_->initial_adapter, "--rank", "128"},
+        folder_->path());
     ASSERT_EQ(made.status, 0) << made.err;
     Disturbed undisturbed(folder_->path() / "undisturbed", *settings_);
     ASSERT_TRUE(Done(undisturbed.Start()));
@@ -145,7 +152,8 @@ class Kill : public testing::Test {
   void TearDown() override {
     disturbed_.reset();
     std::error_code ignored;
-    std::filesystem::remove_all(folder_->path() / testing::UnitTest::GetInstance()->current_test_info()->name(), ignored);
+    std::filesystem::remove_all(folder_->path() / testing::UnitTest::GetInstance()->current_test_info()->name(),
+                                ignored);
   }
 
   // The same adapter at every site, and each update of each round in it once.
@@ -157,9 +165,11 @@ class Kill : public testing::Test {
       EXPECT_EQ(WeightsSha256(adapter), undisturbed_) << site << federation.AllLogs();
       EXPECT_EQ(adapter.provenance->contributors.size(), kSites.size());
     }
-    const Outcome shown = RunProgram("fedglm", {"federation", "rounds", "--json", "--admin", federation.AggregatorState() / "admin",
-                                                "--address", "127.0.0.1:" + federation.federation_port()},
-                                     folder_->path());
+    const Outcome shown =
+        RunProgram("fedglm",
+                   {"federation", "rounds", "--json", "--admin", federation.AggregatorState() / "admin", "--address",
+                    "127.0.0.1:" + federation.federation_port()},
+                   folder_->path());
     ASSERT_EQ(shown.status, 0) << shown.err;
     const Json rounds = Get(ParseJson(shown.out, "rounds"))["rounds"];
     ASSERT_EQ(rounds.size(), static_cast<size_t>(kRounds));
@@ -173,8 +183,8 @@ class Kill : public testing::Test {
 
   static TemporaryDirectory* folder_;
   static FederationSettings* settings_;
-  static std::string undisturbed_;    // digest of the weights
-  static uint64_t update_bytes_;      // about, with what is said around it
+  static std::string undisturbed_;  // digest of the weights
+  static uint64_t update_bytes_;    // about, with what is said around it
   std::optional<Disturbed> disturbed_;
 };
 
@@ -195,7 +205,8 @@ TEST_F(Kill, NodeBeforeTraining) {
 TEST_F(Kill, NodeDuringTraining) {
   disturbed().StartNodes();
   const auto trains = [&] {
-    return federation().InstalledRound("east") == 0 && std::filesystem::exists(federation().SiteState("east") / "work" / "global") &&
+    return federation().InstalledRound("east") == 0 &&
+           std::filesystem::exists(federation().SiteState("east") / "work" / "global") &&
            HasTrainer(federation().node("east"));
   };
   ASSERT_TRUE(WaitUntil(trains, kMoment)) << federation().AllLogs();
@@ -211,7 +222,8 @@ TEST_F(Kill, NodeDuringItsUpload) {
   const std::string held = disturbed().HeldSite();
   ASSERT_FALSE(held.empty());
   // The other's update has two chunks, and of this one's the first is on the aggregator's disk.
-  ASSERT_TRUE(WaitUntil([&] { return disturbed().Spooled() >= update_bytes_ + kChunk - (64 << 10); }, kMoment)) << disturbed().Spooled();
+  ASSERT_TRUE(WaitUntil([&] { return disturbed().Spooled() >= update_bytes_ + kChunk - (64 << 10); }, kMoment))
+      << disturbed().Spooled();
   KillNine(federation().node(held));
   relay().Release();
   ASSERT_TRUE(Done(federation().StartNode(held)));
@@ -226,7 +238,8 @@ TEST_F(Kill, NodeAfterItsUploadBeforeItHears) {
   disturbed().StartNodes();
   const std::string held = disturbed().HeldSite();
   ASSERT_FALSE(held.empty());
-  ASSERT_TRUE(WaitUntil([&] { return disturbed().AggregatorLogged("round 1: update of " + held); }, kMoment)) << federation().AllLogs();
+  ASSERT_TRUE(WaitUntil([&] { return disturbed().AggregatorLogged("round 1: update of " + held); }, kMoment))
+      << federation().AllLogs();
   EXPECT_FALSE(disturbed().Logged(held, "round 1: the update is in"));
   EXPECT_FALSE(std::filesystem::is_empty(federation().SiteState(held) / "outbox"));
   KillNine(federation().node(held));
@@ -240,7 +253,8 @@ TEST_F(Kill, AggregatorDuringAnUpload) {
   relay().HoldAfter(kInSecondChunk);
   disturbed().StartNodes();
   ASSERT_FALSE(disturbed().HeldSite().empty());
-  ASSERT_TRUE(WaitUntil([&] { return disturbed().Spooled() >= update_bytes_ + kChunk - (64 << 10); }, kMoment)) << disturbed().Spooled();
+  ASSERT_TRUE(WaitUntil([&] { return disturbed().Spooled() >= update_bytes_ + kChunk - (64 << 10); }, kMoment))
+      << disturbed().Spooled();
   KillNine(federation().aggregator());
   relay().Release();
   ASSERT_TRUE(Done(federation().StartAggregator()));

@@ -62,7 +62,8 @@ std::filesystem::path FolderForTests() {
 
 std::string BinaryPath(const std::string& program) { return std::string(FEDGLM_BINARY_DIR) + "/" + program; }
 
-SpawnOptions OptionsFor(const std::string& program, std::vector<std::string> arguments, const std::filesystem::path& folder) {
+SpawnOptions OptionsFor(const std::string& program, std::vector<std::string> arguments,
+                        const std::filesystem::path& folder) {
   SpawnOptions options;
   options.arguments = {BinaryPath(program)};
   options.arguments.insert(options.arguments.end(), arguments.begin(), arguments.end());
@@ -92,7 +93,8 @@ std::vector<RunningProcess> DescendantsOf(pid_t root) {
   std::multimap<pid_t, RunningProcess> children;
   for (const pid_t pid : AllPids()) {
     ProcessFacts facts;
-    if (ReadFacts(pid, facts) && facts.state != 'Z') children.emplace(facts.parent, RunningProcess{pid, facts.began, facts.command});
+    if (ReadFacts(pid, facts) && facts.state != 'Z')
+      children.emplace(facts.parent, RunningProcess{pid, facts.began, facts.command});
   }
   std::vector<RunningProcess> found;
   std::vector<pid_t> parents = {root};
@@ -116,7 +118,9 @@ std::vector<RunningProcess> ProcessesNaming(const std::string& text) {
   std::vector<RunningProcess> found;
   for (const pid_t pid : AllPids()) {
     if (pid == getpid()) continue;
-    if (ReadProc(pid, "cmdline").find(text) == std::string::npos && ReadProc(pid, "environ").find(text) == std::string::npos) continue;
+    if (ReadProc(pid, "cmdline").find(text) == std::string::npos &&
+        ReadProc(pid, "environ").find(text) == std::string::npos)
+      continue;
     ProcessFacts facts;
     if (ReadFacts(pid, facts) && facts.state != 'Z') found.push_back({pid, facts.began, facts.command});
   }

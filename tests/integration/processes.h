@@ -40,7 +40,8 @@ struct Outcome {
 // Runs a program of the build to its end; a program that does not end is a failed test. `folder` takes its output.
 Outcome RunProgram(const std::string& program, std::vector<std::string> arguments, const std::filesystem::path& folder,
                    std::chrono::seconds limit = std::chrono::seconds(120));
-SpawnOptions OptionsFor(const std::string& program, std::vector<std::string> arguments, const std::filesystem::path& folder);
+SpawnOptions OptionsFor(const std::string& program, std::vector<std::string> arguments,
+                        const std::filesystem::path& folder);
 
 // The text of a file that may not be there yet.
 std::string TextOf(const std::filesystem::path& file);

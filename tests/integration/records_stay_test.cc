@@ -1,6 +1,6 @@
-// Raw records stay: what is in the sites' records is in nothing that leaves a site or that anybody else keeps. A man in the
-// middle reads every message in plain text; strings that nobody could miss are searched for in it, in every file of the
-// aggregator, in every log, and in what waits to leave.
+// Raw records stay: what is in the sites' records is in nothing that leaves a site or that anybody else keeps. A man in
+// the middle reads every message in plain text; strings that nobody could miss are searched for in it, in every file of
+// the aggregator, in every log, and in what waits to leave.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -41,7 +41,8 @@ template <typename Integer>
 std::string LittleEndian(const std::vector<Token>& tokens) {
   std::string bytes;
   for (const Token token : tokens) {
-    for (size_t i = 0; i < sizeof(Integer); ++i) bytes += static_cast<char>(static_cast<Integer>(token) >> (8 * i) & 0xff);
+    for (size_t i = 0; i < sizeof(Integer); ++i)
+      bytes += static_cast<char>(static_cast<Integer>(token) >> (8 * i) & 0xff);
   }
   return bytes;
 }
@@ -60,7 +61,8 @@ std::vector<std::string> Base64Forms(const std::string& text) {
   std::vector<std::string> forms;
   for (size_t before = 0; before < 3; ++before) {
     const size_t whole = (text.size() + before) / 3 * 3;
-    std::string encoded = Base64UrlEncode((std::string(before, 'x') + text).substr(0, whole)).substr(before == 0 ? 0 : 4);
+    std::string encoded =
+        Base64UrlEncode((std::string(before, 'x') + text).substr(0, whole)).substr(before == 0 ? 0 : 4);
     forms.push_back(encoded);
     for (char& c : encoded) c = c == '-' ? '+' : c == '_' ? '/' : c;
     forms.push_back(encoded);
@@ -84,7 +86,8 @@ std::vector<Needle> NeedlesOf(const std::string& planted, const Tokenizer& token
   std::vector<Token> tokens = tokenizer.Encode(planted, {.add_special = false});
   tokens = {tokens.begin() + 2, tokens.end() - 2};
   const auto half = tokens.begin() + static_cast<ptrdiff_t>(tokens.size() / 2);
-  for (const std::vector<Token>& part : {std::vector<Token>(tokens.begin(), half), std::vector<Token>(half, tokens.end())}) {
+  for (const std::vector<Token>& part :
+       {std::vector<Token>(tokens.begin(), half), std::vector<Token>(half, tokens.end())}) {
     needles.push_back({"int32 tokens", LittleEndian<int32_t>(part)});
     needles.push_back({"int64 tokens", LittleEndian<int64_t>(part)});
     needles.push_back({"varint tokens", Varints(part)});
@@ -109,7 +112,8 @@ class RecordsStay : public testing::Test {
     model_ = GoldenPath("golden/glm4-tiny-q4_k_m.gguf");
     const auto file = Get(GgufFile::Open(model_));
     tokenizer_ = Get(Tokenizer::FromGguf(*file));
-    const Outcome made = RunProgram("fedglm", {"adapter", "init", "-m", model_, "--out", Path("initial")}, folder_->path());
+    const Outcome made =
+        RunProgram("fedglm", {"adapter", "init", "-m", model_, "--out", Path("initial")}, folder_->path());
     ASSERT_EQ(made.status, 0) << made.err;
     FederationSettings settings;
     settings.model = model_;
@@ -134,7 +138,10 @@ class RecordsStay : public testing::Test {
     for (int i = 0; i < count; ++i) {
       const std::string question = Plant(site) + "?", answer = "It is " + Plant(site) + ".";
       if (i % 3 == 0) {
-        lines += DumpJson(Json{{"messages", {{{"role", "user"}, {"content", question}}, {{"role", "assistant"}, {"content", answer}}}}}) + "\n";
+        lines += DumpJson(Json{
+                     {"messages",
+                      {{{"role", "user"}, {"content", question}}, {{"role", "assistant"}, {"content", answer}}}}}) +
+                 "\n";
       } else if (i % 3 == 1) {
         lines += RecordLine(question, answer);
       } else {
@@ -221,19 +228,22 @@ TEST_F(RecordsStay, InNoMessageNoFileAndNoLog) {
   }
   ASSERT_EQ(planted_.size(), kSites.size() * 2 * (kRecords + kHeldOut));
 
-  // In the middle of the first upload everything is held: what is about to leave lies in the outbox, and part of it in the spool.
+  // In the middle of the first upload everything is held: what is about to leave lies in the outbox, and part of it in
+  // the spool.
   rounds_->HoldAfter(32 << 10);
   for (const std::string& site : kSites) ASSERT_TRUE(Done(federation_->StartNode(site)));
   ASSERT_TRUE(WaitUntil([&] { return rounds_->Holding(); }, std::chrono::minutes(1))) << federation_->AllLogs();
   std::map<std::string, std::string> outboxes;
   for (const std::string& site : kSites) {
     std::error_code ignored;
-    if (std::filesystem::exists(federation_->SiteState(site) / "outbox", ignored)) outboxes.merge(FilesBelow(federation_->SiteState(site) / "outbox"));
+    if (std::filesystem::exists(federation_->SiteState(site) / "outbox", ignored))
+      outboxes.merge(FilesBelow(federation_->SiteState(site) / "outbox"));
   }
   outboxes.merge(FilesBelow(federation_->AggregatorState() / "spool"));
   rounds_->Release();
   ASSERT_TRUE(Done(federation_->WaitForRound(2)));
-  ASSERT_TRUE(WaitUntil([&] { return federation_->AggregatorLog().find("round 2 is done") != std::string::npos; }, std::chrono::minutes(1)));
+  ASSERT_TRUE(WaitUntil([&] { return federation_->AggregatorLog().find("round 2 is done") != std::string::npos; },
+                        std::chrono::minutes(1)));
   federation_->Stop();
   EXPECT_THAT(rounds_->Errors(), testing::IsEmpty());
   EXPECT_THAT(enrolment_->Errors(), testing::IsEmpty());
@@ -265,7 +275,8 @@ TEST_F(RecordsStay, InNoMessageNoFileAndNoLog) {
   // And what is sent does pass the relay in plain text: names, update ids, tensors, both rounds of every site.
   const auto seen = [&](const std::string& what) {
     int count = 0;
-    for (const auto& [name, bytes] : recorded) count += name.find("messages to the aggregator") != std::string::npos && bytes.find(what) != std::string::npos;
+    for (const auto& [name, bytes] : recorded)
+      count += name.find("messages to the aggregator") != std::string::npos && bytes.find(what) != std::string::npos;
     return count;
   };
   ASSERT_FALSE(outboxes.empty());

@@ -88,7 +88,8 @@ absl::StatusOr<Context> MakeContext(const SSL_METHOD* method, const std::string&
   return context;
 }
 
-int SelectHttp2(SSL*, const unsigned char** out, unsigned char* size, const unsigned char* offered, unsigned int offered_size, void*) {
+int SelectHttp2(SSL*, const unsigned char** out, unsigned char* size, const unsigned char* offered,
+                unsigned int offered_size, void*) {
   return SSL_select_next_proto(const_cast<unsigned char**>(out), size, kHttp2, sizeof(kHttp2), offered, offered_size) ==
                  OPENSSL_NPN_NEGOTIATED
              ? SSL_TLSEXT_ERR_OK
@@ -135,8 +136,9 @@ class End {
   bool Write(const std::string& bytes, const std::atomic<bool>& stopping) {
     for (size_t done = 0; done < bytes.size();) {
       const int size = static_cast<int>(std::min<size_t>(bytes.size() - done, 16384));
-      const int sent = session_ ? SSL_write(session_.get(), bytes.data() + done, size)
-                                : static_cast<int>(send(socket_, bytes.data() + done, static_cast<size_t>(size), MSG_NOSIGNAL));
+      const int sent =
+          session_ ? SSL_write(session_.get(), bytes.data() + done, size)
+                   : static_cast<int>(send(socket_, bytes.data() + done, static_cast<size_t>(size), MSG_NOSIGNAL));
       if (sent > 0) {
         done += static_cast<size_t>(sent);
         continue;
@@ -187,7 +189,8 @@ struct Relay::State {
 absl::StatusOr<End> Relay::State::Dial() const {
   End end(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const sockaddr_in address = AddressOf("127.0.0.1", port);
-  if (connect(end.socket(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) return ErrnoError("relay", errno);
+  if (connect(end.socket(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
+    return ErrnoError("relay", errno);
   return end;
 }
 
@@ -213,9 +216,9 @@ absl::Status Relay::State::EndTls(End& site, End& aggregator, std::string& name)
 absl::Status Relay::State::Forward(End site, End aggregator, RelayedConnection& connection) {
   site.SetNonBlocking();
   aggregator.SetNonBlocking();
-  uint64_t sent = 0;     // by the site
-  std::string kept;      // what was read and does not pass yet
-  bool mine = false;     // this connection is the one that is held
+  uint64_t sent = 0;  // by the site
+  std::string kept;   // what was read and does not pass yet
+  bool mine = false;  // this connection is the one that is held
   while (!stopping) {
     const bool held = mine && holding, hold_all = held && hold_after > 0;
     pollfd wait[2] = {{site.socket(), static_cast<short>(hold_all ? POLLRDHUP : POLLIN), 0},
@@ -234,7 +237,8 @@ absl::Status Relay::State::Forward(End site, End aggregator, RelayedConnection& 
       kept = up.substr(passing);
       up.resize(passing);
     }
-    if (const uint64_t limit = hold_answers_after; limit > 0 && sent >= limit && !mine && !holding.exchange(true)) mine = true;
+    if (const uint64_t limit = hold_answers_after; limit > 0 && sent >= limit && !mine && !holding.exchange(true))
+      mine = true;
     {
       MutexLock lock(mutex);
       connection.to_aggregator += up;
@@ -286,7 +290,8 @@ absl::StatusOr<std::unique_ptr<Relay>> Relay::Start(const std::string& port, std
   const int yes = 1;
   setsockopt(state->listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
   const sockaddr_in address = AddressOf("127.0.0.2", state->port);
-  if (bind(state->listener, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 || listen(state->listener, 64) != 0) {
+  if (bind(state->listener, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+      listen(state->listener, 64) != 0) {
     const int error = errno;
     close(state->listener);
     return ErrnoError("relay: 127.0.0.2:" + port, error);
@@ -330,12 +335,15 @@ std::vector<std::string> Relay::Errors() const {
 
 std::vector<GrpcMessage> GrpcMessagesOf(const std::string& direction, bool from_client) {
   constexpr size_t kPreface = 24, kFrameHeader = 9, kPrefix = 5;
-  const auto at = [](const std::string& text, size_t i) { return static_cast<size_t>(static_cast<unsigned char>(text[i])); };
+  const auto at = [](const std::string& text, size_t i) {
+    return static_cast<size_t>(static_cast<unsigned char>(text[i]));
+  };
   std::map<size_t, std::string> streams;
   for (size_t i = from_client ? kPreface : 0; i + kFrameHeader <= direction.size();) {
     const size_t size = at(direction, i) << 16 | at(direction, i + 1) << 8 | at(direction, i + 2);
     const size_t type = at(direction, i + 3), flags = at(direction, i + 4);
-    const size_t stream = (at(direction, i + 5) & 0x7f) << 24 | at(direction, i + 6) << 16 | at(direction, i + 7) << 8 | at(direction, i + 8);
+    const size_t stream = (at(direction, i + 5) & 0x7f) << 24 | at(direction, i + 6) << 16 | at(direction, i + 7) << 8 |
+                          at(direction, i + 8);
     std::string payload = direction.substr(i + kFrameHeader, size);
     if (type == 0 && (flags & 8) != 0 && !payload.empty()) {  // padded
       payload = payload.substr(1, payload.size() - 1 - std::min(payload.size() - 1, at(payload, 0)));

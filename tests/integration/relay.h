@@ -1,5 +1,5 @@
-// A man in the middle between the sites and the aggregator. It forwards connections both ways, may hold what a site sends,
-// and, given the keys, ends TLS on both sides and keeps everything that passes in plain text.
+// A man in the middle between the sites and the aggregator. It forwards connections both ways, may hold what a site
+// sends, and, given the keys, ends TLS on both sides and keeps everything that passes in plain text.
 #pragma once
 
 #include <atomic>
@@ -18,8 +18,8 @@ struct KeyAndCertificate {
 };
 
 struct RelayKeys {
-  std::string ca_pem;          // whose certificates both sides show
-  KeyAndCertificate server;    // shown to sites, in the aggregator's place
+  std::string ca_pem;        // whose certificates both sides show
+  KeyAndCertificate server;  // shown to sites, in the aggregator's place
   bool client_certificates = false;
   // Shown to the aggregator in the place of the site of this name.
   std::function<absl::StatusOr<KeyAndCertificate>(const std::string& site)> identity_of;

@@ -97,21 +97,25 @@ absl::Status CheckEmbeddings(const Json& answer) {
 
 absl::Status CheckWhole(AnswerShape shape, const Json& answer) {
   switch (shape) {
-    case AnswerShape::kEmbedding: return CheckEmbeddings(answer);
+    case AnswerShape::kEmbedding:
+      return CheckEmbeddings(answer);
     case AnswerShape::kTokens: {
       const auto count = answer.at("count").get<size_t>();
       return Expect(count > 0 && count == answer.at("tokens").size(), "another count of tokens");
     }
-    case AnswerShape::kText: return Expect(answer.at("content").is_string(), "no text");
-    case AnswerShape::kModels: return Expect(answer.at("data").size() >= 3, "not all models");
-    default: return CheckChoices(shape, answer);
+    case AnswerShape::kText:
+      return Expect(answer.at("content").is_string(), "no text");
+    case AnswerShape::kModels:
+      return Expect(answer.at("data").size() >= 3, "not all models");
+    default:
+      return CheckChoices(shape, answer);
   }
 }
 
 absl::Status CheckStatusAndBody(const SoakRequest& request, const HttpAnswer& answer) {
   const bool lacks_room = answer.status == kTooMany || answer.status == kNoMemory;
-  const bool refused = request.refused_with != 0 ? answer.status == request.refused_with
-                                                 : lacks_room && request.needs_engine();
+  const bool refused =
+      request.refused_with != 0 ? answer.status == request.refused_with : lacks_room && request.needs_engine();
   if (!refused && (request.refused_with != 0 || answer.status != 200)) {
     return Wrong("status " + std::to_string(answer.status), answer.body);
   }

@@ -22,7 +22,7 @@ constexpr milliseconds kRetryPause{300};       // of one that found no room: soo
 constexpr milliseconds kSlowRead{40};
 constexpr milliseconds kWantedPoll{100};
 constexpr uint64_t kSeedsApart = 1000, kRefusedSeed = 999;  // each client's own sequence
-constexpr size_t kLeaveAfterBytes = 1500;      // some events
+constexpr size_t kLeaveAfterBytes = 1500;                   // some events
 constexpr int kSlowReaderBuffer = 2048;
 constexpr size_t kWrongShown = 20;
 // Full and half empty by turns: refusals in the one, free places and idle pages in the other.

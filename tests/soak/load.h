@@ -17,7 +17,7 @@ namespace fedglm::soak {
 
 struct LoadOptions {
   int port = 0;
-  int streams = 32;   // clients at once; more than the engine has places, so that some are refused
+  int streams = 32;  // clients at once; more than the engine has places, so that some are refused
   uint64_t seed = 1;
   ServedModel model;
 };
@@ -29,10 +29,10 @@ struct LoadResults {
     std::map<std::string, int64_t> outcomes;  // "200", "429", "left", …
   };
   std::map<std::string, Kind> kinds;
-  std::vector<double> refusal_seconds;      // of the refused client: its last byte to the answer's first
-  std::map<std::string, double> slowest;    // of those, by kind
-  int64_t wrong = 0;                        // answers that are not what they should be
-  std::vector<std::string> first_wrong;     // some of them, in words
+  std::vector<double> refusal_seconds;    // of the refused client: its last byte to the answer's first
+  std::map<std::string, double> slowest;  // of those, by kind
+  int64_t wrong = 0;                      // answers that are not what they should be
+  std::vector<std::string> first_wrong;   // some of them, in words
 };
 
 // Ids of requests with SoakRequest::timed false begin so.

@@ -38,7 +38,8 @@ bool Write(const std::filesystem::path& file, const char* text) {
   if (!Write(options.group / "cgroup.procs", "0")) _exit(bench::kCannotJoinGroup);
   const auto keep = static_cast<uint64_t>(options.part_left * static_cast<double>(options.limit));
   const uint64_t used = CgroupMemoryUsed(), steps = (options.limit - std::min(options.limit, used + keep)) / kStep;
-  const auto pause = static_cast<useconds_t>(options.taking.count() * 1000 / std::max<int64_t>(1, static_cast<int64_t>(steps)));
+  const auto pause =
+      static_cast<useconds_t>(options.taking.count() * 1000 / std::max<int64_t>(1, static_cast<int64_t>(steps)));
   while (!enough) {
     if (CgroupMemoryUsed() + keep >= options.limit) {
       usleep(kLookAgain);

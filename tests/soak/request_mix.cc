@@ -53,8 +53,9 @@ std::string FillerText(int64_t words, std::mt19937_64& random) {
 
 Json PatientSchema() {
   return {{"type", "object"},
-          {"properties", {{"age", {{"type", "integer"}, {"minimum", 0}, {"maximum", 120}}},
-                          {"ward", {{"enum", Json::array({"north", "south"})}}}}},
+          {"properties",
+           {{"age", {{"type", "integer"}, {"minimum", 0}, {"maximum", 120}}},
+            {"ward", {{"enum", Json::array({"north", "south"})}}}}},
           {"required", Json::array({"age", "ward"})},
           {"additionalProperties", false}};
 }
@@ -113,42 +114,55 @@ SoakRequest RequestMix::Next() {
   const std::vector<std::pair<int, Make>> mix = {
       {14, [&] { return Post("chat", AnswerShape::kChat, kChatPath, Chat(Prompt(kShortPrompt))); }},
       {14, [&] { return NextStream(); }},
-      {6, [&] {
+      {6,
+       [&] {
          return Post("completion", AnswerShape::kCompletion, kCompletionPath, Completion(Prompt(kMediumPrompt)));
        }},
-      {6, [&] {
+      {6,
+       [&] {
          return Post("completion, streaming", AnswerShape::kCompletionStream, kCompletionPath,
                      with(Completion(Prompt(kShortPrompt)), {{"stream", true}}));
        }},
-      {5, [&] {
+      {5,
+       [&] {
          return Post("embeddings", AnswerShape::kEmbedding, kEmbeddingPath,
                      {{"input", Json::array({Prompt(kShortPrompt), Prompt(kMediumPrompt)})}});
        }},
-      {4, [&] {
+      {4,
+       [&] {
          return Post("tokenize", AnswerShape::kTokens, "/tokenize", {{"content", Prompt(kMediumPrompt)}});
        }},
-      {2, [&] {
+      {2,
+       [&] {
          return Post("detokenize", AnswerShape::kText, "/detokenize",
                      {{"tokens", Json::array({Uniform(1, 200), Uniform(1, 200)})}});
        }},
-      {3, [&] { return SoakRequest{"models", AnswerShape::kModels, "GET", "/v1/models", ""}; }},
-      {5, [&] {
+      {3,
+       [&] {
+         return SoakRequest{"models", AnswerShape::kModels, "GET", "/v1/models", ""};
+       }},
+      {5,
+       [&] {
          return Post("long prompt", AnswerShape::kChat, kChatPath,
                      with(Chat(Prompt(kLongPrompt)), {{"max_tokens", 8}}));
        }},
-      {5, [&] {
+      {5,
+       [&] {
          return Post("JSON schema", AnswerShape::kPatient, kChatPath,
                      with(Chat("Age and ward?"), {{"max_tokens", 40}, {"response_format", AsFormat(PatientSchema())}}));
        }},
-      {4, [&] {
+      {4,
+       [&] {
          return Post("grammar", AnswerShape::kYesOrNo, kChatPath,
                      with(Chat("Fever?"), {{"grammar", "root ::= \"yes\" | \"no\""}}));
        }},
-      {3, [&] {
+      {3,
+       [&] {
          return Post("unknown field", AnswerShape::kChat, kChatPath,
                      with(Chat(Prompt(kShortPrompt)), {{"no_such_field", Json::array({1, 2})}}));
        }},
-      {3, [&] {
+      {3,
+       [&] {
          return Post("choices with logprobs", AnswerShape::kChatStream, kChatPath,
                      with(Chat(Prompt(kShortPrompt)),
                           {{"n", 3}, {"stream", true}, {"logprobs", true}, {"top_logprobs", 5}, {"max_tokens", 12}}));
@@ -181,15 +195,19 @@ SoakRequest RequestMix::NextRefused() {
       body.resize(body.size() - static_cast<size_t>(Uniform(1, 10)));
       return Refused("malformed JSON", 400, kChatPath, std::move(body));
     }
-    case 1: return Refused("not an object", 400, kChatPath, "[1, 2, 3]");
-    case 2: return Refused("wrong type", 400, kChatPath, chat_with({{"messages", 5}}));
-    case 3: return Refused("out of range", 400, kChatPath, chat_with({{"temperature", 5}}));
-    case 4: return Refused("too many choices", 400, kChatPath, chat_with({{"n", 1000}}));
-    case 5: return Refused("unknown model", 404, kChatPath, chat_with({{"model", "no-such-model"}}));
+    case 1:
+      return Refused("not an object", 400, kChatPath, "[1, 2, 3]");
+    case 2:
+      return Refused("wrong type", 400, kChatPath, chat_with({{"messages", 5}}));
+    case 3:
+      return Refused("out of range", 400, kChatPath, chat_with({{"temperature", 5}}));
+    case 4:
+      return Refused("too many choices", 400, kChatPath, chat_with({{"n", 1000}}));
+    case 5:
+      return Refused("unknown model", 404, kChatPath, chat_with({{"model", "no-such-model"}}));
     case 6: {
       const Json image = {{"type", "image_url"}, {"image_url", {{"url", "data:image/png;base64,iVBORw0KGgo="}}}};
-      return Refused("image", 400, kChatPath,
-                     chat_with({{"messages", Messages(Json::array({image}))}}));
+      return Refused("image", 400, kChatPath, chat_with({{"messages", Messages(Json::array({image}))}}));
     }
     case 7:
       return Refused("prompt over the context", 400, kChatPath,
@@ -201,12 +219,15 @@ SoakRequest RequestMix::NextRefused() {
       return Refused("prompt of 1 MiB", 400, kChatPath, chat_with({{"messages", Messages(text)}}));
     }
     case 9:
-      return Refused("bad schema", 400, kChatPath,
-                     chat_with({{"response_format", AsFormat({{"type", 7}})}}));
-    case 10: return Refused("bad grammar", 400, kChatPath, chat_with({{"grammar", "root ::= ("}}));
-    case 11: return Refused("unknown path", 404, "/v1/no-such-path", "{}");
-    case 12: return Refused("unknown token", 400, "/detokenize", "{\"tokens\": [4000000000]}");
-    default: return Refused("empty embedding", 400, kEmbeddingPath, "{\"input\": []}");
+      return Refused("bad schema", 400, kChatPath, chat_with({{"response_format", AsFormat({{"type", 7}})}}));
+    case 10:
+      return Refused("bad grammar", 400, kChatPath, chat_with({{"grammar", "root ::= ("}}));
+    case 11:
+      return Refused("unknown path", 404, "/v1/no-such-path", "{}");
+    case 12:
+      return Refused("unknown token", 400, "/detokenize", "{\"tokens\": [4000000000]}");
+    default:
+      return Refused("empty embedding", 400, kEmbeddingPath, "{\"input\": []}");
   }
 }
 

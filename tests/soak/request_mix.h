@@ -14,23 +14,30 @@ inline constexpr double kLongPrompt = 0.85;  // part of the context
 
 // How a client behaves.
 enum class Manner {
-  kWhole,               // reads to the end
-  kLeaveInStream,       // closes the connection after some events
-  kLeaveBeforeAnswer,   // closes it while its prompt waits or is read
-  kHalfSent,            // closes it before its request is whole
-  kSlowReader,          // a small buffer, read now and then
+  kWhole,              // reads to the end
+  kLeaveInStream,      // closes the connection after some events
+  kLeaveBeforeAnswer,  // closes it while its prompt waits or is read
+  kHalfSent,           // closes it before its request is whole
+  kSlowReader,         // a small buffer, read now and then
 };
 
 // What an answer with status 200 must look like.
 enum class AnswerShape {
-  kChat, kChatStream, kCompletion, kCompletionStream, kEmbedding, kTokens, kText, kModels,
+  kChat,
+  kChatStream,
+  kCompletion,
+  kCompletionStream,
+  kEmbedding,
+  kTokens,
+  kText,
+  kModels,
   kPatient,  // a chat answer that fits PatientSchema() unless its length ran out
   kYesOrNo,  // a chat answer that is one of these words
   kNone,     // it must be refused
 };
 
 struct SoakRequest {
-  std::string kind;           // its row in the report
+  std::string kind;  // its row in the report
   AnswerShape shape = AnswerShape::kChat;
   std::string method, path, body;
   Manner manner = Manner::kWhole;

@@ -49,8 +49,16 @@ absl::StatusOr<ServerProcess> ServerProcess::Start(const ServerOptions& options)
   absl::StatusOr<bench::MemoryGroup> group = bench::MemoryGroup::Create(limit);
   const std::filesystem::path folder = group.ok() ? group->folder() : std::filesystem::path();
   SpawnOptions spawn;
-  spawn.arguments = {options.program, "serve", "-m", options.model, "--listen", "127.0.0.1:0", "--memory-budget",
-                     std::to_string(options.memory_budget), "--context", std::to_string(options.context)};
+  spawn.arguments = {options.program,
+                     "serve",
+                     "-m",
+                     options.model,
+                     "--listen",
+                     "127.0.0.1:0",
+                     "--memory-budget",
+                     std::to_string(options.memory_budget),
+                     "--context",
+                     std::to_string(options.context)};
   spawn.arguments.insert(spawn.arguments.end(), options.arguments.begin(), options.arguments.end());
   spawn.arguments = bench::InMemoryGroup(folder, std::move(spawn.arguments));
   spawn.stderr_file = options.folder / "server.log";

@@ -18,23 +18,23 @@ namespace fedglm::soak {
 
 struct ServerOptions {
   std::filesystem::path program, model;
-  std::filesystem::path folder;          // for its log; there before the start
-  uint64_t memory_budget = 0;            // bytes
+  std::filesystem::path folder;  // for its log; there before the start
+  uint64_t memory_budget = 0;    // bytes
   int64_t context = 1024;
-  std::vector<std::string> arguments;    // further ones
+  std::vector<std::string> arguments;  // further ones
 };
 
 struct ProcessState {
-  uint64_t rss = 0, anonymous = 0;   // bytes
+  uint64_t rss = 0, anonymous = 0;  // bytes
   int64_t threads = 0, descriptors = 0;
 };
 
 // What the log has said since it was last read.
 struct LogNews {
-  std::vector<double> refusal_seconds;     // as the server took them: from a request's head read to its refusal made
-  std::map<std::string, int64_t> refusals; // by reason
+  std::vector<double> refusal_seconds;      // as the server took them: from a request's head read to its refusal made
+  std::map<std::string, int64_t> refusals;  // by reason
   int highest_pressure = 0;
-  std::vector<std::string> errors;         // lines of level error
+  std::vector<std::string> errors;  // lines of level error
 };
 
 // One thread's.

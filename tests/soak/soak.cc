@@ -33,14 +33,15 @@ constexpr int64_t kContext = 1024;
 constexpr const char* kShape = "smollm2-135m";
 constexpr double kWarmUpPart = 0.25, kMostWarmUpMinutes = 10;
 constexpr double kCheckpointPart = 1.0 / 6, kLeastCheckpointMinutes = 2;
-constexpr double kLastHogMinutes = 0.5;    // before the end, where the last checkpoint waits until all is calm
+constexpr double kLastHogMinutes = 0.5;  // before the end, where the last checkpoint waits until all is calm
 constexpr double kSwapSeconds = 2;
-constexpr milliseconds kTick{250}, kHogTaking{4000}, kHogKeeping{2000}, kPoll{2000}, kSettle{12'000}, kFillLimit{60'000};
-constexpr int kFillPrompts = 16;           // more positions together than the engine keeps
-constexpr double kRestPrompt = 60;         // tokens
-constexpr double kCalmSeconds = 150;       // the longest until all layers are back after memory was taken
+constexpr milliseconds kTick{250}, kHogTaking{4000}, kHogKeeping{2000}, kPoll{2000}, kSettle{12'000},
+    kFillLimit{60'000};
+constexpr int kFillPrompts = 16;      // more positions together than the engine keeps
+constexpr double kRestPrompt = 60;    // tokens
+constexpr double kCalmSeconds = 150;  // the longest until all layers are back after memory was taken
 constexpr double kPinnedPart = 0.75, kHogLeft = 0.02;
-constexpr double kHogSeconds = 15;         // the longest that it takes what the server gives back
+constexpr double kHogSeconds = 15;  // the longest that it takes what the server gives back
 constexpr int kHogAttempts = 4;
 
 struct SoakOptions {
@@ -55,8 +56,8 @@ struct SoakOptions {
 
 constexpr int kSkipped = 77;  // CTest's
 
-// FEDGLM_MODEL_SMOLLM2 if it is set. Empty: random weights of its shape. The demo's base is so small that its memory would be
-// lost in that of the requests.
+// FEDGLM_MODEL_SMOLLM2 if it is set. Empty: random weights of its shape. The demo's base is so small that its memory
+// would be lost in that of the requests.
 fs::path DefaultModel() {
   const char* const real = std::getenv("FEDGLM_MODEL_SMOLLM2");
   return real != nullptr ? real : "";
@@ -74,13 +75,21 @@ absl::Status PutModel(const fs::path& source, const fs::path& path) {
   return error ? ErrnoError(source.string(), error.value()) : absl::OkStatus();
 }
 
-// So little that with these adapters (flags of serve) a quarter of the weights is streamed, and that all requests together
-// have pages for one context.
+// So little that with these adapters (flags of serve) a quarter of the weights is streamed, and that all requests
+// together have pages for one context.
 absl::StatusOr<uint64_t> TightBudget(const fs::path& program, const fs::path& model,
                                      const std::vector<std::string>& adapters) {
   SpawnOptions spawn;
-  spawn.arguments = {program, "serve", "-m", model, "--context", std::to_string(kContext), "--memory-budget", "1TiB",
-                     "--explain-memory", "--json"};
+  spawn.arguments = {program,
+                     "serve",
+                     "-m",
+                     model,
+                     "--context",
+                     std::to_string(kContext),
+                     "--memory-budget",
+                     "1TiB",
+                     "--explain-memory",
+                     "--json"};
   spawn.arguments.insert(spawn.arguments.end(), adapters.begin(), adapters.end());
   spawn.pipe_stdout = true;
   FEDGLM_ASSIGN_OR_RETURN(Process process, Process::Spawn(spawn));
@@ -108,8 +117,8 @@ absl::StatusOr<HttpAnswer> Post(int port, const std::string& path, const Json& j
 absl::StatusOr<double> TokensPerWord(int port) {
   constexpr int64_t kWords = 200;
   std::mt19937_64 random(1);
-  FEDGLM_ASSIGN_OR_RETURN(const HttpAnswer answer, Post(port, "/tokenize", {{"content", FillerText(kWords, random)}},
-                                                        milliseconds(10'000)));
+  FEDGLM_ASSIGN_OR_RETURN(const HttpAnswer answer,
+                          Post(port, "/tokenize", {{"content", FillerText(kWords, random)}}, milliseconds(10'000)));
   FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(answer.body, "/tokenize"));
   FEDGLM_ASSIGN_OR_RETURN(const int64_t count, RequireInteger(json, "count"));
   return static_cast<double>(count) / kWords;
@@ -199,7 +208,8 @@ class Soak {
     return absl::OkStatus();
   }
 
-  // How many keys and values are kept for who comes back is chance, up to a tenth of the memory; so as many as there may be.
+  // How many keys and values are kept for who comes back is chance, up to a tenth of the memory; so as many as there
+  // may be.
   absl::Status FillCache() {
     std::mt19937_64 random(1);
     const auto words = [&](double tokens) { return static_cast<int64_t>(tokens / tokens_per_word_); };
@@ -219,8 +229,8 @@ class Soak {
     return absl::OkStatus();
   }
 
-  // Memory under load is what the requests of that moment need. A leak is what is left when there are none, the layers that
-  // gave way to another program are back, and the cache is full.
+  // Memory under load is what the requests of that moment need. A leak is what is left when there are none, the layers
+  // that gave way to another program are back, and the cache is full.
   absl::Status TakeCheckpoint(Load& load) {
     load.Pause();
     const Stopwatch clock;
@@ -244,8 +254,8 @@ class Soak {
   absl::Status TakeMemoryMeanwhile() {
     ++report_.hogs;
     for (int attempt = 0; attempt < kHogAttempts; ++attempt) {
-      FEDGLM_ASSIGN_OR_RETURN(MemoryHog hog, MemoryHog::Start({server_.group(), report_.group_limit, kHogLeft, kHogTaking,
-                                                               kHogKeeping}));
+      FEDGLM_ASSIGN_OR_RETURN(
+          MemoryHog hog, MemoryHog::Start({server_.group(), report_.group_limit, kHogLeft, kHogTaking, kHogKeeping}));
       const Stopwatch clock;
       bool felt = false;
       while (!hog.Ended()) {
@@ -294,7 +304,8 @@ absl::Status Run(SoakOptions options, bool& limited) {
     if (error) return ErrnoError(options.server_log.string(), error.value());
   }
   FEDGLM_ASSIGN_OR_RETURN(SoakReport report, std::move(ran));
-  report.model = options.model.empty() ? std::string("random weights like ") + kShape : options.model.filename().string();
+  report.model =
+      options.model.empty() ? std::string("random weights like ") + kShape : options.model.filename().string();
   report.memory_budget = serve.memory_budget;
   limited = report.group_limit > 0;
   const std::vector<Verdict> verdicts = Judge(report);
@@ -315,8 +326,10 @@ int main(int argc, char** argv) {
   CLI::App app("Mixed load on a real server at its memory limit", "soak");
   app.add_option("--minutes", options.minutes, "of load")->capture_default_str()->check(CLI::Range(2.0, 10'000.0));
   app.add_option("--hog-minutes", options.hog_minutes, "between two times that another program takes memory")
-      ->capture_default_str()->check(CLI::Range(0.1, 1000.0));
-  app.add_option("-m,--model", options.model, "GGUF file (default: $FEDGLM_MODEL_SMOLLM2, else random weights of its shape)");
+      ->capture_default_str()
+      ->check(CLI::Range(0.1, 1000.0));
+  app.add_option("-m,--model", options.model,
+                 "GGUF file (default: $FEDGLM_MODEL_SMOLLM2, else random weights of its shape)");
   app.add_option("--memory-budget", options.memory_budget, "the server's (default: too little for all weights)");
   app.add_option("--streams", options.streams, "clients at once")->capture_default_str()->check(CLI::Range(1, 200));
   app.add_option("--seed", options.seed)->capture_default_str();

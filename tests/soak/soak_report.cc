@@ -13,8 +13,9 @@ namespace {
 
 constexpr double kRefusalSeconds = 0.050;  // of the issue
 constexpr double kRssTolerance = 0.03;     // of the issue
-// A connection's thread stays for ten seconds after the connection, longer than a checkpoint waits, and a client that leaves
-// and comes back within the tenth of a second in which the server notices needs a second one: the count comes by chance.
+// A connection's thread stays for ten seconds after the connection, longer than a checkpoint waits, and a client that
+// leaves and comes back within the tenth of a second in which the server notices needs a second one: the count comes by
+// chance.
 constexpr int64_t kThreadTolerance = 8;
 constexpr size_t kPlotted = 460;
 constexpr double kLeastAnswered = 0.02;
@@ -123,8 +124,8 @@ std::vector<Verdict> Judge(const SoakReport& report) {
   verdicts.push_back({"RSS at the end against after the warm-up",
                       Mebibytes(end.rss) + Format(", %+.2f %%", 100 * RssGrowth(report)), "within 3 %",
                       std::abs(RssGrowth(report)) <= kRssTolerance});
-  verdicts.push_back({"open descriptors", Change(warm.descriptors, end.descriptors), "no more",
-                      end.descriptors <= warm.descriptors});
+  verdicts.push_back(
+      {"open descriptors", Change(warm.descriptors, end.descriptors), "no more", end.descriptors <= warm.descriptors});
   verdicts.push_back({"threads", Change(warm.threads, end.threads),
                       "at most " + std::to_string(kThreadTolerance) + " more",
                       end.threads <= warm.threads + kThreadTolerance});

@@ -13,8 +13,8 @@
 namespace fedglm::soak {
 
 struct Checkpoint {
-  double minutes = 0;    // after the start
-  ProcessState state;    // without any load, all layers in their place
+  double minutes = 0;                        // after the start
+  ProcessState state;                        // without any load, all layers in their place
   std::map<std::string, uint64_t> accounts;  // bytes of the memory budget
 };
 
@@ -25,20 +25,24 @@ struct SoakReport {
   uint64_t seed = 0, memory_budget = 0, group_limit = 0;  // 0: no group
   std::string why_no_group;
   bool server_alive = false;
-  int exit_status = -1;                     // after SIGTERM
+  int exit_status = -1;  // after SIGTERM
   LoadResults load;
   std::vector<double> server_refusal_seconds;
   std::map<std::string, int64_t> refusals;  // by reason, as the server counts them
   std::vector<std::string> server_errors;   // of its log
   std::vector<Checkpoint> checkpoints;      // the first after the warm-up
-  struct Sample { double minutes; ProcessState state; int pressure; };
-  std::vector<Sample> samples;              // once a second
+  struct Sample {
+    double minutes;
+    ProcessState state;
+    int pressure;
+  };
+  std::vector<Sample> samples;  // once a second
   int64_t adapter_swaps = 0, hogs = 0, hogs_killed = 0;
   double generated_tokens = 0, cancelled = 0;
-  double others_share = 0;                  // of the processors' time, that went to other programs
+  double others_share = 0;  // of the processors' time, that went to other programs
 
   int HighestPressure() const;
-  double AnsweredPart() const;              // of the requests that the engine answered or had no room for
+  double AnsweredPart() const;  // of the requests that the engine answered or had no room for
 };
 
 struct Verdict {

@@ -1,5 +1,5 @@
-// Where the golden data lies: $FEDGLM_GOLDEN, or shared/data beside the checkout, or the copy of the most needed part in
-// tests/data. A test that finds its file in none of them is skipped with GOLDEN_OR_SKIP, and ./check lists it.
+// Where the golden data lies: $FEDGLM_GOLDEN, or shared/data beside the checkout, or the copy of the most needed part
+// in tests/data. A test that finds its file in none of them is skipped with GOLDEN_OR_SKIP, and ./check lists it.
 #pragma once
 
 #include <cstdlib>
@@ -15,7 +15,8 @@ namespace fedglm {
 // The path of a golden file; where it would be if it is not there.
 inline std::filesystem::path GoldenPath(const std::string& relative) {
   std::vector<std::filesystem::path> folders;
-  if (const char* folder = std::getenv("FEDGLM_GOLDEN"); folder != nullptr && *folder != '\0') folders.emplace_back(folder);
+  if (const char* folder = std::getenv("FEDGLM_GOLDEN"); folder != nullptr && *folder != '\0')
+    folders.emplace_back(folder);
   folders.push_back(std::filesystem::path(FEDGLM_SOURCE_DIR) / ".." / "shared" / "data");
   folders.push_back(std::filesystem::path(FEDGLM_SOURCE_DIR) / "tests" / "data");
   for (const std::filesystem::path& folder : folders) {
@@ -24,8 +25,8 @@ inline std::filesystem::path GoldenPath(const std::string& relative) {
   return folders.back() / relative;
 }
 
-#define GOLDEN_OR_SKIP(variable, relative)                                                      \
-  const std::filesystem::path variable = ::fedglm::GoldenPath(relative);                        \
+#define GOLDEN_OR_SKIP(variable, relative)                               \
+  const std::filesystem::path variable = ::fedglm::GoldenPath(relative); \
   if (!std::filesystem::exists(variable)) GTEST_SKIP() << "golden file " << (relative) << " is not here"
 
 inline std::vector<float> ReadFloats(const std::filesystem::path& path) {

@@ -11,7 +11,7 @@
 namespace fedglm {
 
 struct MalformedGguf {
-  std::string name;    // of the case
+  std::string name;  // of the case
   std::string bytes;
   std::string reason;  // a part of the message
 };
@@ -116,21 +116,27 @@ inline void AddKeys(std::vector<MalformedGguf>& cases) {
 }
 
 // TENSORS_BAD_NAME_SIZE, BAD_N_DIMS, BAD_SHAPE, NE_TOO_BIG, NBYTES_TOO_BIG, BAD_TYPE, BAD_OFFSET, DUPLICATE_NAME,
-// BAD_ALIGN, INCONSISTENT_ALIGN; DATA_NOT_ENOUGH_DATA, BAD_ALIGN, INCONSISTENT_ALIGN, MEM_SIZE_OVERFLOW. llama.cpp allows
-// a dimension of zero; no architecture has a tensor without weights, so it is refused here.
+// BAD_ALIGN, INCONSISTENT_ALIGN; DATA_NOT_ENOUGH_DATA, BAD_ALIGN, INCONSISTENT_ALIGN, MEM_SIZE_OVERFLOW. llama.cpp
+// allows a dimension of zero; no architecture has a tensor without weights, so it is refused here.
 inline void AddTensors(std::vector<MalformedGguf>& cases) {
   const auto add = [&](std::string name, auto change, std::string reason) {
     cases.push_back({"Tensor" + std::move(name), WithTensor(change), std::move(reason)});
   };
-  add("WithALongName", [](RawTensor& t) { t.name = std::string(65, 't'); }, "too long");
-  add("WithoutAName", [](RawTensor& t) { t.name = ""; }, "name is empty");
-  add("WithANewline", [](RawTensor& t) { t.name = "a\nb"; }, "control characters");
-  add("OfTheSameName", [](RawTensor& t) { t.name = "first"; }, "'first': is there twice");
+  add(
+      "WithALongName", [](RawTensor& t) { t.name = std::string(65, 't'); }, "too long");
+  add(
+      "WithoutAName", [](RawTensor& t) { t.name = ""; }, "name is empty");
+  add(
+      "WithANewline", [](RawTensor& t) { t.name = "a\nb"; }, "control characters");
+  add(
+      "OfTheSameName", [](RawTensor& t) { t.name = "first"; }, "'first': is there twice");
   for (const uint32_t count : {uint32_t{0}, uint32_t{5}, ~uint32_t{0}}) {
-    add("Of" + std::to_string(count) + "Dimensions", [&](RawTensor& t) { t.dimensions = count; }, "dimensions");
+    add(
+        "Of" + std::to_string(count) + "Dimensions", [&](RawTensor& t) { t.dimensions = count; }, "dimensions");
   }
   const auto shape = [&](std::string name, std::vector<uint64_t> extent) {
-    add(std::move(name), [&](RawTensor& t) { t.extent = extent; }, "impossible shape");
+    add(
+        std::move(name), [&](RawTensor& t) { t.extent = extent; }, "impossible shape");
   };
   shape("OfNoColumns", {0});
   shape("OfNoRows", {8, 0});
@@ -142,18 +148,29 @@ inline void AddTensors(std::vector<MalformedGguf>& cases) {
   shape("WhoseBytesOverflow", {0x7FFFFFFFFFFFFFC0});
   shape("WhoseBytesOverflowInTwo", {uint64_t{3} << 30, uint64_t{3} << 30});
   for (const uint32_t type : {4u, 5u, 9u, 16u, 27u, 1000u, ~0u}) {
-    add("OfType" + std::to_string(type), [&](RawTensor& t) { t.type = type; }, "type " + std::to_string(type));
+    add(
+        "OfType" + std::to_string(type), [&](RawTensor& t) { t.type = type; }, "type " + std::to_string(type));
   }
-  add("WithAQuarterOfABlock", [](RawTensor& t) { t.type = kQ8_0, t.extent = {8}; }, "no whole number of blocks");
-  add("AtAnOffsetOfAllOnes", [](RawTensor& t) { t.offset = kAll; }, "not aligned");
-  add("AtTheLastAlignedOffset", [](RawTensor& t) { t.offset = kAll - 31; }, "beyond the end");
-  add("AtAnOddOffset", [](RawTensor& t) { t.offset = 97; }, "not aligned");
-  add("PackedWithoutAlignment", [](RawTensor& t) { t.offset = 68; }, "not aligned");
-  add("BehindTheEnd", [](RawTensor& t) { t.offset = 128; }, "beyond the end");
-  add("FarBehindTheEnd", [](RawTensor& t) { t.offset = uint64_t{1} << 40; }, "beyond the end");
-  add("InTheMiddleOfAnother", [](RawTensor& t) { t.offset = 32; }, "overlap");
-  add("InThePlaceOfAnother", [](RawTensor& t) { t.offset = 0; }, "overlap");
-  add("LargerThanTheFile", [](RawTensor& t) { t.extent = {uint64_t{1} << 40}; }, "beyond the end");
+  add(
+      "WithAQuarterOfABlock", [](RawTensor& t) { t.type = kQ8_0, t.extent = {8}; }, "no whole number of blocks");
+  add(
+      "AtAnOffsetOfAllOnes", [](RawTensor& t) { t.offset = kAll; }, "not aligned");
+  add(
+      "AtTheLastAlignedOffset", [](RawTensor& t) { t.offset = kAll - 31; }, "beyond the end");
+  add(
+      "AtAnOddOffset", [](RawTensor& t) { t.offset = 97; }, "not aligned");
+  add(
+      "PackedWithoutAlignment", [](RawTensor& t) { t.offset = 68; }, "not aligned");
+  add(
+      "BehindTheEnd", [](RawTensor& t) { t.offset = 128; }, "beyond the end");
+  add(
+      "FarBehindTheEnd", [](RawTensor& t) { t.offset = uint64_t{1} << 40; }, "beyond the end");
+  add(
+      "InTheMiddleOfAnother", [](RawTensor& t) { t.offset = 32; }, "overlap");
+  add(
+      "InThePlaceOfAnother", [](RawTensor& t) { t.offset = 0; }, "overlap");
+  add(
+      "LargerThanTheFile", [](RawTensor& t) { t.extent = {uint64_t{1} << 40}; }, "beyond the end");
   cases.push_back({"DataOneByteShort", Changed([](RawGguf& file) { file.data.pop_back(); }), "beyond the end"});
   cases.push_back({"DataMissing", Changed([](RawGguf& file) { file.data.clear(); }), "beyond the end"});
   cases.push_back({"DataNotAlignedAsDeclared", Changed([](RawGguf& file) {

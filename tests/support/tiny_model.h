@@ -1,5 +1,6 @@
-// A model of random weights that a test writes itself: two layers, hidden 32, four heads of 8, two K/V heads, vocabulary 40,
-// float32, no vocabulary file. What makes a test's model special is put into `metadata` and `tensors` before Write().
+// A model of random weights that a test writes itself: two layers, hidden 32, four heads of 8, two K/V heads,
+// vocabulary 40, float32, no vocabulary file. What makes a test's model special is put into `metadata` and `tensors`
+// before Write().
 #pragma once
 
 #include <cstdint>
@@ -22,20 +23,24 @@ struct TinyModel {
   static constexpr int64_t kHidden = 32, kHeads = 4, kKvHeads = 2, kHeadSize = 8, kFeedForward = 24, kVocabulary = 40;
 
   std::string architecture;
-  std::map<std::string, uint32_t> integers;            // keys without "ARCHITECTURE."
+  std::map<std::string, uint32_t> integers;  // keys without "ARCHITECTURE."
   std::map<std::string, float> numbers;
   std::map<std::string, std::string> strings;
   std::map<std::string, std::vector<int32_t>> arrays;
-  std::map<std::string, std::string> texts;                  // whole keys
-  std::map<std::string, std::vector<std::string>> lists;     // whole keys
+  std::map<std::string, std::string> texts;               // whole keys
+  std::map<std::string, std::vector<std::string>> lists;  // whole keys
   std::map<std::string, Tensor> tensors;
   std::mt19937 random{7};
 
   explicit TinyModel(std::string kind, int64_t layers = 2) : architecture(std::move(kind)) {
     const bool glm = architecture == "glm4";
-    integers = {{"block_count", static_cast<uint32_t>(layers)}, {"context_length", 128}, {"embedding_length", kHidden},
-                {"feed_forward_length", kFeedForward}, {"attention.head_count", kHeads},
-                {"attention.head_count_kv", kKvHeads}, {"rope.dimension_count", glm ? kHeadSize / 2 : kHeadSize}};
+    integers = {{"block_count", static_cast<uint32_t>(layers)},
+                {"context_length", 128},
+                {"embedding_length", kHidden},
+                {"feed_forward_length", kFeedForward},
+                {"attention.head_count", kHeads},
+                {"attention.head_count_kv", kKvHeads},
+                {"rope.dimension_count", glm ? kHeadSize / 2 : kHeadSize}};
     numbers = {{"attention.layer_norm_rms_epsilon", 1e-5f}, {"rope.freq_base", 100.0f}};
     Add("token_embd.weight", {kHidden, kVocabulary});
     Add("output.weight", {kHidden, kVocabulary});

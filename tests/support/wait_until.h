@@ -1,4 +1,5 @@
-// Waiting for what another thread or process does: for the thing itself, never for a time in which it should have happened.
+// Waiting for what another thread or process does: for the thing itself, never for a time in which it should have
+// happened.
 #pragma once
 
 #include <algorithm>
@@ -8,8 +9,8 @@
 
 namespace fedglm {
 
-// False if `condition` is not true within `limit`, which is meant for a machine that does much else. Asks several times a
-// millisecond at first, then less often.
+// False if `condition` is not true within `limit`, which is meant for a machine that does much else. Asks several times
+// a millisecond at first, then less often.
 inline bool WaitUntil(const std::function<bool()>& condition,
                       std::chrono::milliseconds limit = std::chrono::seconds(60)) {
   const auto deadline = std::chrono::steady_clock::now() + limit;

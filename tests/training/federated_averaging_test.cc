@@ -1,4 +1,5 @@
-// FedAvg is what it says: with one local step, full participation and equal data, a round is the step on the pooled batch.
+// FedAvg is what it says: with one local step, full participation and equal data, a round is the step on the pooled
+// batch.
 #include <random>
 
 #include "aggregator/strategy/strategy.h"
@@ -15,14 +16,17 @@ class FederatedAveraging : public JobTest {
   void SetUp() override {
     JobTest::SetUp();
     if (IsSkipped()) return;
-    // Each site its own questions; the answers are the same in another order, so that every site has as many answer tokens.
-    const std::vector<std::string> answers = {"no effusion", "a nodule in the left lung", "normal", "old fracture of rib 3"};
+    // Each site its own questions; the answers are the same in another order, so that every site has as many answer
+    // tokens.
+    const std::vector<std::string> answers = {"no effusion", "a nodule in the left lung", "normal",
+                                              "old fracture of rib 3"};
     const BaseModel base = *BaseModel::Open(model_);
     for (int site = 0; site < kSites; ++site) {
       std::string text;
       for (size_t i = 0; i < answers.size(); ++i) {
-        text += "{\"prompt\":\"site " + std::to_string(site) + std::string(static_cast<size_t>(3 * site), '?') + " asks " +
-                std::to_string(i) + "\",\"completion\":\" " + answers[(i + static_cast<size_t>(site)) % answers.size()] + "\"}\n";
+        text += "{\"prompt\":\"site " + std::to_string(site) + std::string(static_cast<size_t>(3 * site), '?') +
+                " asks " + std::to_string(i) + "\",\"completion\":\" " +
+                answers[(i + static_cast<size_t>(site)) % answers.size()] + "\"}\n";
       }
       records_.push_back(WriteRecords("site" + std::to_string(site) + ".jsonl", text));
       const ExampleSet set = *base.Load({records_.back()}, 64);
@@ -81,7 +85,8 @@ TEST_F(FederatedAveraging, OneStepEachEqualsThePooledStep) {
     }
     const Adapter pooled = StepOver({0, 1, 2}, mode);
     const double apart = ApartAfter(strategy->Finish()->adapter, pooled, mode);
-    std::printf("  %s: a round and the pooled step are %.1e apart\n", std::string(AggregationModeName(mode)).c_str(), apart);
+    std::printf("  %s: a round and the pooled step are %.1e apart\n", std::string(AggregationModeName(mode)).c_str(),
+                apart);
     EXPECT_LT(apart, 1e-4);
     EXPECT_GT(ApartAfter(last, pooled, mode), 0.1);  // one site alone goes elsewhere
   }
@@ -92,8 +97,8 @@ TEST_F(FederatedAveraging, AFedSgdRoundEqualsThePooledStepToo) {
   const std::unique_ptr<Strategy> strategy =
       Strategy::Make(global_, {.mode = AggregationMode::kFedSgd, .server_learning_rate = rate});
   for (int site = 0; site < kSites; ++site) ASSERT_TRUE(strategy->Fold(GradientOf(site), answer_tokens_).ok());
-  const double apart =
-      ApartAfter(strategy->Finish()->adapter, StepOver({0, 1, 2}, AggregationMode::kFreezeA), AggregationMode::kFreezeA);
+  const double apart = ApartAfter(strategy->Finish()->adapter, StepOver({0, 1, 2}, AggregationMode::kFreezeA),
+                                  AggregationMode::kFreezeA);
   std::printf("  fedsgd: a round and the pooled step are %.1e apart\n", apart);
   EXPECT_LT(apart, 1e-4);
 }

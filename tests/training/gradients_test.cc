@@ -17,16 +17,19 @@
 namespace fedglm {
 namespace {
 
-constexpr BlockType kTypes[] = {BlockType::kF32,  BlockType::kF16,  BlockType::kBF16,  BlockType::kQ8_0, BlockType::kQ4_0,
-                                BlockType::kQ4_1, BlockType::kQ5_0, BlockType::kQ5_1,  BlockType::kQ2_K, BlockType::kQ3_K,
-                                BlockType::kQ4_K, BlockType::kQ5_K, BlockType::kQ6_K, BlockType::kIQ4_NL, BlockType::kIQ4_XS};
+constexpr BlockType kTypes[] = {BlockType::kF32,  BlockType::kF16,    BlockType::kBF16,  BlockType::kQ8_0,
+                                BlockType::kQ4_0, BlockType::kQ4_1,   BlockType::kQ5_0,  BlockType::kQ5_1,
+                                BlockType::kQ2_K, BlockType::kQ3_K,   BlockType::kQ4_K,  BlockType::kQ5_K,
+                                BlockType::kQ6_K, BlockType::kIQ4_NL, BlockType::kIQ4_XS};
 
 // ‖x − truth‖ / ‖truth‖
 double RelativeError(const at::Tensor& x, const at::Tensor& truth) {
   return ((x.to(at::kDouble) - truth).norm() / truth.norm()).item<double>();
 }
 
-double DotOf(const at::Tensor& x, const at::Tensor& y) { return (x.to(at::kDouble) * y.to(at::kDouble)).sum().item<double>(); }
+double DotOf(const at::Tensor& x, const at::Tensor& y) {
+  return (x.to(at::kDouble) * y.to(at::kDouble)).sum().item<double>();
+}
 
 // A matrix in blocks, and the same in double.
 struct TestWeight {
@@ -61,11 +64,14 @@ TEST_P(MappedLinearGradients, AreThoseOfTheDenseLayerForAnyShape) {
   const int64_t block = FactsOf(GetParam()).weights_per_block;
   for (int round = 0; round < 12; ++round) {
     ThreadPool pool(round % 3 + 1);
-    const int64_t tokens = between(1, 20), rows = between(1, 90), columns = block * between(1, block == 1 ? 300 : 600 / block + 1);
+    const int64_t tokens = between(1, 20), rows = between(1, 90),
+                  columns = block * between(1, block == 1 ? 300 : 600 / block + 1);
     SCOPED_TRACE(std::to_string(tokens) + " tokens, " + std::to_string(rows) + " x " + std::to_string(columns));
     const TestWeight weight(GetParam(), rows, columns, pool);
     // Every second time x and dy do not lie in memory as the kernels want them.
-    const auto noise = [&](int64_t n, int64_t width) { return round % 2 ? at::randn({width, n}).t() : at::randn({n, width}); };
+    const auto noise = [&](int64_t n, int64_t width) {
+      return round % 2 ? at::randn({width, n}).t() : at::randn({n, width});
+    };
     const at::Tensor x = noise(tokens, columns).requires_grad_(true), dy = noise(tokens, rows);
     const at::Tensor y = MappedLinear(x, weight.mapped);
     y.backward(dy);
@@ -135,14 +141,18 @@ TEST_P(OutputLossGradients, AreThoseOfSoftmaxAndCrossEntropy) {
   const torch::NoGradGuard no_gradients;
   const double norm = hidden.grad().norm().item<double>(), step = 1e-2;
   const at::Tensor direction = hidden.grad() / norm;
-  const double numeric = 0.25 * (OutputLoss(hidden + step * direction, weight.mapped, targets).item<double>() -
-                                 OutputLoss(hidden - step * direction, weight.mapped, targets).item<double>()) / (2 * step);
+  const double numeric = 0.25 *
+                         (OutputLoss(hidden + step * direction, weight.mapped, targets).item<double>() -
+                          OutputLoss(hidden - step * direction, weight.mapped, targets).item<double>()) /
+                         (2 * step);
   EXPECT_NEAR(numeric, norm, 3e-3 * norm);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, OutputLossGradients,
-                         testing::Values(OutputShape{BlockType::kF32, 2, 5, 1}, OutputShape{BlockType::kQ8_0, 512, 64, 19},
-                                         OutputShape{BlockType::kQ4_0, 700, 96, 33}, OutputShape{BlockType::kQ4_K, 300, 256, 7},
+                         testing::Values(OutputShape{BlockType::kF32, 2, 5, 1},
+                                         OutputShape{BlockType::kQ8_0, 512, 64, 19},
+                                         OutputShape{BlockType::kQ4_0, 700, 96, 33},
+                                         OutputShape{BlockType::kQ4_K, 300, 256, 7},
                                          // More logits than are held at once: several chunks, the last one partial.
                                          OutputShape{BlockType::kF16, 70000, 32, 130}));
 
@@ -159,7 +169,8 @@ TEST(OutputLoss, IsFiniteForLogitsThatOverflowExp) {
   EXPECT_TRUE(at::isfinite(hidden.grad()).all().item<bool>());
 }
 
-// The same model in double precision with nothing of ours in its backward pass: dense weights, LibTorch's own functions.
+// The same model in double precision with nothing of ours in its backward pass: dense weights, LibTorch's own
+// functions.
 class DoubleWeights : public Weights {
  public:
   DoubleWeights(const GgufFile& file, const Adapter& adapter, const std::vector<LinearModule>& modules)
@@ -167,7 +178,8 @@ class DoubleWeights : public Weights {
     for (const GgufTensor& tensor : file.tensors()) {
       at::Tensor values = at::empty({tensor.rows(), tensor.columns()}, at::kFloat);
       for (int64_t r = 0; r < tensor.rows(); ++r) {
-        DecodeRow(tensor.type, tensor.AsMatrix().Row(r), values.data_ptr<float>() + r * tensor.columns(), tensor.columns());
+        DecodeRow(tensor.type, tensor.AsMatrix().Row(r), values.data_ptr<float>() + r * tensor.columns(),
+                  tensor.columns());
       }
       tensors_[tensor.name] = (tensor.dimensions == 1 ? values.view({tensor.columns()}) : values).to(at::kDouble);
     }
@@ -175,7 +187,9 @@ class DoubleWeights : public Weights {
     for (const LinearModule& module : modules) {
       const LoraPair& pair = ordered.modules.at(module.peft_name);
       const auto tensor = [](const Matrix& m) {
-        return at::from_blob(const_cast<float*>(m.values.data()), {m.rows, m.columns}, at::kFloat).to(at::kDouble).requires_grad_(true);
+        return at::from_blob(const_cast<float*>(m.values.data()), {m.rows, m.columns}, at::kFloat)
+            .to(at::kDouble)
+            .requires_grad_(true);
       };
       factors_[module.gguf_name] = {tensor(pair.a), tensor(pair.b)};
     }
@@ -201,7 +215,9 @@ class DoubleWeights : public Weights {
   }
   std::vector<at::Tensor> Parameters() const override { return {}; }
 
-  const std::pair<at::Tensor, at::Tensor>& Factors(const std::string& gguf_name) const { return factors_.at(gguf_name); }
+  const std::pair<at::Tensor, at::Tensor>& Factors(const std::string& gguf_name) const {
+    return factors_.at(gguf_name);
+  }
 
  private:
   static at::Tensor Ids(const std::vector<Token>& tokens) {
@@ -247,7 +263,8 @@ class LoraGradients : public testing::Test {
     for (const LinearModule& module : modules_) {
       const auto matrix = [](const at::Tensor& factor) {
         const at::Tensor values = factor.grad().to(at::kFloat).contiguous();
-        return Matrix{values.size(0), values.size(1), {values.data_ptr<float>(), values.data_ptr<float>() + values.numel()}};
+        return Matrix{
+            values.size(0), values.size(1), {values.data_ptr<float>(), values.data_ptr<float>() + values.numel()}};
       };
       const auto& [a, b] = weights.Factors(module.gguf_name);
       gradients.modules[module.peft_name] = {matrix(a), matrix(b)};
@@ -287,13 +304,15 @@ class LoraGradients : public testing::Test {
       const auto slope = [&](double step, const auto& loss_of) {
         return (loss_of(Moved(name, expected, norm, step)) - loss_of(Moved(name, expected, norm, -step))) / (2 * step);
       };
-      const double numeric = slope(2e-5, [&](const Adapter& a) { return MeanLoss(DoubleWeights(*base_.file, a, modules_)); });
+      const double numeric =
+          slope(2e-5, [&](const Adapter& a) { return MeanLoss(DoubleWeights(*base_.file, a, modules_)); });
       const double mapped = slope(std::min(0.05, 5e-3 / norm), [&](const Adapter& a) { return MeanLoss(*Adapted(a)); });
       worst_numeric = std::max(worst_numeric, std::fabs(numeric / norm - 1));
       worst_float = std::max(worst_float, std::fabs(mapped / norm - 1));
     }
-    std::printf("  worst of %zu factors: %.1e from autograd in double, %.1e from its finite differences, %.1e from our own\n",
-                truth.size(), worst, worst_numeric, worst_float);
+    std::printf(
+        "  worst of %zu factors: %.1e from autograd in double, %.1e from its finite differences, %.1e from our own\n",
+        truth.size(), worst, worst_numeric, worst_float);
     EXPECT_LT(worst, 1e-4);
     EXPECT_LT(worst_numeric, 2e-3);
     EXPECT_LT(worst_float, 2e-2);
@@ -324,7 +343,8 @@ TEST_F(LoraGradients, OfALlamaWithGroupedQueriesAndTiedEmbeddings) {
 // Rows of Q and K are in another order in the file than in the adapter.
 TEST_F(LoraGradients, OfAGlm4WithRotarySections) {
   const std::filesystem::path model = folder_.path() / "glm4.gguf";
-  const TinyShape shape = {.kind = ArchitectureKind::kGlm4, .m_rope = true, .tied_embeddings = false, .type = BlockType::kF16};
+  const TinyShape shape = {
+      .kind = ArchitectureKind::kGlm4, .m_rope = true, .tied_embeddings = false, .type = BlockType::kF16};
   ASSERT_TRUE(WriteTinyModel(model, shape, 2).ok());
   Open(model, std::nullopt);
   CheckEveryFactor();
@@ -333,7 +353,8 @@ TEST_F(LoraGradients, OfAGlm4WithRotarySections) {
 TEST_F(LoraGradients, OfFrozenFactorsAreNotComputed) {
   GOLDEN_OR_SKIP(model, kGoldenModel);
   Open(model, *LoadAdapter(GoldenPath(kGoldenLora)));
-  const auto weights = *AdaptedBase::Make(base_.file, base_.hyperparameters, &adapter_, AggregationMode::kFreezeA, pool_);
+  const auto weights =
+      *AdaptedBase::Make(base_.file, base_.hyperparameters, &adapter_, AggregationMode::kFreezeA, pool_);
   EXPECT_EQ(weights->Parameters().size(), modules_.size());
   AccumulateGradients(Model(*weights), batches_);
   const TensorMap gradients = *weights->Gradients();

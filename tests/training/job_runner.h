@@ -55,7 +55,9 @@ class JobTest : public testing::Test {
     if (events.empty()) events.emplace_back();
     return events;
   }
-  static absl::Status Fail(const TrainingJob& job) { return RunTrainingJob(job, [](const TrainerEvent&) {}); }
+  static absl::Status Fail(const TrainingJob& job) {
+    return RunTrainingJob(job, [](const TrainerEvent&) {});
+  }
   static double FirstOf(const std::vector<TrainerEvent>& events, const std::string& name) {
     for (const TrainerEvent& event : events) {
       if (event.event == name) return event.loss;

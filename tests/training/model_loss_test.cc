@@ -62,8 +62,8 @@ void CompareWithEngine(const std::string& name, OpenBase& open, const Adapter* a
   const double expected = sum / static_cast<double>(tokens), difference = std::fabs(trainer.loss / expected - 1);
   std::printf("  %-22s %s adapter: trainer %.7f, engine %.7f, apart %.1e\n", name.c_str(),
               adapter != nullptr ? "with   " : "without", trainer.loss, expected, difference);
-  // The promise is 5e-3. Weights that the engine multiplies in float32 or with 16-bit activations leave rounding only; the
-  // other types meet 8-bit activations in the engine and float32 ones here.
+  // The promise is 5e-3. Weights that the engine multiplies in float32 or with 16-bit activations leave rounding only;
+  // the other types meet 8-bit activations in the engine and float32 ones here.
   const bool exact = name.find("f32") != std::string::npos || name.find("f16") != std::string::npos ||
                      name.find("q8_0") != std::string::npos;
   EXPECT_LT(difference, exact ? 1e-4 : 2e-3);
@@ -109,7 +109,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(TinyCase{"llama_tied", {.type = BlockType::kF32}},
                     TinyCase{"llama_untied", {.tied_embeddings = false, .type = BlockType::kQ8_0}},
                     TinyCase{"llama_without_groups", {.type = BlockType::kQ4_0, .kv_heads = 4}},
-                    TinyCase{"glm4_sections", {.kind = ArchitectureKind::kGlm4, .m_rope = true, .type = BlockType::kQ8_0}},
+                    TinyCase{"glm4_sections",
+                             {.kind = ArchitectureKind::kGlm4, .m_rope = true, .type = BlockType::kQ8_0}},
                     TinyCase{"glm4_tied", {.kind = ArchitectureKind::kGlm4, .type = BlockType::kBF16, .kv_heads = 1}}),
     [](const auto& info) { return std::string(info.param.name); });
 
@@ -159,7 +160,8 @@ TEST_F(Batching, ExamplesInOneBatchDoNotSeeEachOther) {
     if (example.tokens.size() < shortest->tokens.size()) shortest = &example;
   }
   const Example* const middle = &open_.set.examples[0];
-  const double of_long = LossOf(Pack({longest})), of_short = LossOf(Pack({shortest})), of_middle = LossOf(Pack({middle}));
+  const double of_long = LossOf(Pack({longest})), of_short = LossOf(Pack({shortest})),
+               of_middle = LossOf(Pack({middle}));
   ASSERT_GT(longest->tokens.size(), 5 * shortest->tokens.size());
   // Of about one length: padded. One long and many short: each for itself.
   EXPECT_NEAR(LossOf(Pack({shortest, middle})), of_short + of_middle, 1e-5 * (of_short + of_middle));
@@ -183,7 +185,8 @@ TEST(Schedule, WarmsUpLinearlyAndEndsAtZero) {
   TrainingJob job;
   job.steps = 12;
   job.warmup_steps = 4;
-  for (int64_t step = 0; step < 4; ++step) EXPECT_DOUBLE_EQ(LearningRateFactor(job, step), static_cast<double>(step + 1) / 4);
+  for (int64_t step = 0; step < 4; ++step)
+    EXPECT_DOUBLE_EQ(LearningRateFactor(job, step), static_cast<double>(step + 1) / 4);
   EXPECT_DOUBLE_EQ(LearningRateFactor(job, 4), 1.0);
   EXPECT_DOUBLE_EQ(LearningRateFactor(job, 1000), 1.0);
   job.schedule = "cosine";
@@ -234,7 +237,8 @@ class OptimizerSteps : public testing::Test {
       reference(q.x, gradient, job.learning_rate * LearningRateFactor(job, step), step + 1);
       const at::Tensor now = at::cat({first, second}).detach();
       for (size_t i = 0; i < q.x.size(); ++i) {
-        EXPECT_NEAR(now[static_cast<int64_t>(i)].item<double>(), q.x[i], 2e-5 * (1 + std::fabs(q.x[i]))) << step << " " << i;
+        EXPECT_NEAR(now[static_cast<int64_t>(i)].item<double>(), q.x[i], 2e-5 * (1 + std::fabs(q.x[i])))
+            << step << " " << i;
       }
     }
   }

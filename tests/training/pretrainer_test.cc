@@ -14,8 +14,15 @@ class Pretrainer : public JobTest {
     job.kind = JobKind::kPretrain;
     job.model.clear();
     job.steps = 40;
-    job.pretrain = {.vocabulary = 320, .layers = 2, .hidden = 64, .feed_forward = 96, .heads = 4, .kv_heads = 2,
-                    .context_length = 128, .type = "Q8_0", .name = "from-nothing"};
+    job.pretrain = {.vocabulary = 320,
+                    .layers = 2,
+                    .hidden = 64,
+                    .feed_forward = 96,
+                    .heads = 4,
+                    .kv_heads = 2,
+                    .context_length = 128,
+                    .type = "Q8_0",
+                    .name = "from-nothing"};
     return job;
   }
   // Over all tokens of the job's records, by the engine.

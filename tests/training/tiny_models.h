@@ -21,7 +21,7 @@ constexpr char kGoldenLora[] = "golden/glm4-tiny-lora";
 
 struct TinyShape {
   ArchitectureKind kind = ArchitectureKind::kLlama;
-  bool m_rope = false;             // of glm4
+  bool m_rope = false;  // of glm4
   bool tied_embeddings = true;
   BlockType type = BlockType::kQ8_0;
   int64_t layers = 2, hidden = 64, feed_forward = 96, heads = 4, kv_heads = 2;
@@ -99,7 +99,8 @@ inline absl::Status WriteTinyModel(const std::filesystem::path& path, const Tiny
     std::vector<std::byte> blocks(static_cast<size_t>(RowBytes(type, tensor.columns)));
     const float deviation = 2.0f / std::sqrt(static_cast<float>(tensor.columns));
     for (int64_t r = 0; r < std::max<int64_t>(1, tensor.rows); ++r) {
-      for (float& w : row) w = bias ? 0.3f * normal(random) : vector ? std::exp(0.2f * normal(random)) : deviation * normal(random);
+      for (float& w : row)
+        w = bias ? 0.3f * normal(random) : vector ? std::exp(0.2f * normal(random)) : deviation * normal(random);
       FEDGLM_RETURN_IF_ERROR(EncodeRow(type, row.data(), blocks.data(), tensor.columns));
       FEDGLM_RETURN_IF_ERROR(writer->Append(blocks));
     }
@@ -124,7 +125,7 @@ inline Adapter RandomAdapter(const Hyperparameters& h, int64_t rank, uint32_t se
 // `count` records of all three forms, of different lengths; no two alike for different `first`.
 inline std::string SomeRecords(int count, int first = 0) {
   static const char* const kFindings[] = {"nodule in the left lung", "no effusion", "fracture of the distal radius",
-                                          "liver of normal size", "small cyst", "disc height is preserved"};
+                                          "liver of normal size",    "small cyst",  "disc height is preserved"};
   std::string text;
   for (int i = first; i < first + count; ++i) {
     const std::string finding = kFindings[i % 6], number = std::to_string(i);

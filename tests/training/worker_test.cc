@@ -138,7 +138,10 @@ TEST_F(Worker, ATruncatedModelIsABadFileWhereverItEnds) {
 // decoded whole, be it once and for a moment, the difference would be seen.
 TEST_F(Worker, TheBaseIsNeverCopiedWhole) {
   const auto peak_of = [&](const char* name, int64_t feed_forward) {
-    const TinyShape shape = {.kind = ArchitectureKind::kGlm4, .type = BlockType::kQ4_0, .layers = 1, .hidden = 512,
+    const TinyShape shape = {.kind = ArchitectureKind::kGlm4,
+                             .type = BlockType::kQ4_0,
+                             .layers = 1,
+                             .hidden = 512,
                              .feed_forward = feed_forward};
     EXPECT_TRUE(WriteTinyModel(Path(name), shape, 4).ok());
     TrainingJob job = SgdJob("adapter");
@@ -150,9 +153,11 @@ TEST_F(Worker, TheBaseIsNeverCopiedWhole) {
     return ended.events.empty() ? 0.0 : static_cast<double>(ended.events.back().peak_rss_bytes) / 1e6;
   };
   const double small = peak_of("small.gguf", 1024), large = peak_of("large.gguf", 7168);
-  const double file_growth =
-      static_cast<double>(std::filesystem::file_size(Path("large.gguf")) - std::filesystem::file_size(Path("small.gguf"))) / 1e6;
-  std::printf("  peak %.0f MB and %.0f MB: %.1f MB more for %.1f MB of blocks\n", small, large, large - small, file_growth);
+  const double file_growth = static_cast<double>(std::filesystem::file_size(Path("large.gguf")) -
+                                                 std::filesystem::file_size(Path("small.gguf"))) /
+                             1e6;
+  std::printf("  peak %.0f MB and %.0f MB: %.1f MB more for %.1f MB of blocks\n", small, large, large - small,
+              file_growth);
 #if defined(ABSL_HAVE_ADDRESS_SANITIZER)
   constexpr double kSlack = 20;  // red zones, shadow and what is kept from reuse count too; a copy would still show
 #else
@@ -235,7 +240,9 @@ class Puppet {
   bool attached() const { return attached_; }
 
   // The result, or -errno. A string or structure among the arguments is put on its stack, below what is in use.
-  long Call(long number, long first, const std::string& second, long third) { return Ask(number, first, 0, third, &second); }
+  long Call(long number, long first, const std::string& second, long third) {
+    return Ask(number, first, 0, third, &second);
+  }
   long Call(long number, long first, long second, long third) { return Ask(number, first, second, third, nullptr); }
 
  private:

@@ -65,8 +65,8 @@ struct OutputLossFunction : torch::autograd::Function<OutputLossFunction> {
 }  // namespace
 
 at::Tensor OutputLoss(const at::Tensor& hidden, const MappedWeight& output, const std::vector<Token>& targets) {
-  const at::Tensor list =
-      at::from_blob(const_cast<Token*>(targets.data()), {static_cast<int64_t>(targets.size())}, at::TensorOptions().dtype(at::kInt));
+  const at::Tensor list = at::from_blob(const_cast<Token*>(targets.data()), {static_cast<int64_t>(targets.size())},
+                                        at::TensorOptions().dtype(at::kInt));
   return OutputLossFunction::apply(hidden, reinterpret_cast<int64_t>(&output), list);
 }
 

@@ -11,10 +11,10 @@ namespace fedglm {
 // Examples packed into one row of tokens. Attention does not reach from one segment into another.
 struct Batch {
   std::vector<Token> tokens;
-  std::vector<int64_t> positions;       // within the segment: what the rotary embedding turns by
-  std::vector<int64_t> segments;        // where each begins, and tokens.size() at the end
-  std::vector<int64_t> target_rows;     // positions in the batch whose next token counts
-  std::vector<Token> targets;           // that next token
+  std::vector<int64_t> positions;    // within the segment: what the rotary embedding turns by
+  std::vector<int64_t> segments;     // where each begins, and tokens.size() at the end
+  std::vector<int64_t> target_rows;  // positions in the batch whose next token counts
+  std::vector<Token> targets;        // that next token
   int64_t examples = 0;
 
   void Add(const Example& example);
@@ -35,8 +35,8 @@ class ExampleOrder {
   std::vector<int64_t> order_;
 };
 
-// The micro-batches of one optimizer step: examples from `order` until they hold `step_tokens` (at least one), in batches
-// of at most `micro_tokens` (at least one example each).
+// The micro-batches of one optimizer step: examples from `order` until they hold `step_tokens` (at least one), in
+// batches of at most `micro_tokens` (at least one example each).
 std::vector<Batch> NextStep(const ExampleSet& set, ExampleOrder& order, int64_t step_tokens, int64_t micro_tokens);
 
 // All examples once, in order, in batches of at most `micro_tokens`.

@@ -79,7 +79,8 @@ class MergeLearner {
     if (by > 0) where_[pair].insert(word);
   }
 
-  void MergeIn(Word& word, size_t index, const Pair& pair, int32_t merged, std::unordered_set<Pair, HashPair>& changed) {
+  void MergeIn(Word& word, size_t index, const Pair& pair, int32_t merged,
+               std::unordered_set<Pair, HashPair>& changed) {
     const auto count_all = [&](int64_t by) {
       for (size_t i = 0; i + 1 < word.pieces.size(); ++i) {
         const Pair neighbour = {word.pieces[i], word.pieces[i + 1]};
@@ -126,7 +127,8 @@ absl::StatusOr<std::vector<Word>> CountWords(const std::vector<std::string>& tex
 
 }  // namespace
 
-absl::StatusOr<BpeVocabulary> TrainBpe(const std::vector<std::string>& texts, int64_t size, const std::string& pretokenizer) {
+absl::StatusOr<BpeVocabulary> TrainBpe(const std::vector<std::string>& texts, int64_t size,
+                                       const std::string& pretokenizer) {
   if (size < 256) return UsageError("a byte-level vocabulary has at least 256 tokens");
   FEDGLM_ASSIGN_OR_RETURN(std::vector<Word> words, CountWords(texts, pretokenizer));
   BpeVocabulary vocabulary;

@@ -16,8 +16,9 @@ struct BpeVocabulary {
 };
 
 // The 256 bytes, then the most frequent merges until there are `size` tokens (or nothing repeats any more). Pre-tokens
-// are cut by the patterns of `pretokenizer` (a name for tokenizer.ggml.pre). Ties go to the lower pair of ids, so that the
-// result depends on the texts only. UsageError if size < 256.
-absl::StatusOr<BpeVocabulary> TrainBpe(const std::vector<std::string>& texts, int64_t size, const std::string& pretokenizer);
+// are cut by the patterns of `pretokenizer` (a name for tokenizer.ggml.pre). Ties go to the lower pair of ids, so that
+// the result depends on the texts only. UsageError if size < 256.
+absl::StatusOr<BpeVocabulary> TrainBpe(const std::vector<std::string>& texts, int64_t size,
+                                       const std::string& pretokenizer);
 
 }  // namespace fedglm

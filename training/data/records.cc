@@ -175,8 +175,9 @@ absl::StatusOr<std::vector<std::string>> LoadTexts(const std::vector<std::filesy
         for (const ChatMessage& message : messages) texts.push_back(message.content);
         return absl::OkStatus();
       }
-      const std::vector<const char*> keys =
-          form == RecordForm::kText ? std::vector<const char*>{"text"} : std::vector<const char*>{"prompt", "completion"};
+      const std::vector<const char*> keys = form == RecordForm::kText
+                                                ? std::vector<const char*>{"text"}
+                                                : std::vector<const char*>{"prompt", "completion"};
       for (const char* key : keys) {
         FEDGLM_ASSIGN_OR_RETURN(std::string text, RequireString(record, key));
         texts.push_back(std::move(text));

@@ -24,9 +24,9 @@ struct Example {
 
 struct ExampleSet {
   std::vector<Example> examples;
-  int64_t records = 0;    // lines read
-  int64_t cut = 0;        // records that were longer than the sequence length (a long text becomes several examples)
-  int64_t dropped = 0;    // records of which nothing counted was left
+  int64_t records = 0;  // lines read
+  int64_t cut = 0;      // records that were longer than the sequence length (a long text becomes several examples)
+  int64_t dropped = 0;  // records of which nothing counted was left
   int64_t CountedTokens() const;
 };
 

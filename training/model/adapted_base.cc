@@ -121,8 +121,8 @@ absl::StatusOr<Adapter> AdaptedBase::ToAdapter() const {
 
 absl::StatusOr<TensorMap> AdaptedBase::Gradients() const {
   FEDGLM_ASSIGN_OR_RETURN(const Adapter gradients, Collect([](const at::Tensor& factor) {
-    return ToMatrix(factor.grad().defined() ? factor.grad() : at::zeros_like(factor));
-  }));
+                            return ToMatrix(factor.grad().defined() ? factor.grad() : at::zeros_like(factor));
+                          }));
   return TensorsOf(gradients, mode_);
 }
 

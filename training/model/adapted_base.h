@@ -22,8 +22,9 @@ class AdaptedBase : public Weights {
   // `adapter` may be nullptr (the base alone). `mode` says which factors are trained: B only, or A and B. `pool` must
   // outlive the result.
   static absl::StatusOr<std::unique_ptr<AdaptedBase>> Make(std::shared_ptr<const GgufFile> file,
-                                                           const Hyperparameters& hyperparameters, const Adapter* adapter,
-                                                           AggregationMode mode, ThreadPool& pool);
+                                                           const Hyperparameters& hyperparameters,
+                                                           const Adapter* adapter, AggregationMode mode,
+                                                           ThreadPool& pool);
 
   at::Tensor Embed(const std::vector<Token>& tokens) const override;
   at::Tensor Linear(const std::string& name, const at::Tensor& x) const override;
@@ -39,8 +40,8 @@ class AdaptedBase : public Weights {
  private:
   struct LinearLayer {
     MappedWeight weight;
-    at::Tensor bias;   // undefined: none
-    at::Tensor a, b;   // undefined: not adapted
+    at::Tensor bias;  // undefined: none
+    at::Tensor a, b;  // undefined: not adapted
   };
   AdaptedBase() = default;
   // The adapter with every factor replaced by what `choose` says of its tensors.
@@ -49,7 +50,7 @@ class AdaptedBase : public Weights {
 
   std::shared_ptr<const GgufFile> file_;
   std::vector<LinearModule> modules_;
-  std::unordered_map<std::string, LinearLayer> layers_;   // by GGUF name without ".weight"
+  std::unordered_map<std::string, LinearLayer> layers_;  // by GGUF name without ".weight"
   std::unordered_map<std::string, at::Tensor> vectors_;
   MappedWeight embedding_, output_;
   Adapter adapter_;  // configuration and provenance; the factors are in layers_

@@ -53,7 +53,8 @@ at::Tensor DenseWeights::Vector(const std::string& name) const {
 at::Tensor DenseWeights::Loss(const at::Tensor& hidden, const std::vector<Token>& targets) const {
   const at::Tensor logits = at::matmul(hidden, tensors_.at("token_embd.weight").t());  // tied
   const at::Tensor ids = torch::tensor(std::vector<int64_t>(targets.begin(), targets.end()), at::kLong);
-  return torch::nn::functional::cross_entropy(logits, ids, torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum))
+  return torch::nn::functional::cross_entropy(logits, ids,
+                                              torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum))
       .to(at::kDouble);
 }
 

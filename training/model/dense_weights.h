@@ -14,8 +14,8 @@ namespace fedglm {
 
 class DenseWeights : public Weights {
  public:
-  // Matrices from N(0, 1/inputs) (embedding: N(0, 0.02)), output projections of a layer divided by sqrt(2 layers), norms 1,
-  // biases 0; the same for the same seed.
+  // Matrices from N(0, 1/inputs) (embedding: N(0, 0.02)), output projections of a layer divided by sqrt(2 layers),
+  // norms 1, biases 0; the same for the same seed.
   DenseWeights(const Hyperparameters& hyperparameters, uint64_t seed);
 
   at::Tensor Embed(const std::vector<Token>& tokens) const override;

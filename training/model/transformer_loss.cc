@@ -17,7 +17,8 @@ at::Tensor CausalAttention(const at::Tensor& q, const at::Tensor& k, const at::T
 
 // 0 where a token may look, -infinity where it may not: everything after itself.
 at::Tensor CausalMask(int64_t tokens) {
-  return at::full({tokens, tokens}, -std::numeric_limits<float>::infinity(), at::TensorOptions().dtype(at::kFloat)).triu_(1);
+  return at::full({tokens, tokens}, -std::numeric_limits<float>::infinity(), at::TensorOptions().dtype(at::kFloat))
+      .triu_(1);
 }
 
 }  // namespace
@@ -62,7 +63,8 @@ TransformerLoss::SegmentLayout TransformerLoss::LayoutOf(const Batch& batch) {
   SegmentLayout layout;
   const auto tokens = static_cast<int64_t>(batch.tokens.size());
   layout.segments = static_cast<int64_t>(batch.segments.size()) - 1;
-  for (int64_t s = 0; s < layout.segments; ++s) layout.longest = std::max(layout.longest, batch.segments[s + 1] - batch.segments[s]);
+  for (int64_t s = 0; s < layout.segments; ++s)
+    layout.longest = std::max(layout.longest, batch.segments[s + 1] - batch.segments[s]);
   layout.mask = CausalMask(layout.longest);
   layout.padded = layout.segments > 1 && layout.segments * layout.longest <= 2 * tokens;
   if (!layout.padded) return layout;
@@ -83,7 +85,9 @@ at::Tensor TransformerLoss::Attend(const at::Tensor& q, const at::Tensor& k, con
   const int64_t tokens = q.size(0), width = q.size(1) * q.size(2);
   if (layout.padded) {
     const auto spread = [&](const at::Tensor& x) {
-      return x.index_select(0, layout.spread).view({layout.segments, layout.longest, x.size(1), x.size(2)}).transpose(1, 2);
+      return x.index_select(0, layout.spread)
+          .view({layout.segments, layout.longest, x.size(1), x.size(2)})
+          .transpose(1, 2);
     };
     const at::Tensor mixed = CausalAttention(spread(q), spread(k), spread(v), layout.mask);
     return mixed.transpose(1, 2).reshape({layout.segments * layout.longest, width}).index_select(0, layout.gather);

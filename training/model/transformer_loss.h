@@ -27,9 +27,9 @@ class TransformerLoss {
   // How the segments of a batch are computed: one by one, or all at once with padding.
   struct SegmentLayout {
     int64_t segments = 0, longest = 0;
-    at::Tensor mask;             // [longest][longest]
+    at::Tensor mask;  // [longest][longest]
     bool padded = false;
-    at::Tensor spread, gather;   // rows: packed → padded [segments * longest], and back [tokens]
+    at::Tensor spread, gather;  // rows: packed → padded [segments * longest], and back [tokens]
   };
   Rotation RotationOf(const Batch& batch) const;
   static SegmentLayout LayoutOf(const Batch& batch);

@@ -1,5 +1,5 @@
-// Where the forward pass takes its weights from: an adapted base (mapped blocks and LoRA factors), or dense weights that
-// are all trained.
+// Where the forward pass takes its weights from: an adapted base (mapped blocks and LoRA factors), or dense weights
+// that are all trained.
 #pragma once
 
 #include <torch/types.h>

@@ -31,9 +31,10 @@ Optimizer::Optimizer(const TrainingJob& job, std::vector<at::Tensor> parameters)
     state_->optimizer = std::make_unique<torch::optim::SGD>(
         parameters, torch::optim::SGDOptions(job.learning_rate).weight_decay(job.weight_decay));
   } else {
-    state_->optimizer = std::make_unique<torch::optim::AdamW>(
-        parameters, torch::optim::AdamWOptions(job.learning_rate)
-                        .betas({job.beta1, job.beta2}).eps(job.epsilon).weight_decay(job.weight_decay));
+    state_->optimizer = std::make_unique<torch::optim::AdamW>(parameters, torch::optim::AdamWOptions(job.learning_rate)
+                                                                              .betas({job.beta1, job.beta2})
+                                                                              .eps(job.epsilon)
+                                                                              .weight_decay(job.weight_decay));
   }
 }
 

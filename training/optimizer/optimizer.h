@@ -10,8 +10,8 @@
 
 namespace fedglm {
 
-// The factor on the learning rate at a step (from 0): linear warm-up from 1/warmup_steps to 1, then constant, or a cosine
-// from 1 to 0 that ends at schedule_steps (Loshchilov & Hutter 2016, https://arxiv.org/abs/1608.03983).
+// The factor on the learning rate at a step (from 0): linear warm-up from 1/warmup_steps to 1, then constant, or a
+// cosine from 1 to 0 that ends at schedule_steps (Loshchilov & Hutter 2016, https://arxiv.org/abs/1608.03983).
 double LearningRateFactor(const TrainingJob& job, int64_t step);
 
 class Optimizer {

@@ -51,8 +51,8 @@ TensorMap RandomUpdate(const Adapter& global, AggregationMode mode, std::mt19937
   return update;
 }
 
-AggregationResult Aggregate(const Adapter& global, const StrategyOptions& options, const std::vector<TensorMap>& updates,
-                            const std::vector<int64_t>& examples) {
+AggregationResult Aggregate(const Adapter& global, const StrategyOptions& options,
+                            const std::vector<TensorMap>& updates, const std::vector<int64_t>& examples) {
   const std::unique_ptr<Strategy> strategy = Strategy::Make(global, options);
   for (size_t k = 0; k < updates.size(); ++k) {
     const absl::Status folded = strategy->Fold(updates[k], examples[k]);
@@ -82,7 +82,8 @@ TEST(FreezeA, AddsTheMeanWeightedByExamplesToBAndKeepsA) {
   const Adapter global = RandomAdapter(3, generator);
   const std::vector<int64_t> examples = {1, 10, 3};
   std::vector<TensorMap> updates;
-  for (size_t k = 0; k < examples.size(); ++k) updates.push_back(RandomUpdate(global, AggregationMode::kFreezeA, generator));
+  for (size_t k = 0; k < examples.size(); ++k)
+    updates.push_back(RandomUpdate(global, AggregationMode::kFreezeA, generator));
   const Adapter result = Aggregate(global, {AggregationMode::kFreezeA}, updates, examples).adapter;
   EXPECT_EQ(result.config, global.config);
   for (const auto& [name, pair] : global.modules) {

@@ -132,7 +132,8 @@ TEST(ReportGenerator, EverySiteHasConditionsThatNoOtherSiteNorTheCommonPartHas) 
   }
 }
 
-// Findings say what follows from them: sides and measures of an impression are those of its findings, no slot is left open.
+// Findings say what follows from them: sides and measures of an impression are those of its findings, no slot is left
+// open.
 TEST(ReportGenerator, AnImpressionFollowsFromItsFindings) {
   for (int site = 0; site < SiteCount(); ++site) {
     for (const Report& report : AllOf(site)) {

@@ -59,14 +59,15 @@ TEST_F(ApiKeysTest, ANameIsTakenOnceAndRevokedByIt) {
   ASSERT_NE(store->Find(key), nullptr);
   EXPECT_FALSE(RemoveApiKey(file_, "ward-9").ok());
   ASSERT_TRUE(RemoveApiKey(file_, "ward-7").ok());
-  EXPECT_TRUE(WaitUntil([&] { return store->Find(key) == nullptr; })) << "a running server must see that a key is revoked";
+  EXPECT_TRUE(WaitUntil([&] { return store->Find(key) == nullptr; }))
+      << "a running server must see that a key is revoked";
 }
 
 TEST_F(ApiKeysTest, ALineThatIsWrongIsNamed) {
   const std::string good = MakeApiKey("a", {})->line;
-  for (const std::string& bad : {std::string("v1 a\n"), "v2" + good.substr(2), good.substr(0, good.size() - 2) + "\n",
-                                 good.substr(0, good.size() - 1) + " parallel=-1\n",
-                                 good.substr(0, good.size() - 1) + " speed=7\n", good}) {
+  for (const std::string& bad :
+       {std::string("v1 a\n"), "v2" + good.substr(2), good.substr(0, good.size() - 2) + "\n",
+        good.substr(0, good.size() - 1) + " parallel=-1\n", good.substr(0, good.size() - 1) + " speed=7\n", good}) {
     const absl::StatusOr<ApiKeyTable> table = ParseApiKeys("# keys\n" + good + bad, "keys");
     ASSERT_FALSE(table.ok()) << bad;
     EXPECT_EQ(ExitCodeOf(table.status()), ExitCode::kConfiguration);
@@ -126,7 +127,8 @@ TEST_F(RateLimiterTest, AnswersAreCountedWhenTheyHaveBeenWritten) {
   clock_.Advance(std::chrono::seconds(31));
   EXPECT_TRUE(limiter_.Enter(key).allowed);
   clock_.Advance(std::chrono::hours(1));
-  EXPECT_TRUE(limiter_.TakePrompt(key, 5000).allowed) << "a prompt above a minute's tokens needs a full bucket, no more";
+  EXPECT_TRUE(limiter_.TakePrompt(key, 5000).allowed)
+      << "a prompt above a minute's tokens needs a full bucket, no more";
   EXPECT_FALSE(limiter_.TakePrompt(key, 1).allowed);
 }
 

@@ -79,7 +79,8 @@ TEST_F(ApiServerTest, SeveralChoicesDifferAndTheSeedRepeatsThem) {
   Json streaming = body;
   streaming["stream"] = true;
   const std::vector<Json> events = Events(Post(kChat, streaming)->body);
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(TextOf(events, i), first["choices"][i]["message"]["content"].get<std::string>());
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(TextOf(events, i), first["choices"][i]["message"]["content"].get<std::string>());
 }
 
 TEST_F(ApiServerTest, StopTextEndsTheAnswerAndIsNotPartOfIt) {
@@ -138,7 +139,8 @@ TEST_F(ApiServerTest, CompletesTextsAndTokensInTheirOrder) {
   EXPECT_EQ(both["choices"][2]["text"], two["choices"][0]["text"]);
   const Json tokens = Answer("/tokenize", {{"content", "one"}})["tokens"];
   EXPECT_EQ(Answer(kText, {{"prompt", tokens}, {"temperature", 0}})["choices"][0]["text"], one["choices"][0]["text"]);
-  const std::string echoed = Answer(kText, {{"prompt", "one"}, {"temperature", 0}, {"echo", true}})["choices"][0]["text"];
+  const std::string echoed =
+      Answer(kText, {{"prompt", "one"}, {"temperature", 0}, {"echo", true}})["choices"][0]["text"];
   EXPECT_THAT(echoed, testing::EndsWith("one" + one["choices"][0]["text"].get<std::string>()));
   const std::vector<Json> events = Events(Post(kText, {{"prompt", "one"}, {"temperature", 0}, {"stream", true}})->body);
   EXPECT_EQ(TextOf(events), one["choices"][0]["text"].get<std::string>());
@@ -150,25 +152,33 @@ TEST_F(ApiServerTest, ABiasAndThePenaltiesChangeTheAnswer) {
   const Json bias = {{std::to_string(tokens[0].get<int>()), 100}};
   const Json biased = Answer(kText, {{"prompt", "hi"}, {"max_tokens", 4}, {"temperature", 0}, {"logit_bias", bias}});
   EXPECT_EQ(biased["choices"][0]["text"], "xxxx");
-  const Json penalised = Answer(kText, {{"prompt", "hi"}, {"max_tokens", 4}, {"temperature", 0}, {"logit_bias", bias},
-                                        {"presence_penalty", 2}, {"frequency_penalty", 2}});
+  const Json penalised = Answer(kText, {{"prompt", "hi"},
+                                        {"max_tokens", 4},
+                                        {"temperature", 0},
+                                        {"logit_bias", bias},
+                                        {"presence_penalty", 2},
+                                        {"frequency_penalty", 2}});
   EXPECT_EQ(penalised["choices"][0]["text"], "xxxx");  // 100 outweighs them: they are no ban
 }
 
 TEST_F(ApiServerTest, AnswersAreJsonIfTheyMustBe) {
   for (int seed = 1; seed <= 5; ++seed) {
-    const Json any = Answer(kChat, Question({{"response_format", {{"type", "json_object"}}}, {"seed", seed},
-                                             {"temperature", 1}, {"max_tokens", 400}}));
+    const Json any = Answer(
+        kChat,
+        Question(
+            {{"response_format", {{"type", "json_object"}}}, {"seed", seed}, {"temperature", 1}, {"max_tokens", 400}}));
     if (any["choices"][0]["finish_reason"] == "stop") {
       const auto json = ParseJson(any["choices"][0]["message"]["content"].get<std::string>(), "content");
       ASSERT_TRUE(json.ok()) << any;
       EXPECT_TRUE(json->is_object());
     }
-    const Json schema = {{"type", "object"}, {"properties", {{"fever", {{"type", "boolean"}}}}},
-                         {"required", Json::array({"fever"})}, {"additionalProperties", false}};
+    const Json schema = {{"type", "object"},
+                         {"properties", {{"fever", {{"type", "boolean"}}}}},
+                         {"required", Json::array({"fever"})},
+                         {"additionalProperties", false}};
     const Json format = {{"type", "json_schema"}, {"json_schema", {{"name", "finding"}, {"schema", schema}}}};
-    const Json fixed = Answer(kChat, Question({{"response_format", format}, {"seed", seed}, {"temperature", 1},
-                                               {"max_tokens", 400}}));
+    const Json fixed =
+        Answer(kChat, Question({{"response_format", format}, {"seed", seed}, {"temperature", 1}, {"max_tokens", 400}}));
     ASSERT_EQ(fixed["choices"][0]["finish_reason"], "stop") << fixed;
     const std::string content = fixed["choices"][0]["message"]["content"];
     EXPECT_TRUE((*ParseJson(content, "content"))["fever"].is_boolean());
@@ -176,8 +186,11 @@ TEST_F(ApiServerTest, AnswersAreJsonIfTheyMustBe) {
 }
 
 TEST_F(ApiServerTest, AGrammarIsObeyed) {
-  const Json answer = Answer(kText, {{"prompt", "hi"}, {"temperature", 1}, {"max_tokens", 64},
-                                     {"grammar", "root ::= \"ye\" \"s\"+ \"!\""}, {"seed", 3}});
+  const Json answer = Answer(kText, {{"prompt", "hi"},
+                                     {"temperature", 1},
+                                     {"max_tokens", 64},
+                                     {"grammar", "root ::= \"ye\" \"s\"+ \"!\""},
+                                     {"seed", 3}});
   const std::string text = answer["choices"][0]["text"];
   if (answer["choices"][0]["finish_reason"] == "stop") {
     EXPECT_THAT(text, testing::MatchesRegex("yes+!"));
@@ -185,7 +198,8 @@ TEST_F(ApiServerTest, AGrammarIsObeyed) {
   EXPECT_THAT(text, testing::StartsWith("yes"));
   int whole = 0;
   for (int seed = 1; seed <= 8; ++seed) {
-    const Json autoglm = Answer(kChat, Question({{"grammar", "autoglm"}, {"max_tokens", 2000}, {"temperature", 1}, {"seed", seed}}));
+    const Json autoglm =
+        Answer(kChat, Question({{"grammar", "autoglm"}, {"max_tokens", 2000}, {"temperature", 1}, {"seed", seed}}));
     const std::string reply = autoglm["choices"][0]["message"]["content"];
     EXPECT_THAT(reply, testing::StartsWith("<think>"));
     if (autoglm["choices"][0]["finish_reason"] != "stop") continue;  // random weights may think for long
@@ -210,7 +224,8 @@ Json WeatherTool() {
 }
 
 TEST_F(ApiServerTest, AToolThatMustBeCalledIsCalled) {
-  const Json body = Question({{"tools", Json::array({WeatherTool()})}, {"max_tokens", 200},
+  const Json body = Question({{"tools", Json::array({WeatherTool()})},
+                              {"max_tokens", 200},
                               {"tool_choice", {{"type", "function"}, {"function", {{"name", "get_weather"}}}}}});
   const Json answer = Answer(kChat, body);
   const Json& choice = answer["choices"][0];
@@ -314,10 +329,10 @@ TEST_F(ApiServerTest, MetricsCountWhatHappened) {
   EXPECT_THAT(metrics->get_header_value("Content-Type"), testing::StartsWith("text/plain; version=0.0.4"));
   for (const char* line :
        {"fedglm_requests_total{route=\"POST /v1/chat/completions\",status=\"200\"} 1",
-        "fedglm_refusals_total{reason=\"invalid\"} 1",
-        "fedglm_first_token_seconds_count 1", "fedglm_queue_seconds_count 1", "fedglm_token_seconds_bucket",
-        "fedglm_generated_tokens_total 6", "fedglm_memory_bytes{account=\"", "process_resident_memory_bytes ",
-        "fedglm_cache_evictions_total 0", "fedglm_cache_hit_tokens_total"}) {
+        "fedglm_refusals_total{reason=\"invalid\"} 1", "fedglm_first_token_seconds_count 1",
+        "fedglm_queue_seconds_count 1", "fedglm_token_seconds_bucket", "fedglm_generated_tokens_total 6",
+        "fedglm_memory_bytes{account=\"", "process_resident_memory_bytes ", "fedglm_cache_evictions_total 0",
+        "fedglm_cache_hit_tokens_total"}) {
     EXPECT_THAT(metrics->body, HasSubstr(line));
   }
 }
@@ -488,7 +503,8 @@ TEST_F(ApiServerTest, StoppingLetsAnAnswerFinish) {
     ASSERT_TRUE(answer);
     EXPECT_EQ(answer->status, 200);
   });
-  EXPECT_TRUE(WaitUntil([&] { return engine_->Statistics().running > 0 || engine_->Statistics().generated_tokens > 0; }));
+  EXPECT_TRUE(
+      WaitUntil([&] { return engine_->Statistics().running > 0 || engine_->Statistics().generated_tokens > 0; }));
   const Stopwatch waited;
   server_->Stop();
   EXPECT_LT(waited.Seconds(), 60);  // of the 120 that it may take

@@ -16,8 +16,12 @@ TEST(EngineMetrics, ShowTheWeightsAndTheLadder) {
   statistics.preemptions = 3;
   statistics.memory = {{"pinned weights", 700}, {"streamed weights", 300}};
   statistics.memory_budget = 4096;
-  statistics.weights = StreamerStatistics{
-      .pinned = 5, .streamed = 2, .pinned_bytes = 512, .locked_bytes = 256, .streamed_bytes = 8192, .wait_seconds = 1.5};
+  statistics.weights = StreamerStatistics{.pinned = 5,
+                                          .streamed = 2,
+                                          .pinned_bytes = 512,
+                                          .locked_bytes = 256,
+                                          .streamed_bytes = 8192,
+                                          .wait_seconds = 1.5};
   statistics.pressure = MonitorStatistics{.level = 2, .entered = {4, 3, 2, 1, 0}};
   statistics.pressure->last = {.group_limit = 1000, .group_used = 750, .machine_stall = 5, .group_stall = 10};
   const std::string text = EngineMetricsText(statistics);

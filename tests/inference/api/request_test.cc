@@ -34,9 +34,11 @@ TEST(ChatRequest, DefaultsAreOpenAis) {
 }
 
 TEST(ChatRequest, ReadsEveryField) {
-  const ChatRequest request = *ParseChatRequest(Body(R"({"model":"m","temperature":0.5,"top_p":0.9,"top_k":40,"min_p":0.1,
+  const ChatRequest request =
+      *ParseChatRequest(Body(R"({"model":"m","temperature":0.5,"top_p":0.9,"top_k":40,"min_p":0.1,
     "repetition_penalty":1.1,"frequency_penalty":0.5,"presence_penalty":-0.5,"logit_bias":{"7":-100},"seed":42,
-    "n":4,"max_tokens":1,"max_completion_tokens":9,"stop":["a","b"],"stream":true,"stream_options":{"include_usage":true},
+    "n":4,"max_tokens":1,"max_completion_tokens":9,"stop":["a","b"],"stream":true,
+    "stream_options":{"include_usage":true},
     "logprobs":true,"top_logprobs":5,"user":"u","unknown":{"is":"ignored"},"response_format":{"type":"text"}})"));
   const AnswerOptions& o = request.options;
   EXPECT_EQ(o.model, "m");
@@ -55,8 +57,8 @@ TEST(ChatRequest, ReadsEveryField) {
   EXPECT_NE(ParseChatRequest(Body(R"({"seed":0})"))->options.sampling.seed, 0u);  // 0 is a seed, not "a random one"
 }
 
-// Shaped as Open-AutoGLM's client sends it with its default settings: content in parts, and of the turns before the text
-// part alone, with the model's tags inside the client's.
+// Shaped as Open-AutoGLM's client sends it with its default settings: content in parts, and of the turns before the
+// text part alone, with the model's tags inside the client's.
 TEST(ChatRequest, ReadsOpenAutoglmsDialogue) {
   Json body = *ParseJson(R"~({"model":"autoglm-phone-9b","max_tokens":3000,"temperature":0.0,"top_p":0.85,
     "frequency_penalty":0.2,"stream":true,"messages":[
@@ -130,7 +132,8 @@ TEST(ChatRequest, SaysWhichFieldIsWrong) {
       {R"({"response_format":"json"})", "response_format.type"},
       {R"({"response_format":{"type":"xml"}})", "response_format.type"},
       {R"({"response_format":{"type":"json_schema"}})", "response_format.json_schema"},
-      {R"({"response_format":{"type":"json_schema","json_schema":{"schema":7}}})", "response_format.json_schema.schema"},
+      {R"({"response_format":{"type":"json_schema","json_schema":{"schema":7}}})",
+       "response_format.json_schema.schema"},
       {R"({"grammar":7})", "grammar"},
       {R"({"grammar":"root ::= \"a\"","response_format":{"type":"json_object"}})", "grammar"},
       {R"({"tools":7})", "tools"},
@@ -142,7 +145,8 @@ TEST(ChatRequest, SaysWhichFieldIsWrong) {
        "tools[1].function.name"},
       {R"({"tool_choice":"auto"})", "tool_choice"},
       {R"({"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"maybe"})", "tool_choice"},
-      {R"({"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function","function":{"name":"g"}}})",
+      {R"({"tools":[{"type":"function","function":{"name":"f"}}],)"
+       R"("tool_choice":{"type":"function","function":{"name":"g"}}})",
        "tool_choice.function.name"},
       {R"({"tools":[{"type":"function","function":{"name":"f"}}],"grammar":"root ::= \"a\""})", "grammar"},
       {R"({"parallel_tool_calls":1})", "parallel_tool_calls"},
@@ -184,8 +188,9 @@ TEST(ChatRequest, SizesHaveLimits) {
 TEST(ChatRequest, AnImageIsRefusedInClearWords) {
   for (const char* type : {"image_url", "image", "input_image"}) {
     Json body = Body();
-    body["messages"][0]["content"] = Json::array({{{"type", "text"}, {"text", "what is this?"}},
-                                                  {{"type", type}, {"image_url", {{"url", "data:image/png;base64,AAAA"}}}}});
+    body["messages"][0]["content"] =
+        Json::array({{{"type", "text"}, {"text", "what is this?"}},
+                     {{"type", type}, {"image_url", {{"url", "data:image/png;base64,AAAA"}}}}});
     const ApiError error = ErrorOf(body);
     EXPECT_EQ(error.code, "vision_not_supported");
     EXPECT_EQ(error.param, "messages[0].content[1]");
@@ -194,10 +199,14 @@ TEST(ChatRequest, AnImageIsRefusedInClearWords) {
 }
 
 TEST(ChatRequest, CallsAndTheirResultsAreMessages) {
-  const Json body = *ParseJson(R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},
-    {"role":"assistant","content":"wait","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}},
-                                                     {"id":"2","type":"function","function":{"name":"g","arguments":"{\"x\":1}"}}]},
-    {"role":"tool","tool_call_id":"2","content":"22"},{"role":"developer","content":"be brief"}]})", "body");
+  const Json body =
+      *ParseJson(R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},
+    {"role":"assistant","content":"wait","tool_calls":[{"id":"1","type":"function",
+                                               "function":{"name":"f","arguments":"{}"}},
+                                                     {"id":"2","type":"function",
+                                                      "function":{"name":"g","arguments":"{\"x\":1}"}}]},
+    {"role":"tool","tool_call_id":"2","content":"22"},{"role":"developer","content":"be brief"}]})",
+                 "body");
   const std::vector<ChatMessage> messages = *ReadMessages(body);
   ASSERT_EQ(messages.size(), 6u);
   EXPECT_EQ(messages[0].content, "ab");
@@ -219,7 +228,8 @@ TEST(ApiError, StatusesOfTheEngine) {
   EXPECT_EQ(ToApiError(NotFoundError("no")).status, 404);
   EXPECT_EQ(ToApiError(FailedError("oh")).status, 500);
   const Json json = ErrorJson(ToApiError(ParameterError("n", "too many", "limit")));
-  EXPECT_EQ(DumpJson(json), R"({"error":{"message":"too many","type":"invalid_request_error","param":"n","code":"limit"}})");
+  EXPECT_EQ(DumpJson(json),
+            R"({"error":{"message":"too many","type":"invalid_request_error","param":"n","code":"limit"}})");
 }
 
 }  // namespace

@@ -13,7 +13,8 @@ std::vector<Tool> Tools() {
   const Json body = *ParseJson(R"({"tools":[
     {"type":"function","function":{"name":"get","description":"gets","parameters":{"type":"object",
       "properties":{"id":{"type":"integer"}},"required":["id"],"additionalProperties":false}}},
-    {"type":"function","function":{"name":"get_all"}}]})", "body");
+    {"type":"function","function":{"name":"get_all"}}]})",
+                               "body");
   return *ReadTools(body);
 }
 
@@ -61,7 +62,8 @@ TEST(ToolCallSplitter, WithoutToolsEverythingIsText) {
 TEST(Tools, AreDescribedInGlm4sOwnWords) {
   const std::vector<Tool> tools = {Tools()[1]};
   EXPECT_EQ(DescribeTools(tools, ChatFormat::kGlm4),
-            "# 可用工具\n\n## get_all\n\n{\n    \"name\": \"get_all\"\n}\n在调用上述函数时，请使用 Json 格式表示调用的参数。");
+            "# 可用工具\n\n## get_all\n\n{\n    \"name\": \"get_all\"\n}\n在调用上述函数时，请使用 Json "
+            "格式表示调用的参数。");
 }
 
 TEST(Tools, TheirPromptLetsTheModelChoose) {

@@ -229,7 +229,8 @@ models = ["big"]
 url = "https://10.0.0.2"
 fallback = false
 retries = 0
-)", "node.toml");
+)",
+                                          "node.toml");
   const absl::StatusOr<ApiOptions> options = ReadApiOptions(c, {});
   ASSERT_TRUE(options.ok()) << Message(options.status());
   EXPECT_TRUE(c.Finish().ok());

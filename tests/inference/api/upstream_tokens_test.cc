@@ -46,8 +46,8 @@ TEST(UpstreamTokens, ALineWithoutEndTakesLittleMemoryAndTheNextOneCounts) {
 
 TEST(UpstreamTokens, AnAnswersOwnUsageCounts) {
   EXPECT_EQ(TokensOfAnswer(R"({"usage":{"completion_tokens":3}})"), 3);
-  for (const char* none : {"", "[]", "{}", R"({"usage":3})", R"({"usage":{}})", R"({"usage":{"completion_tokens":"3"}})",
-                           R"({"usage":{"completion_tokens":-3}})"}) {
+  for (const char* none : {"", "[]", "{}", R"({"usage":3})", R"({"usage":{}})",
+                           R"({"usage":{"completion_tokens":"3"}})", R"({"usage":{"completion_tokens":-3}})"}) {
     EXPECT_EQ(TokensOfAnswer(none), 0) << none;
   }
 }

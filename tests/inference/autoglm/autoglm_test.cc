@@ -47,8 +47,9 @@ TEST(AutoglmReply, ReadsRepliesWithoutTagsAsTheClientDoes) {
 
 // The layout of the English prompt, and an answer that ends with the action as the model's token </answer> is no text.
 TEST(AutoglmReply, ReadsAnswersAsAnApiGivesThem) {
-  EXPECT_EQ(Parsed("<think>\nThe app is not open.\n</think>\n<answer>\ndo(action=\"Launch\", app=\"Settings\")\n</answer>"),
-            (AutoglmReply{.thinking = "The app is not open.", .action = "Launch", .app = "Settings"}));
+  EXPECT_EQ(
+      Parsed("<think>\nThe app is not open.\n</think>\n<answer>\ndo(action=\"Launch\", app=\"Settings\")\n</answer>"),
+      (AutoglmReply{.thinking = "The app is not open.", .action = "Launch", .app = "Settings"}));
   EXPECT_EQ(Parsed("<think>首先需要启动京东app。</think>\n<answer>do(action=\"Launch\", app=\"京东\")"),
             (AutoglmReply{.thinking = "首先需要启动京东app。", .action = "Launch", .app = "京东"}));
   // What the client can do without.
@@ -69,13 +70,17 @@ TEST(AutoglmReply, SaysWhatIsWrong) {
   EXPECT_EQ(error(R"(do(action="Fly"))"), "the reply's action: there is no action \"Fly\"");
   EXPECT_EQ(error(R"(do(action="Tap"))"), "the reply's action: Tap needs element");
   EXPECT_EQ(error(R"(finish())"), "the reply's action: finish needs message");
-  EXPECT_EQ(error(R"(do(action="Tap", element=[1000,1]))"), "the reply's action: a point is [x,y], with x and y from 0 to 999");
-  EXPECT_EQ(error(R"(do(action="Tap", element=[1]))"), "the reply's action: a point is [x,y], with x and y from 0 to 999");
+  EXPECT_EQ(error(R"(do(action="Tap", element=[1000,1]))"),
+            "the reply's action: a point is [x,y], with x and y from 0 to 999");
+  EXPECT_EQ(error(R"(do(action="Tap", element=[1]))"),
+            "the reply's action: a point is [x,y], with x and y from 0 to 999");
   EXPECT_EQ(error(R"(do(action="Tap", element=[1,1], element=[2,2]))"), "the reply's action: element is there twice");
   EXPECT_EQ(error(R"(do(action="Back", app="x"))"), "the reply's action: Back has no field \"app\"");
   EXPECT_EQ(error(R"(do(action="Launch", app="x))"), "the reply's action: a text does not end");
-  EXPECT_EQ(error(R"(do(action="Note", message="\ud800"))"), "the reply's action: a text has an escape that is no character");
-  EXPECT_EQ(error(R"(do(action="Note", message="\x4"))"), "the reply's action: a text has an escape that is no character");
+  EXPECT_EQ(error(R"(do(action="Note", message="\ud800"))"),
+            "the reply's action: a text has an escape that is no character");
+  EXPECT_EQ(error(R"(do(action="Note", message="\x4"))"),
+            "the reply's action: a text has an escape that is no character");
   EXPECT_EQ(error(R"(do(action="Type"))"), "the reply's action: Type needs text");
   EXPECT_EQ(error(R"(do(action="Back")"), "the reply's action: ',' or ')' was expected");
   EXPECT_EQ(error(R"(do(action="Back") now)"), "the reply's action: text follows the action");
@@ -133,8 +138,8 @@ TEST(AutoglmDialogue, HistoryIsWhatTheClientMakesOfAnAnswer) {
   EXPECT_EQ(AutoglmHistoryMessage("I give up").content, "<think></think><answer>I give up</answer>");
 }
 
-// What the client's own parser asks of an answer, in words of our own: it cuts at the first call and reads the rest to its
-// last byte.
+// What the client's own parser asks of an answer, in words of our own: it cuts at the first call and reads the rest to
+// its last byte.
 void ExpectTheClientReads(const std::string& answer, const AutoglmReply& reply) {
   const bool finish = reply.action == "finish";
   const size_t call = answer.find(finish ? "finish(message=" : "do(action=");

@@ -24,10 +24,13 @@ class AutotuneTest : public testing::Test {
  protected:
   // One thread is far faster here.
   Tuning Find(const TuningKey& key) {
-    return FindTuning(key, CandidatesFor(2, 2), [this](int threads, int64_t rows) {
-      ++passes_;
-      return 1e-4 * threads * static_cast<double>(rows);
-    }, folder());
+    return FindTuning(
+        key, CandidatesFor(2, 2),
+        [this](int threads, int64_t rows) {
+          ++passes_;
+          return 1e-4 * threads * static_cast<double>(rows);
+        },
+        folder());
   }
   Tuning FindCountingWarnings(const TuningKey& key, int* warnings) {
     testing::internal::CaptureStderr();
@@ -54,9 +57,10 @@ TEST_F(AutotuneTest, IsMeasuredOnceForEachMachineAndKindOfModel) {
   EXPECT_GT(std::exchange(passes_, 0), 0);
   EXPECT_EQ(Find(key_), kFound);
   EXPECT_EQ(passes_, 0);
-  const TuningKey others[] = {{"Another", 2, 2, "avx2", "Q4_0", 4096},     {"A Processor", 1, 2, "avx2", "Q4_0", 4096},
-                              {"A Processor", 2, 4, "avx2", "Q4_0", 4096}, {"A Processor", 2, 2, "scalar", "Q4_0", 4096},
-                              {"A Processor", 2, 2, "avx2", "Q8_0", 4096}, {"A Processor", 2, 2, "avx2", "Q4_0", 576}};
+  const TuningKey others[] = {
+      {"Another", 2, 2, "avx2", "Q4_0", 4096},     {"A Processor", 1, 2, "avx2", "Q4_0", 4096},
+      {"A Processor", 2, 4, "avx2", "Q4_0", 4096}, {"A Processor", 2, 2, "scalar", "Q4_0", 4096},
+      {"A Processor", 2, 2, "avx2", "Q8_0", 4096}, {"A Processor", 2, 2, "avx2", "Q4_0", 576}};
   for (const TuningKey& other : others) {
     EXPECT_EQ(ReadTuning(folder(), other).status().code(), absl::StatusCode::kNotFound);
     (void)Find(other);
@@ -121,8 +125,8 @@ TEST_F(AutotuneTest, AFolderThatCannotBeWrittenCostsOneWarning) {
 
 TEST_F(AutotuneTest, WhatCannotBeTrustedIsNotKept) {
   int call = 0;
-  const Tuning tuning = FindTuning(key_, CandidatesFor(2, 2), [&](int, int64_t) { return 1e-4 * (1 + ++call % 7); },
-                                   folder());
+  const Tuning tuning = FindTuning(
+      key_, CandidatesFor(2, 2), [&](int, int64_t) { return 1e-4 * (1 + ++call % 7); }, folder());
   EXPECT_EQ(tuning, (Tuning{2, 2, 256}));
   EXPECT_FALSE(fs::exists(TuningFile(folder(), key_)));
 }

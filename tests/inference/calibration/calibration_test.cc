@@ -24,8 +24,8 @@ absl::StatusOr<MomentsByTensor> Measure(const std::filesystem::path& model, cons
 std::string Conversations(const std::vector<hospital::Report>& reports) {
   std::string text;
   for (const hospital::Report& report : reports) {
-    text += "[gMASK]<sop><|user|>\n" + hospital::QuestionOf(report) + "<|assistant|>\n" + report.impression +
-            "<|user|>";
+    text +=
+        "[gMASK]<sop><|user|>\n" + hospital::QuestionOf(report) + "<|assistant|>\n" + report.impression + "<|user|>";
   }
   return text;
 }

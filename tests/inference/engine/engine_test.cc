@@ -59,21 +59,23 @@ TEST_P(GoldenLogits, AreNoWorseThanLlamaCpp) {
   ASSERT_EQ(logits.size(), truth.size());
   const double error = NormalisedError(logits, truth);
   RecordProperty("nmse", std::to_string(error));
-  std::printf("  %s, %s: normalised mean squared error %.2e (llama.cpp %.1e)\n", golden.type, std::string(set).c_str(), error,
-              golden.bar);
+  std::printf("  %s, %s: normalised mean squared error %.2e (llama.cpp %.1e)\n", golden.type, std::string(set).c_str(),
+              error, golden.bar);
   EXPECT_LE(error, golden.bar);
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Types, GoldenLogits,
-    testing::Combine(
-        testing::Values(GoldenFile{"f32", 1e-6}, GoldenFile{"f16", 8e-7}, GoldenFile{"bf16", 4.5e-5}, GoldenFile{"q8_0", 6.9e-4},
-                        GoldenFile{"q4_0", 4.7e-4}, GoldenFile{"q4_1", 8.0e-4}, GoldenFile{"q5_0", 8.4e-4},
-                        GoldenFile{"q5_1", 9.5e-4}, GoldenFile{"q2_k", 1.3e-3}, GoldenFile{"q3_k_m", 1.0e-3},
-                        GoldenFile{"q4_k_m", 1.0e-3}, GoldenFile{"q5_k_m", 1.7e-3}, GoldenFile{"q6_k", 1.6e-3},
-                        GoldenFile{"iq4_nl", 7.0e-4}, GoldenFile{"iq4_xs", 1.1e-3}),
-        testing::ValuesIn(AvailableInstructionSets())),
-    [](const auto& info) { return std::string(std::get<0>(info.param).type) + "_" + std::string(std::get<1>(info.param)); });
+    testing::Combine(testing::Values(GoldenFile{"f32", 1e-6}, GoldenFile{"f16", 8e-7}, GoldenFile{"bf16", 4.5e-5},
+                                     GoldenFile{"q8_0", 6.9e-4}, GoldenFile{"q4_0", 4.7e-4}, GoldenFile{"q4_1", 8.0e-4},
+                                     GoldenFile{"q5_0", 8.4e-4}, GoldenFile{"q5_1", 9.5e-4}, GoldenFile{"q2_k", 1.3e-3},
+                                     GoldenFile{"q3_k_m", 1.0e-3}, GoldenFile{"q4_k_m", 1.0e-3},
+                                     GoldenFile{"q5_k_m", 1.7e-3}, GoldenFile{"q6_k", 1.6e-3},
+                                     GoldenFile{"iq4_nl", 7.0e-4}, GoldenFile{"iq4_xs", 1.1e-3}),
+                     testing::ValuesIn(AvailableInstructionSets())),
+    [](const auto& info) {
+      return std::string(std::get<0>(info.param).type) + "_" + std::string(std::get<1>(info.param));
+    });
 
 TEST(GoldenLora, BothFormsGiveLlamaCppsLogits) {
   GOLDEN_OR_SKIP(model, "golden/glm4-tiny-f32.gguf");
@@ -89,7 +91,8 @@ TEST(GoldenLora, BothFormsGiveLlamaCppsLogits) {
   }
   // And without it again, the base's.
   ASSERT_TRUE(engine->SetAdapter(nullptr).ok());
-  EXPECT_LT(NormalisedError(AllLogits(*engine, GoldenTokens()), ReadFloats(GoldenPath("golden/glm4-tiny-f32.logits"))), 1e-6);
+  EXPECT_LT(NormalisedError(AllLogits(*engine, GoldenTokens()), ReadFloats(GoldenPath("golden/glm4-tiny-f32.logits"))),
+            1e-6);
 }
 
 class SmallEngine : public testing::Test {

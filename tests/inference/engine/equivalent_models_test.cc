@@ -37,7 +37,8 @@ TEST(EquivalentModels, MRopeSectionsMeanHalvesInPlaceOfPairs) {
   TinyModel sections = plain;
   sections.arrays["rope.dimension_sections"] = {1, 1, 0, 0};
   const std::vector<float> expected = LogitsOf(plain);
-  EXPECT_GT(NormalisedError(LogitsOf(sections), expected), 1e-3) << "the layout makes no difference: the test shows nothing";
+  EXPECT_GT(NormalisedError(LogitsOf(sections), expected), 1e-3)
+      << "the layout makes no difference: the test shows nothing";
   for (const char* layer : {"blk.0.", "blk.1."}) {
     for (const char* name : {"attn_q.weight", "attn_k.weight", "attn_q.bias", "attn_k.bias"}) {
       PairsToHalves(sections.tensors.at(std::string(layer) + name), TinyModel::kHeadSize / 2);
@@ -59,7 +60,8 @@ TEST(EquivalentModels, LinearScalingIsARotaryFactorOfEveryPair) {
   TinyModel scaled("llama"), factors("llama");
   scaled.strings["rope.scaling.type"] = "linear";
   scaled.numbers["rope.scaling.factor"] = 4;
-  factors.tensors["rope_freqs.weight"] = {{TinyModel::kHeadSize / 2}, std::vector<float>(TinyModel::kHeadSize / 2, 4.0f)};
+  factors.tensors["rope_freqs.weight"] = {{TinyModel::kHeadSize / 2},
+                                          std::vector<float>(TinyModel::kHeadSize / 2, 4.0f)};
   const std::vector<float> expected = LogitsOf(scaled);
   EXPECT_LT(NormalisedError(LogitsOf(factors), expected), 1e-12);
   EXPECT_GT(NormalisedError(LogitsOf(TinyModel("llama")), expected), 1e-5);

@@ -1,5 +1,5 @@
-// The longest sequence, against a reference in double: with one layer the last position needs every other's keys and values,
-// and nothing else of them.
+// The longest sequence, against a reference in double: with one layer the last position needs every other's keys and
+// values, and nothing else of them.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -141,7 +141,8 @@ TEST(LongContext, TheLastOf32768PositionsIsThatOfTheReference) {
   std::vector<Token> all = request.prompt;
   all.push_back(result->tokens.front());
   const Reference reference(model);
-  const Vector expected = reference.LogProbabilities(all, kContext), near = reference.LogProbabilities(all, kContext / 4);
+  const Vector expected = reference.LogProbabilities(all, kContext),
+               near = reference.LogProbabilities(all, kContext / 4);
   double error = 0, distance = 0;
   for (const TokenLogprob& top : result->top.back()) {
     const auto token = static_cast<size_t>(top.token);

@@ -7,8 +7,8 @@
 namespace fedglm {
 namespace {
 
-// Steps of a machine that takes `answers` seconds for the answers' rows, `unpacking` more for any prompt and `row` for each
-// of its rows; the last step's seconds.
+// Steps of a machine that takes `answers` seconds for the answers' rows, `unpacking` more for any prompt and `row` for
+// each of its rows; the last step's seconds.
 double RunMixed(MixedChunk& chunk, double answers, double unpacking, double row, int steps = 50) {
   double seconds = 0;
   for (int step = 0; step < steps; ++step) {

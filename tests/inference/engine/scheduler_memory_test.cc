@@ -170,7 +170,7 @@ TEST_F(SchedulerTest, IdlePagesDoNotMakeThePromptsChunksSmaller) {
   const auto steps_for = [&](uint32_t seed) { return StepsOfAPrompt(*engine, seed); };
   const int64_t fresh = steps_for(0);
   for (uint32_t seed = 1; seed < 10; ++seed) steps_for(seed);  // pages take what is left
-  engine->SetMemoryPressure(1);  // without work, the workspace goes
+  engine->SetMemoryPressure(1);                                // without work, the workspace goes
   Await(*engine, [](const EngineStatistics& s) { return Charged("activations", s) == 0; });
   for (uint32_t seed = 10; seed < 20; ++seed) steps_for(seed);
   engine->SetMemoryPressure(0);
@@ -217,8 +217,8 @@ TEST_F(SchedulerTest, Q8PagesKeepTheAnswersProbabilities) {
   EXPECT_EQ(q8->Statistics().memory[2].first, "KV pages");
 }
 
-// The workspace was made when there was more room than the adapter leaves now. What runs keeps it as large as it is; alone,
-// the prompt has room beside a smaller one.
+// The workspace was made when there was more room than the adapter leaves now. What runs keeps it as large as it is;
+// alone, the prompt has room beside a smaller one.
 TEST_F(SchedulerTest, APromptThatFitsOnlyAloneWaitsAndIsNotRefusedLate) {
   EngineOptions options;
   options.memory_budget = 256 << 10;

@@ -114,8 +114,8 @@ TEST_F(SchedulerTest, AnAdapterThatIsSwappedInMidAnswerLeavesNoSharedPages) {
 TEST_F(SchedulerTest, CancellingGivesThePagesBack) {
   const auto engine = Open();
   int calls = 0;
-  const auto result = engine->Generate(Request(RandomTokens(100, 1), 1000),
-                                       [&](const GeneratedToken&) { return ++calls < 5; });
+  const auto result =
+      engine->Generate(Request(RandomTokens(100, 1), 1000), [&](const GeneratedToken&) { return ++calls < 5; });
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->reason, FinishReason::kCancelled);
   EXPECT_EQ(result->tokens.size(), 5u);
@@ -248,10 +248,13 @@ TEST_F(SchedulerTest, ALongPromptDoesNotStopAShortAnswer) {
   const auto result = engine->Generate(Request(RandomTokens(10, 1), 80), [&](const GeneratedToken&) {
     if (++calls == 5) {
       reader = std::thread([&] {
-        EXPECT_TRUE(engine->Generate(Request(RandomTokens(4000, 2), 1), [&](const GeneratedToken&) {
-          long_answer_at = engine->Statistics().steps;
-          return true;
-        }).ok());
+        EXPECT_TRUE(engine
+                        ->Generate(Request(RandomTokens(4000, 2), 1),
+                                   [&](const GeneratedToken&) {
+                                     long_answer_at = engine->Statistics().steps;
+                                     return true;
+                                   })
+                        .ok());
       });
       Await(*engine, [](const EngineStatistics& s) { return s.running == 2; });
       steps_before = engine->Statistics().steps;
@@ -271,10 +274,13 @@ TEST_F(SchedulerTest, AShortPromptNeedNotWaitForALongOne) {
   const auto engine = Open();
   std::atomic<int64_t> long_answer_at{-1};
   std::thread reader([&] {
-    EXPECT_TRUE(engine->Generate(Request(RandomTokens(4000, 2), 1), [&](const GeneratedToken&) {
-      long_answer_at = engine->Statistics().steps;
-      return true;
-    }).ok());
+    EXPECT_TRUE(engine
+                    ->Generate(Request(RandomTokens(4000, 2), 1),
+                               [&](const GeneratedToken&) {
+                                 long_answer_at = engine->Statistics().steps;
+                                 return true;
+                               })
+                    .ok());
   });
   Await(*engine, [](const EngineStatistics& s) { return s.running == 1; });
   int64_t short_answer_at = -1;

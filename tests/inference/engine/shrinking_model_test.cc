@@ -33,8 +33,7 @@ TEST(ShrinkingModel, EndsTheRequestsAndNotTheProcess) {
     if (tokens >= 64) return 6;
     const auto later = (*engine)->Generate(request, [](const GeneratedToken&) { return true; });
     if (ExitCodeOf(later.status()) != ExitCode::kBadInputFile) return 7;
-    const absl::Status logits =
-        (*engine)->Logits({1, 2}, [](const float*, int64_t) { return absl::OkStatus(); });
+    const absl::Status logits = (*engine)->Logits({1, 2}, [](const float*, int64_t) { return absl::OkStatus(); });
     return ExitCodeOf(logits) == ExitCode::kBadInputFile ? 0 : 8;
   });
 }

@@ -121,16 +121,28 @@ TEST(Architecture, HyperparametersThatDoNotFitAreRefused) {
   refused("rope.scaling.factor", [&](Model& m) { m.numbers["rope.scaling.factor"] = kNan; });
   refused("rope.scaling.factor", [](Model& m) { m.strings["rope.scaling.factor"] = "2"; });
   refused("rope.scaling.type", [](Model& m) { m.integers["rope.scaling.type"] = 1; });
-  refused("rope.dimension_sections", [](Model& m) { m.strings["rope.dimension_sections"] = "x"; }, "glm4");
-  refused("rope.dimension_sections", [](Model& m) { m.arrays["rope.dimension_sections"] = {1, -1, 0}; }, "glm4");
-  refused("fourth section", [](Model& m) { m.arrays["rope.dimension_sections"] = {1, 1, 0, 1}; }, "glm4");
+  refused(
+      "rope.dimension_sections", [](Model& m) { m.strings["rope.dimension_sections"] = "x"; }, "glm4");
+  refused(
+      "rope.dimension_sections",
+      [](Model& m) {
+        m.arrays["rope.dimension_sections"] = {1, -1, 0};
+      },
+      "glm4");
+  refused(
+      "fourth section",
+      [](Model& m) {
+        m.arrays["rope.dimension_sections"] = {1, 1, 0, 1};
+      },
+      "glm4");
   refused("nextn_predict_layers", [](Model& m) { m.strings["nextn_predict_layers"] = "1"; });
   refused("mixture-of-experts", [](Model& m) { m.integers["expert_count"] = 8; });
   refused("token_embd.weight", [](Model& m) { m.tensors.erase("token_embd.weight"); });
   refused("output_norm.weight", [](Model& m) { m.tensors.erase("output_norm.weight"); });
   refused("output.weight", [](Model& m) { m.Add("output.weight", {Model::kHidden, Model::kVocabulary - 1}); });
   refused("blk.1.ffn_down.weight", [](Model& m) { m.tensors.erase("blk.1.ffn_down.weight"); });
-  refused("post_ffw_norm", [](Model& m) { m.tensors.erase("blk.0.post_ffw_norm.weight"); }, "glm4");
+  refused(
+      "post_ffw_norm", [](Model& m) { m.tensors.erase("blk.0.post_ffw_norm.weight"); }, "glm4");
   refused("rope_freqs.weight", [](Model& m) { m.Add("rope_freqs.weight", {Model::kHeadSize}); });
   for (const float value : {0.0f, -1.0f, kNan, kInfinity}) {
     refused("rope_freqs.weight", [&](Model& m) { m.tensors["rope_freqs.weight"] = {{4}, {1, 1, value, 1}}; });

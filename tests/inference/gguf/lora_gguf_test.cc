@@ -81,9 +81,11 @@ TEST(LoraGguf, OrdersAreInverseForLlamaAndForMRope) {
     EXPECT_EQ(ToHuggingFaceOrder(gguf, modules)->modules, adapter.modules);
     const std::vector<float>& q = gguf.modules.at("model.layers.0.self_attn.q_proj").b.values;
     // llama: Hugging Face's halves (0…3 | 4…7) become pairs; glm4 with M-RoPE: pairs of the first four become halves.
-    const std::vector<float> expected = llama ? std::vector<float>{0, 4, 1, 5, 2, 6, 3, 7} : std::vector<float>{0, 2, 1, 3, 4, 5, 6, 7};
+    const std::vector<float> expected =
+        llama ? std::vector<float>{0, 4, 1, 5, 2, 6, 3, 7} : std::vector<float>{0, 2, 1, 3, 4, 5, 6, 7};
     EXPECT_EQ(std::vector<float>(q.begin(), q.begin() + 8), expected);
-    EXPECT_EQ(gguf.modules.at("model.layers.0.self_attn.v_proj"), adapter.modules.at("model.layers.0.self_attn.v_proj"));
+    EXPECT_EQ(gguf.modules.at("model.layers.0.self_attn.v_proj"),
+              adapter.modules.at("model.layers.0.self_attn.v_proj"));
   }
 }
 

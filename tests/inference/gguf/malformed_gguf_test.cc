@@ -1,5 +1,7 @@
 // What is no GGUF is refused with one line; nothing a file says crashes the reader, or makes it allocate more than
 // 256 MiB.
+#include "tests/support/malformed_gguf.h"
+
 #include <algorithm>
 
 #include "base/file.h"
@@ -11,7 +13,6 @@
 #include "tests/base/forked_child.h"
 #include "tests/support/allocation_meter.h"
 #include "tests/support/golden.h"
-#include "tests/support/malformed_gguf.h"
 
 namespace fedglm {
 namespace {
@@ -123,8 +124,8 @@ TEST(Robustness, EveryTruncationOfAHeaderIsRefused) {
   const std::string text = *ReadFile(GoldenPath("golden/glm4-tiny-q4_k_m.gguf"));
   const auto whole = ParseText(text);
   ASSERT_TRUE(whole.ok());
-  const size_t header = static_cast<size_t>(
-      (*whole)->tensors().front().bytes.data() - reinterpret_cast<const std::byte*>(text.data()));
+  const size_t header =
+      static_cast<size_t>((*whole)->tensors().front().bytes.data() - reinterpret_cast<const std::byte*>(text.data()));
   ASSERT_GT(header, 10000u);
   for (size_t size = 0; size <= header; ++size) {
     const auto file = ParseText(std::string_view(text).substr(0, size));
@@ -138,8 +139,8 @@ TEST(Robustness, NoFlippedByteOfAHeaderCrashesAnything) {
   std::string text = *ReadFile(GoldenPath("golden/glm4-tiny-q4_k_m.gguf"));
   const auto whole = ParseText(text);
   ASSERT_TRUE(whole.ok());
-  const size_t header = static_cast<size_t>(
-      (*whole)->tensors().front().bytes.data() - reinterpret_cast<const std::byte*>(text.data()));
+  const size_t header =
+      static_cast<size_t>((*whole)->tensors().front().bytes.data() - reinterpret_cast<const std::byte*>(text.data()));
   const AllocationMeter meter;
   int refused = 0;
   for (size_t i = 0; i < header; ++i) {

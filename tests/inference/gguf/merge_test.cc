@@ -22,8 +22,10 @@ Adapter OfRankOne(const std::vector<LinearModule>& modules) {
   for (const LinearModule& module : modules) {
     if (module.gguf_name != kQuery && module.gguf_name != kDown) continue;
     LoraPair pair = {Matrix::Zero(1, module.inputs), Matrix::Zero(module.outputs, 1)};
-    for (int64_t i = 0; i < module.inputs; ++i) pair.a.values[static_cast<size_t>(i)] = 0.01f * static_cast<float>(i + 1);
-    for (int64_t i = 0; i < module.outputs; ++i) pair.b.values[static_cast<size_t>(i)] = 0.1f * static_cast<float>(i + 1);
+    for (int64_t i = 0; i < module.inputs; ++i)
+      pair.a.values[static_cast<size_t>(i)] = 0.01f * static_cast<float>(i + 1);
+    for (int64_t i = 0; i < module.outputs; ++i)
+      pair.b.values[static_cast<size_t>(i)] = 0.1f * static_cast<float>(i + 1);
     adapter.modules[module.peft_name] = std::move(pair);
   }
   return adapter;
@@ -82,8 +84,8 @@ TEST_F(Merge, AddsTheProductInTheBasesRowOrderAndLeavesTheRest) {
 
 // The copy is aligned as the writer aligns, so it must not say that it is aligned as the base was.
 TEST_F(Merge, ABaseOfAnotherAlignmentGivesAFileThatCanBeRead) {
-  // Written with the writer's alignment of 32, a file may say 64 where its header happens to end at a multiple of 64, since
-  // every tensor here is a multiple of 64 bytes. A string brings the header there.
+  // Written with the writer's alignment of 32, a file may say 64 where its header happens to end at a multiple of 64,
+  // since every tensor here is a multiple of 64 bytes. A string brings the header there.
   for (size_t padding = 0; padding < 64; padding += 16) {
     TinyModel model("llama");
     model.strings["padding"] = std::string(padding, 'x');
@@ -118,7 +120,8 @@ TEST_F(Merge, TheBaseIsNotOverwritten) {
   Open(TinyModel("glm4"));
   const std::string before = *ReadFile(base_path_);
   std::filesystem::create_symlink(base_path_, folder_->path() / "link.gguf");
-  for (const std::filesystem::path& out : {base_path_, folder_->path() / "." / "base.gguf", folder_->path() / "link.gguf"}) {
+  for (const std::filesystem::path& out :
+       {base_path_, folder_->path() / "." / "base.gguf", folder_->path() / "link.gguf"}) {
     EXPECT_EQ(ExitCodeOf(MergeAdapter(*base_, adapter_, std::nullopt, out, GoOn)), ExitCode::kUsage) << out;
     EXPECT_EQ(ExitCodeOf(ExportGgufLora(adapter_, *base_, out)), ExitCode::kUsage) << out;
   }
@@ -127,7 +130,9 @@ TEST_F(Merge, TheBaseIsNotOverwritten) {
 
 TEST_F(Merge, StoppedHalfwayItLeavesNothing) {
   Open(TinyModel("glm4"));
-  const auto stop = [](int64_t done, const std::string&) { return done < 5 ? absl::OkStatus() : CancelledError("stopped"); };
+  const auto stop = [](int64_t done, const std::string&) {
+    return done < 5 ? absl::OkStatus() : CancelledError("stopped");
+  };
   EXPECT_EQ(MergeAdapter(*base_, adapter_, std::nullopt, out_, stop).code(), absl::StatusCode::kCancelled);
   const auto entries = std::filesystem::directory_iterator(folder_->path());
   EXPECT_EQ(std::distance(begin(entries), end(entries)), 1) << "only the base is there";

@@ -55,8 +55,9 @@ TEST_P(GoldenMixes, HaveTheTypesThatLlamaQuantizeChooses) {
 
 INSTANTIATE_TEST_SUITE_P(Types, GoldenMixes,
                          testing::Values(GoldenMix{"F16", "f16"}, GoldenMix{"bf16", "bf16"}, GoldenMix{"Q8_0", "q8_0"},
-                                         GoldenMix{"Q4_0", "q4_0"}, GoldenMix{"Q4_1", "q4_1"}, GoldenMix{"Q5_0", "q5_0"},
-                                         GoldenMix{"Q5_1", "q5_1"}, GoldenMix{"Q2_K", "q2_k"}, GoldenMix{"q3_k_m", "q3_k_m"},
+                                         GoldenMix{"Q4_0", "q4_0"}, GoldenMix{"Q4_1", "q4_1"},
+                                         GoldenMix{"Q5_0", "q5_0"}, GoldenMix{"Q5_1", "q5_1"},
+                                         GoldenMix{"Q2_K", "q2_k"}, GoldenMix{"q3_k_m", "q3_k_m"},
                                          GoldenMix{"Q4_K", "q4_k_m"}, GoldenMix{"Q5_K_M", "q5_k_m"},
                                          GoldenMix{"Q6_K", "q6_k"}, GoldenMix{"IQ4_NL", "iq4_nl"},
                                          GoldenMix{"IQ4_XS", "iq4_xs"}),
@@ -68,12 +69,12 @@ TEST(QuantizationMix, GivesMoreBitsToTheSensitiveLayers) {
     const MixedModel model{.layers = 40, .queries_per_kv_head = 16, .tied_embeddings = false, .calibrated = calibrated};
     return TypeInMix(*QuantizationMixFromName(mix), {tensor, 2, 4096}, model);
   };
-  for (const char* tensor : {"blk.0.ffn_down.weight", "blk.4.attn_v.weight", "blk.7.ffn_down.weight",
-                             "blk.35.attn_v.weight"}) {
+  for (const char* tensor :
+       {"blk.0.ffn_down.weight", "blk.4.attn_v.weight", "blk.7.ffn_down.weight", "blk.35.attn_v.weight"}) {
     EXPECT_EQ(type("Q4_K_M", tensor), BlockType::kQ6_K) << tensor;
   }
-  for (const char* tensor : {"blk.5.ffn_down.weight", "blk.6.attn_v.weight", "blk.0.attn_q.weight",
-                             "token_embd.weight"}) {
+  for (const char* tensor :
+       {"blk.5.ffn_down.weight", "blk.6.attn_v.weight", "blk.0.attn_q.weight", "token_embd.weight"}) {
     EXPECT_EQ(type("Q4_K_M", tensor), BlockType::kQ4_K) << tensor;
   }
   EXPECT_EQ(type("Q4_K_S", "blk.3.attn_v.weight"), BlockType::kQ5_K);
@@ -180,7 +181,8 @@ TEST_F(QuantizeTinyFile, MomentsChangeTheirTensorAlone) {
   for (const GgufTensor& tensor : a->tensors()) {
     const GgufTensor* const other = b->FindTensor(tensor.name);
     const bool same = std::equal(tensor.bytes.begin(), tensor.bytes.end(), other->bytes.begin(), other->bytes.end());
-    EXPECT_EQ(same, tensor.name != "blk.0.attn_q.weight") << tensor.name << ": an embedding's rows are read as they are";
+    EXPECT_EQ(same, tensor.name != "blk.0.attn_q.weight")
+        << tensor.name << ": an embedding's rows are read as they are";
   }
   const MomentsByTensor wrong = {{"blk.0.attn_q.weight", std::make_shared<InputMoments>(TinyModel::kHidden - 1)}};
   options.moments = &wrong;

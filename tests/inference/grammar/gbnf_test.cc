@@ -43,7 +43,9 @@ TEST(Gbnf, ReadsTheNotation) {
       {"root ::= \"\\n\\t\\\\\\\"\\x41\\u8a9e\"", {"\n\t\\\"A語"}, {"ntA"}},
       {"root ::= [a\\]\\-]+ [-x]", {"a]-x", "a-"}, {"b-"}},
       {"root ::= . .", {"ab", "語🦜"}, {"a", "abc"}},
-      {"root ::= a-1 b_2\na-1 ::= \"x\" # comment\n\n# more\nb_2 ::= (\n  \"y\" # within\n  | \"z\"\n)\n", {"xy", "xz"}, {"x"}},
+      {"root ::= a-1 b_2\na-1 ::= \"x\" # comment\n\n# more\nb_2 ::= (\n  \"y\" # within\n  | \"z\"\n)\n",
+       {"xy", "xz"},
+       {"x"}},
       {"root ::=\n  \"a\" |\n  \"b\"\r\n", {"a", "b"}, {"ab"}},
       {"root ::= \"(\" root? \")\"", {"()", "((()))"}, {"(", "(()", "())"}},
       {"root ::= item list?\nlist ::= \",\" root\nitem ::= [0-9]", {"1", "1,2,3"}, {"1,", ",1"}},
@@ -83,7 +85,8 @@ TEST(Gbnf, RefusesWithTheLine) {
 TEST(Gbnf, RefusesRulesThatCannotBeFollowed) {
   EXPECT_EQ(ErrorOf("root ::= root \"a\" | \"b\""), "line 1: rule 'root' calls itself before it has read anything");
   EXPECT_THAT(ErrorOf("root ::= a\na ::= \"x\"? b\nb ::= a \"y\" | \"z\""), testing::HasSubstr("calls itself before"));
-  EXPECT_EQ(ErrorOf("root ::= \"a\"\nx ::= (x \"a\"){2} | \"b\""), "line 2: rule 'x' calls itself before it has read anything");
+  EXPECT_EQ(ErrorOf("root ::= \"a\"\nx ::= (x \"a\"){2} | \"b\""),
+            "line 2: rule 'x' calls itself before it has read anything");
   EXPECT_EQ(ErrorOf("root ::= \"a\" root"), "line 1: rule 'root' can never end");
   EXPECT_EQ(ErrorOf("root ::= []"), "line 1: rule 'root' can never end");
 }

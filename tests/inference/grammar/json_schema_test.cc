@@ -53,19 +53,24 @@ TEST(JsonSchema, NumbersWithinBounds) {
        {"9007199254740993", "9007199254740994", "9007199254740995"},
        {"9007199254740992", "9007199254740996"}},
       {R"({"type":"integer","minimum":9223372036854775807})", {"9223372036854775807"}, {"9223372036854775806"}},
-      {R"({"type":"number","minimum":0,"maximum":1})", {"0", "1", "0.5", "0.0001", "1.0"}, {"1.1", "1.01", "-0.5", "2"}},
+      {R"({"type":"number","minimum":0,"maximum":1})",
+       {"0", "1", "0.5", "0.0001", "1.0"},
+       {"1.1", "1.01", "-0.5", "2"}},
       {R"({"type":"number","exclusiveMinimum":0})", {"0.01", "0.5", "3", "3.14159"}, {"0", "0.0", "-1", "0.00"}},
       {R"({"type":"number","minimum":-1.25,"maximum":2.5})",
        {"-1.25", "-1", "-0.5", "0", "2.5", "2.50", "2.4999"},
        {"-1.26", "-1.251", "2.51", "2.501", "3", "-2"}},
-      {R"({"type":"number","minimum":0.5,"maximum":0.75})", {"0.5", "0.6", "0.75", "0.51234"}, {"0", "1", "0.4", "0.76"}},
+      {R"({"type":"number","minimum":0.5,"maximum":0.75})",
+       {"0.5", "0.6", "0.75", "0.51234"},
+       {"0", "1", "0.4", "0.76"}},
       {R"({"type":"number","minimum":-1.7976931348623157e308,"maximum":5})", {"5", "-5.5", "-100"}, {"6"}},
       {R"({"multipleOf":1,"minimum":2,"maximum":3})", {"2", "3"}, {"2.5"}},
   });
 }
 
 TEST(JsonSchema, EveryIntegerOfARangeAndNoOther) {
-  for (const auto& [low, high] : {std::pair{-205, 207}, {8, 12}, {99, 101}, {-1000, -90}, {0, 0}, {-7, -7}, {5, 1234}}) {
+  for (const auto& [low, high] :
+       {std::pair{-205, 207}, {8, 12}, {99, 101}, {-1000, -90}, {0, 0}, {-7, -7}, {5, 1234}}) {
     const auto text = JsonSchemaToGrammar(Json{{"type", "integer"}, {"minimum", low}, {"maximum", high}});
     ASSERT_TRUE(text.ok());
     const auto grammar = ParseGrammar(*text);
@@ -78,7 +83,9 @@ TEST(JsonSchema, EveryIntegerOfARangeAndNoOther) {
 
 TEST(JsonSchema, Strings) {
   Check({
-      {R"({"type":"string","minLength":2,"maxLength":3})", {R"("ab")", R"("é🦜\n")", R"("\u0041bc")"}, {R"("a")", R"("abcd")"}},
+      {R"({"type":"string","minLength":2,"maxLength":3})",
+       {R"("ab")", R"("é🦜\n")", R"("\u0041bc")"},
+       {R"("a")", R"("abcd")"}},
       {R"({"maxLength":0})", {R"("")"}, {R"("a")"}},
       {R"({"maxLength":2147483647})", {R"("abc")"}, {"1"}},
       {R"({"pattern":"^[a-c]+\\d{2}$"})", {R"("a12")", R"("cab99")"}, {R"("12")", R"("a1")", R"("a123")", R"("xa12")"}},
@@ -90,9 +97,12 @@ TEST(JsonSchema, Strings) {
       {R"({"pattern":"^[a-f]{4}$","minLength":4,"maxLength":10})", {R"("abcd")"}, {R"("abc")"}},
       {R"({"format":"date"})",
        {R"("2024-02-29")", R"("2026-11-30")", R"("2000-02-29")"},
-       {R"("2023-02-29")", R"("1900-02-29")", R"("2026-11-31")", R"("2026-13-01")", R"("2026-00-10")", R"("26-01-01")"}},
+       {R"("2023-02-29")", R"("1900-02-29")", R"("2026-11-31")", R"("2026-13-01")", R"("2026-00-10")",
+        R"("26-01-01")"}},
       {R"({"format":"time"})", {R"("23:59:59Z")", R"("00:00:00.5+02:00")"}, {R"("24:00:00Z")", R"("12:00")"}},
-      {R"({"format":"date-time"})", {R"("2026-11-24T23:08:28Z")"}, {R"("2026-11-24 23:08:28Z")", R"("2026-11-24T23:08:28")"}},
+      {R"({"format":"date-time"})",
+       {R"("2026-11-24T23:08:28Z")"},
+       {R"("2026-11-24 23:08:28Z")", R"("2026-11-24T23:08:28")"}},
       {R"({"format":"uuid"})", {R"("123e4567-e89b-12d3-a456-426614174000")"}, {R"("123e4567")"}},
       {R"({"type":"string","format":"email"})", {R"("any text")"}, {"1"}},
   });
@@ -107,7 +117,9 @@ TEST(JsonSchema, Objects) {
       {R"({"properties":{"a":{"const":1},"b":{"const":2},"c":{"const":3}},"required":["b"]})",
        {R"({"b":2})", R"({"a":1,"b":2})", R"({"b":2,"c":3})", R"({"a":1,"b":2,"c":3})"},
        {"{}", R"({"a":1})", R"({"a":1,"c":3})", R"({,"b":2})", R"({"c":3,"b":2})"}},
-      {R"({"properties":{"a":{"const":1},"b":{"const":2}}})", {"{}", R"({"a":1})", R"({"b":2})", R"({"a":1,"b":2})"}, {R"({"a":1"b":2})"}},
+      {R"({"properties":{"a":{"const":1},"b":{"const":2}}})",
+       {"{}", R"({"a":1})", R"({"b":2})", R"({"a":1,"b":2})"},
+       {R"({"a":1"b":2})"}},
       {R"({"properties":{"ab":{"const":1}},"additionalProperties":{"type":"string"}})",
        {"{}", R"({"ab":1})", R"({"ab":1,"a":"x","abc":"y"})", R"({"":"x"})", R"({"b":"x"})"},
        {R"({"ab":"x"})", R"({"a":1})", R"({"\u0061b":"x"})", R"({"ab":1,"ab":"x"})"}},
@@ -115,7 +127,9 @@ TEST(JsonSchema, Objects) {
       {R"({"properties":{"x\"\n":{"const":1}},"required":["x\"\n"]})", {R"({"x\"\n":1})"}, {R"({"x":1})"}},
       {R"({"type":"object","required":["a"]})", {R"({"a":null})", R"({"a":{}, "b":1})"}, {"{}", R"({"b":1})"}},
       {R"({"additionalProperties":{"type":"integer"}})", {"{}", R"({"x":1,"y":2})"}, {R"({"x":"1"})"}},
-      {R"({"properties":{"a":{"type":"null"}},"minProperties":1,"maxProperties":1,"required":["a"]})", {R"({"a":null})"}, {"{}"}},
+      {R"({"properties":{"a":{"type":"null"}},"minProperties":1,"maxProperties":1,"required":["a"]})",
+       {R"({"a":null})"},
+       {"{}"}},
   });
 }
 
@@ -153,10 +167,12 @@ TEST(JsonSchema, Combinations) {
        {"{}", R"({"a":1})"},
        {R"({"b":2})"}},
       {R"({"allOf":[{"enum":[1,2,3]},{"enum":[2,3,4]}]})", {"2", "3"}, {"1", "4"}},
-      {R"({"allOf":[{"anyOf":[{"minimum":1},{"type":"string"}]},{"anyOf":[{"maximum":2},{"type":"null"}]},{"type":"integer"}]})",
+      {R"({"allOf":[{"anyOf":[{"minimum":1},{"type":"string"}]},)"
+       R"({"anyOf":[{"maximum":2},{"type":"null"}]},{"type":"integer"}]})",
        {"1", "2"},
        {"0", "3", "null"}},
-      {R"({"type":"object","properties":{"a":{"const":1},"b":{"const":2}},"anyOf":[{"required":["a"]},{"required":["b"]}]})",
+      {R"({"type":"object","properties":{"a":{"const":1},")"
+       R"(b":{"const":2}},"anyOf":[{"required":["a"]},{"required":["b"]}]})",
        {R"({"a":1})", R"({"b":2})", R"({"a":1,"b":2})"},
        {"{}"}},
   });
@@ -173,7 +189,8 @@ TEST(JsonSchema, SaysWhereAndWhatItCannotDo) {
   EXPECT_EQ(error("3"), "#: a schema must be an object, true or false");
   EXPECT_EQ(error(R"({"properties":{"age":{"type":"int"}}})"), "#/properties/age: the type 'int' is not known");
   EXPECT_EQ(error(R"({"properties":{"a":{"items":{"not":{}}}}})"), "#/properties/a/items: 'not' is not supported");
-  EXPECT_EQ(error(R"({"properties":{"a":false},"required":["a"]})"), "#/properties/a: no value is valid: the schema is false");
+  EXPECT_EQ(error(R"({"properties":{"a":false},"required":["a"]})"),
+            "#/properties/a: no value is valid: the schema is false");
   EXPECT_EQ(error(R"({"enum":["a"],"type":"integer"})"), "#: no value is valid: none of its alternatives has one");
   EXPECT_EQ(error(R"({"enum":[5],"minimum":3})"), "#: 'minimum' beside enum or const is not supported");
   EXPECT_EQ(error(R"({"$ref":"#/$defs/x"})"), "#: $ref '#/$defs/x' names nothing");
@@ -186,10 +203,13 @@ TEST(JsonSchema, SaysWhereAndWhatItCannotDo) {
               testing::HasSubstr("leads back to itself"));
   EXPECT_EQ(error(R"({"minLength":3,"maxLength":2})"), "#: no value is valid: minLength is above maxLength");
   EXPECT_EQ(error(R"({"minItems":20000})"), "#: minItems above 10000 is not supported");
-  EXPECT_EQ(error(R"({"type":"integer","minimum":3,"maximum":2})"), "#: no value is valid: there is no such number between the bounds");
-  EXPECT_EQ(error(R"({"type":"integer","minimum":1.2,"maximum":1.8})"), "#: no value is valid: there is no such number between the bounds");
+  EXPECT_EQ(error(R"({"type":"integer","minimum":3,"maximum":2})"),
+            "#: no value is valid: there is no such number between the bounds");
+  EXPECT_EQ(error(R"({"type":"integer","minimum":1.2,"maximum":1.8})"),
+            "#: no value is valid: there is no such number between the bounds");
   EXPECT_EQ(error(R"({"minimum":"3"})"), "#: 'minimum' must be a number");
-  EXPECT_EQ(error(R"({"pattern":"(?=a)b"})"), "#/pattern: the pattern has look-around or flags, which are not supported");
+  EXPECT_EQ(error(R"({"pattern":"(?=a)b"})"),
+            "#/pattern: the pattern has look-around or flags, which are not supported");
   EXPECT_EQ(error(R"({"pattern":"(a"})"), "#/pattern: the pattern has a group that does not end");
   EXPECT_EQ(error(R"({"pattern":"(a)\\1"})"), "#/pattern: the pattern has the escape \\1, which is not supported");
   EXPECT_THAT(error(R"({"pattern":"^a*$","maxLength":3})"), testing::HasSubstr("write them into the pattern"));
@@ -212,7 +232,8 @@ TEST(JsonSchema, BoundsTheWorkOnHostileSchemas) {
   for (int i = 0; i < 60; ++i) {
     const std::string next = "#/$defs/d" + std::to_string(i + 1);
     doubling["$defs"]["d" + std::to_string(i)] = {{"anyOf", {{{"$ref", next}}, {{"items", {{"$ref", next}}}}}}};
-    merging["$defs"]["d" + std::to_string(i)] = {{"anyOf", {{{"$ref", next}, {"maximum", i}}, {{"$ref", next}, {"maximum", 9}}}}};
+    merging["$defs"]["d" + std::to_string(i)] = {
+        {"anyOf", {{{"$ref", next}, {"maximum", i}}, {{"$ref", next}, {"maximum", 9}}}}};
   }
   doubling["$defs"]["d60"] = {{"const", 1}};
   merging["$defs"]["d60"] = {{"type", "integer"}};
@@ -223,7 +244,8 @@ TEST(JsonSchema, BoundsTheWorkOnHostileSchemas) {
   for (int i = 0; i < 2000; ++i) deep = Json{{"items", deep}};
   EXPECT_EQ(ExitCodeOf(convert(deep)), ExitCode::kUsage);
   Json wide = {{"type", "object"}};
-  for (int i = 0; i < 1000; ++i) wide["properties"]["property" + std::to_string(i)] = {{"type", "integer"}, {"minimum", i}};
+  for (int i = 0; i < 1000; ++i)
+    wide["properties"]["property" + std::to_string(i)] = {{"type", "integer"}, {"minimum", i}};
   EXPECT_TRUE(convert(wide).ok()) << Message(convert(wide));
   EXPECT_EQ(ExitCodeOf(convert({{"pattern", std::string(5000, '(')}})), ExitCode::kUsage);
   EXPECT_EQ(ExitCodeOf(convert({{"pattern", "^((a{1,9999}){1,9999}){1,1000000000}$"}})), ExitCode::kUsage);

@@ -37,8 +37,9 @@ struct RandomAnswer {
   int tokens = 0;
 };
 
-// After `patience` tokens half of the choices are the best closing one (an end, then the bytes in `closing_order`, the best
-// last), since by chance alone nothing would ever end; by closing alone neither, where something else is missing first.
+// After `patience` tokens half of the choices are the best closing one (an end, then the bytes in `closing_order`, the
+// best last), since by chance alone nothing would ever end; by closing alone neither, where something else is missing
+// first.
 inline RandomAnswer WriteRandomAnswer(std::shared_ptr<const Grammar> grammar, std::shared_ptr<const TokenTrie> trie,
                                       const Tokenizer& tokenizer, std::mt19937_64& random, int patience = 40,
                                       std::string_view closing_order = "}]\"") {

@@ -12,12 +12,13 @@ class SchemaGenerator {
   Json Make() {
     Json schema = Value(3);
     // What references name. "tree" contains itself.
-    schema["$defs"]["tree"] = {{"type", "object"},
-                               {"properties",
-                                {{"label", {{"type", "string"}, {"maxLength", 5}}},
-                                 {"children", {{"type", "array"}, {"items", {{"$ref", "#/$defs/tree"}}}, {"maxItems", 2}}}}},
-                               {"required", {"label"}},
-                               {"additionalProperties", false}};
+    schema["$defs"]["tree"] = {
+        {"type", "object"},
+        {"properties",
+         {{"label", {{"type", "string"}, {"maxLength", 5}}},
+          {"children", {{"type", "array"}, {"items", {{"$ref", "#/$defs/tree"}}}, {"maxItems", 2}}}}},
+        {"required", {"label"}},
+        {"additionalProperties", false}};
     schema["$defs"]["small"] = {{"type", "integer"}, {"minimum", -3}, {"maximum", 12}};
     return schema;
   }
@@ -25,7 +26,9 @@ class SchemaGenerator {
  private:
   uint64_t Below(uint64_t limit) { return random_() % limit; }
   bool Chance(uint64_t of_ten) { return Below(10) < of_ten; }
-  int64_t Between(int64_t low, int64_t high) { return low + static_cast<int64_t>(Below(static_cast<uint64_t>(high - low + 1))); }
+  int64_t Between(int64_t low, int64_t high) {
+    return low + static_cast<int64_t>(Below(static_cast<uint64_t>(high - low + 1)));
+  }
 
   Json Value(int depth) {
     switch (Below(depth > 0 ? 11 : 5)) {
@@ -75,7 +78,9 @@ class SchemaGenerator {
     const int64_t low = Chance(2) ? Between(-1'000'000'000'000, 1'000'000'000'000) : Between(-200, 200);
     const int64_t high = low + (Chance(3) ? Between(2, 5) : Between(2, 100'000));
     const double scale = integers || Chance(5) ? 1 : 100;
-    const auto bound = [&](int64_t value) -> Json { return scale == 1 ? Json(value) : Json(static_cast<double>(value) / scale); };
+    const auto bound = [&](int64_t value) -> Json {
+      return scale == 1 ? Json(value) : Json(static_cast<double>(value) / scale);
+    };
     if (Chance(6)) schema[Chance(7) ? "minimum" : "exclusiveMinimum"] = bound(low);
     if (Chance(6)) schema[Chance(7) ? "maximum" : "exclusiveMaximum"] = bound(high);
     return schema;
@@ -129,9 +134,10 @@ class SchemaGenerator {
   }
 
   Json AllOf(int depth) {
-    return Json{{"allOf",
-                 {{{"type", "object"}, {"properties", {{"base", Value(depth - 1)}}}, {"required", {"base"}}},
-                  {{"properties", {{"more", Value(depth - 1)}, {"base", true}}}, {"additionalProperties", Chance(5)}}}}};
+    return Json{
+        {"allOf",
+         {{{"type", "object"}, {"properties", {{"base", Value(depth - 1)}}}, {"required", {"base"}}},
+          {{"properties", {{"more", Value(depth - 1)}, {"base", true}}}, {"additionalProperties", Chance(5)}}}}};
   }
 
   std::mt19937_64 random_;
@@ -150,7 +156,8 @@ TEST(RandomSchemas, TwoHundredOfTwoHundredAnswersAreValid) {
     ASSERT_TRUE(text.ok()) << Message(text.status()) << "\n" << DumpJson(schema, 1);
     const auto grammar = ParseGrammar(*text);
     ASSERT_TRUE(grammar.ok()) << Message(grammar.status()) << "\n" << *text;
-    const RandomAnswer answer = WriteRandomAnswer(*grammar, trie, *tokenizer, random, 40 + static_cast<int>(seed % 120));
+    const RandomAnswer answer =
+        WriteRandomAnswer(*grammar, trie, *tokenizer, random, 40 + static_cast<int>(seed % 120));
     EXPECT_TRUE(answer.ended) << answer.text << "\n" << DumpJson(schema, 1);
     EXPECT_TRUE(nlohmann::json::accept(answer.text)) << answer.text << "\n" << DumpJson(schema, 1);
     const Json value = Json::parse(answer.text, nullptr, /*allow_exceptions=*/false);
@@ -163,7 +170,8 @@ TEST(RandomSchemas, TwoHundredOfTwoHundredAnswersAreValid) {
 }
 
 TEST(RandomSchemas, TheValidatorTellsValidFromInvalid) {
-  const Json schema = Json::parse(R"({"type":"object","properties":{"a":{"type":"integer","minimum":3}},"required":["a"],
+  const Json schema =
+      Json::parse(R"({"type":"object","properties":{"a":{"type":"integer","minimum":3}},"required":["a"],
                                       "additionalProperties":false})");
   EXPECT_TRUE(SchemaValidator(schema).IsValid({{"a", 3}}));
   EXPECT_FALSE(SchemaValidator(schema).IsValid({{"a", 2}}));

@@ -31,7 +31,10 @@ class SchemaValidator {
       if ((byte & 0xC0) == 0x80) {
         wide.back() = static_cast<wchar_t>((wide.back() << 6) | (byte & 0x3F));
       } else {
-        wide += static_cast<wchar_t>(byte < 0x80 ? byte : byte < 0xE0 ? byte & 0x1F : byte < 0xF0 ? byte & 0x0F : byte & 0x07);
+        wide += static_cast<wchar_t>(byte < 0x80   ? byte
+                                     : byte < 0xE0 ? byte & 0x1F
+                                     : byte < 0xF0 ? byte & 0x0F
+                                                   : byte & 0x07);
       }
     }
     return wide;
@@ -52,7 +55,8 @@ class SchemaValidator {
     const std::string time = R"(([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d))";
     if (format == "date" || format == "date-time") {
       if (!std::regex_match(text, std::regex(format == "date" ? date : date + "T" + time))) return false;
-      const int year = std::stoi(text.substr(0, 4)), month = std::stoi(text.substr(5, 2)), day = std::stoi(text.substr(8, 2));
+      const int year = std::stoi(text.substr(0, 4)), month = std::stoi(text.substr(5, 2)),
+                day = std::stoi(text.substr(8, 2));
       const bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
       const int days[] = {31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
       return day <= days[month - 1];

@@ -90,15 +90,16 @@ TEST(RealVocabulary, AMaskAgreesWithTryingEachToken) {
   ASSERT_TRUE(grammar.ok());
   // After {"a" a token is right if what it makes can be completed: the shortest ways to do so are tried.
   const auto constraint = MakeConstraint(*grammar, BuildTokenTrie(*tokenizer));
-  for (const Token token : tokenizer->Encode("{\"a\"", {.add_special = false, .space_prefix = false})) constraint->Accept(token);
+  for (const Token token : tokenizer->Encode("{\"a\"", {.add_special = false, .space_prefix = false}))
+    constraint->Accept(token);
   std::vector<float> logits(static_cast<size_t>(tokenizer->size()), 0.0f);
   constraint->Mask(logits);
   int allowed = 0;
   for (Token token = 0; token < tokenizer->size(); ++token) {
     const std::string text = "{\"a\"" + tokenizer->Piece(token);
     bool possible = false;
-    for (const char* const end : {"1}", ":1}", "}", "e}", "ue}", "rue}", "l}", "ll}", "ull}", "alse}", "\"}", "]}", "}}", "]]}",
-                                  "0\":1}}", "1]}", "\n]}"}) {
+    for (const char* const end : {"1}", ":1}", "}", "e}", "ue}", "rue}", "l}", "ll}", "ull}", "alse}", "\"}", "]}",
+                                  "}}", "]]}", "0\":1}}", "1]}", "\n]}"}) {
       possible = possible || Matches(**grammar, text + end);
     }
     const bool is_special = tokenizer->IsControl(token) || tokenizer->Piece(token).empty();
@@ -114,7 +115,9 @@ TEST(RealVocabulary, AMaskTakesMilliseconds) {
     const auto tokenizer = RealTokenizer(name);
     if (tokenizer == nullptr) continue;
     using Clock = std::chrono::steady_clock;
-    const auto milliseconds = [](Clock::duration time) { return std::chrono::duration<double, std::milli>(time).count(); };
+    const auto milliseconds = [](Clock::duration time) {
+      return std::chrono::duration<double, std::milli>(time).count();
+    };
     auto begin = Clock::now();
     const auto trie = BuildTokenTrie(*tokenizer);
     std::printf("%s: %lld tokens, trie %.1f ms\n", name, static_cast<long long>(tokenizer->size()),
@@ -124,7 +127,8 @@ TEST(RealVocabulary, AMaskTakesMilliseconds) {
       std::string gbnf, text;
     };
     std::string alternatives;
-    for (int i = 0; i < 1000; ++i) alternatives += (i > 0 ? " | .{0,100} \"" : " .{0,100} \"") + std::to_string(i) + "\"";
+    for (int i = 0; i < 1000; ++i)
+      alternatives += (i > 0 ? " | .{0,100} \"" : " .{0,100} \"") + std::to_string(i) + "\"";
     const Case cases[] = {{"begin of any JSON", AnyJsonGrammar(), ""},
                           {"in a string", AnyJsonGrammar(), "{\"a"},
                           {"in a counted string", "root ::= .{1,4000}", "abc"},

@@ -20,7 +20,8 @@ class TriggeredConstraintTest : public testing::Test {
     tokenizer_ = *tokenizer;
     ASSERT_TRUE(tokenizer_->EndsGeneration(260));
     trie_ = BuildTokenTrie(*tokenizer_);
-    constraint_ = MakeTriggeredConstraint({{"get\n", Parsed("root ::= \"{}\"")}, {"go\n", Parsed("root ::= \"1\"")}}, trie_);
+    constraint_ =
+        MakeTriggeredConstraint({{"get\n", Parsed("root ::= \"{}\"")}, {"go\n", Parsed("root ::= \"1\"")}}, trie_);
   }
 
   static std::shared_ptr<const Grammar> Parsed(const std::string& gbnf) {

@@ -90,8 +90,12 @@ struct CheckpointFolder {
     tokenizer = {{"added_tokens", added},
                  {"normalizer", nullptr},
                  {"pre_tokenizer", pre_tokenizer},
-                 {"model", {{"type", "BPE"}, {"byte_fallback", false}, {"ignore_merges", true}, {"vocab", vocabulary},
-                            {"merges", merges}}}};
+                 {"model",
+                  {{"type", "BPE"},
+                   {"byte_fallback", false},
+                   {"ignore_merges", true},
+                   {"vocab", vocabulary},
+                   {"merges", merges}}}};
   }
 
   // Everything of a model in float32, in Hugging Face's names, shapes and order of rows.
@@ -154,15 +158,16 @@ struct CheckpointFolder {
 
 // The pre-tokenizer of Llama 3 and GLM-4, as their tokenizer.json spell it.
 inline Json Cl100kPretokenizer() {
-  return {{"type", "Sequence"},
-          {"pretokenizers",
-           {{{"type", "Split"},
-             {"pattern",
-              {{"Regex", R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
-                         R"(\s*[\r\n]+|\s+(?!\S)|\s+)"}}},
-             {"behavior", "Isolated"},
-             {"invert", false}},
-            {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}}}}};
+  return {
+      {"type", "Sequence"},
+      {"pretokenizers",
+       {{{"type", "Split"},
+         {"pattern",
+          {{"Regex", R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
+                     R"(\s*[\r\n]+|\s+(?!\S)|\s+)"}}},
+         {"behavior", "Isolated"},
+         {"invert", false}},
+        {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}}}}};
 }
 
 }  // namespace fedglm

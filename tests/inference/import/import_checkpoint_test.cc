@@ -43,16 +43,19 @@ class Import : public testing::Test {
     for (int i = 0; i < 26; ++i) vocabulary[std::string(1, static_cast<char>('a' + i))] = i;
     vocabulary["ab"] = 26;
     vocabulary["abc"] = 27;
-    folder.tokenizer = {{"added_tokens", {{{"id", 28}, {"content", "<|begin_of_text|>"}, {"special", true}},
-                                          {{"id", 29}, {"content", "<|end_of_text|>"}, {"special", true}},
-                                          {{"id", 30}, {"content", "<tool>"}, {"special", false}}}},
-                        {"normalizer", nullptr},
-                        {"pre_tokenizer", Cl100kPretokenizer()},
-                        {"post_processor", {{"type", "TemplateProcessing"},
-                                            {"single", {{{"SpecialToken", {{"id", "<|begin_of_text|>"}, {"type_id", 0}}}},
-                                                        {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}}}},
-                        {"model", {{"type", "BPE"}, {"ignore_merges", true}, {"vocab", vocabulary},
-                                   {"merges", {"a b", "ab c"}}}}};
+    folder.tokenizer = {
+        {"added_tokens",
+         {{{"id", 28}, {"content", "<|begin_of_text|>"}, {"special", true}},
+          {{"id", 29}, {"content", "<|end_of_text|>"}, {"special", true}},
+          {{"id", 30}, {"content", "<tool>"}, {"special", false}}}},
+        {"normalizer", nullptr},
+        {"pre_tokenizer", Cl100kPretokenizer()},
+        {"post_processor",
+         {{"type", "TemplateProcessing"},
+          {"single",
+           {{{"SpecialToken", {{"id", "<|begin_of_text|>"}, {"type_id", 0}}}},
+            {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}}}},
+        {"model", {{"type", "BPE"}, {"ignore_merges", true}, {"vocab", vocabulary}, {"merges", {"a b", "ab c"}}}}};
     folder.tokenizer_config = {{"bos_token", "<|begin_of_text|>"},
                                {"eos_token", {{"content", "<|end_of_text|>"}}},
                                {"chat_template", "{{ messages }}"}};
@@ -208,8 +211,9 @@ TEST_F(Import, PretokenizersAreNamedByTheirPatterns) {
   const auto split = [](const std::string& regex) {
     return Json{{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}};
   };
-  const std::string words = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|"
-                            " ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
+  const std::string words =
+      "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|"
+      " ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
   EXPECT_EQ(name_of({{"type", "Sequence"},
                      {"pretokenizers",
                       {split(R"(\p{N}{1,3})"), split("[一-龥぀-ゟ゠-ヿ]+"), split(words), byte_level(false)}}},
@@ -259,7 +263,9 @@ TEST_F(Import, TheTextPartOfAVisionModel) {
   Json text = folder.config;
   text["model_type"] = "glm4v_text";
   text["rope_scaling"] = {{"type", "default"}, {"mrope_section", {1, 1, 0}}};
-  folder.config = {{"model_type", "glm4v"}, {"text_config", text}, {"vision_config", {{"depth", 24}}},
+  folder.config = {{"model_type", "glm4v"},
+                   {"text_config", text},
+                   {"vision_config", {{"depth", 24}}},
                    {"tie_word_embeddings", false}};
   folder.Write(checkpoint_);
   ASSERT_TRUE(Run().ok()) << Message(Run());
@@ -287,8 +293,11 @@ TEST_F(Import, Llama3sRotaryScalingBecomesDivisors) {
   CheckpointFolder folder = Llama();
   folder.config["rope_theta"] = 500000.0;
   folder.config["head_dim"] = TinyModel::kHeadSize;
-  folder.config["rope_scaling"] = {{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0},
-                                   {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 8192}};
+  folder.config["rope_scaling"] = {{"rope_type", "llama3"},
+                                   {"factor", 8.0},
+                                   {"low_freq_factor", 1.0},
+                                   {"high_freq_factor", 4.0},
+                                   {"original_max_position_embeddings", 8192}};
   folder.Write(checkpoint_);
   ASSERT_TRUE(Run().ok()) << Message(Run());
   const std::vector<float> divisors = Decoded(**GgufFile::Open(out_), "rope_freqs.weight");

@@ -1,6 +1,6 @@
 #include "inference/kernels/decode_dot_avx512vnni.h"
-#include "inference/kernels/level_tile_avx512vnni.h"
 #include "inference/kernels/level_tile.h"
+#include "inference/kernels/level_tile_avx512vnni.h"
 #include "tests/inference/kernels/emulated_kernels.h"
 
 namespace fedglm {

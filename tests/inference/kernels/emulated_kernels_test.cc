@@ -1,5 +1,5 @@
-// The loops for AVX-512 VNNI, AVX-512 BF16 and AMX against the scalar reference on any machine: over intrinsics in plain C++.
-// (kernels_test.cc runs the real instructions where the machine has them.)
+// The loops for AVX-512 VNNI, AVX-512 BF16 and AMX against the scalar reference on any machine: over intrinsics in
+// plain C++. (kernels_test.cc runs the real instructions where the machine has them.)
 #include "tests/inference/kernels/emulated_kernels.h"
 
 #include <algorithm>
@@ -136,14 +136,15 @@ TEST_P(EmulatedKernels, MultiplyAsTheScalarReferenceDoes) {
 TEST(EmulatedAvx512Vnni, DotsRowsAsTheScalarReferenceDoes) {
   for (const QuantizedType& type : kTypes) {
     const bool by_four = type.type == BlockType::kQ4_0 || type.type == BlockType::kQ4_1;
-    const bool by_one =
-        type.type == BlockType::kQ4_K || type.type == BlockType::kQ5_K || type.type == BlockType::kQ6_K;
+    const bool by_one = type.type == BlockType::kQ4_K || type.type == BlockType::kQ5_K || type.type == BlockType::kQ6_K;
     const int64_t block = FactsOf(type.type).weights_per_block;
     for (unsigned seed = 1; seed <= (by_four || by_one ? 100 : 1); ++seed) {
       Random random(seed);
       const int64_t rows = Between(0, 20, random), columns = block * Between(1, 1536 / block, random);
-      SCOPED_TRACE(testing::Message() << FactsOf(type.type).name << ", seed " << seed << ": " << rows << " rows of " << columns);
-      const std::vector<std::byte> blocks = Blocks(type, rows, columns, random);  // no more: the sanitizer sees a read beyond
+      SCOPED_TRACE(testing::Message() << FactsOf(type.type).name << ", seed " << seed << ": " << rows << " rows of "
+                                      << columns);
+      const std::vector<std::byte> blocks =
+          Blocks(type, rows, columns, random);  // no more: the sanitizer sees a read beyond
       const Activations x(1, columns, random);
       const int64_t row_bytes = RowBytes(type.type, columns);
       std::vector<float> y(static_cast<size_t>(rows), NAN), expected = y, weights(static_cast<size_t>(columns));
@@ -169,14 +170,16 @@ TEST(EmulatedAvx512Bf16, MultipliesWithTheErrorOfFloat32) {
     Random random(seed);
     const int64_t rows = Between(1, 20, random), tokens = Between(1, 60, random), columns = Between(1, 200, random);
     const int64_t stride = rows + Between(0, 3, random);
-    SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << rows << " rows of " << columns << ", " << tokens << " tokens");
+    SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << rows << " rows of " << columns << ", " << tokens
+                                    << " tokens");
     std::normal_distribution<float> normal;
     std::vector<float> weights(static_cast<size_t>(rows * columns)), x(static_cast<size_t>(tokens * columns));
     for (float& v : weights) v = normal(random);
     for (float& v : x) v = normal(random) * std::ldexp(1.0f, static_cast<int>(Between(-12, 12, random)));
     std::vector<std::byte> blocks(2 * weights.size());  // no more: the sanitizer sees a read beyond
     for (int64_t r = 0; r < rows; ++r) {
-      ASSERT_TRUE(EncodeRow(BlockType::kBF16, weights.data() + r * columns, blocks.data() + 2 * r * columns, columns).ok());
+      ASSERT_TRUE(
+          EncodeRow(BlockType::kBF16, weights.data() + r * columns, blocks.data() + 2 * r * columns, columns).ok());
       DecodeRow(BlockType::kBF16, blocks.data() + 2 * r * columns, weights.data() + r * columns, columns);
     }
     std::vector<float> y(static_cast<size_t>(tokens * stride), NAN);

@@ -10,9 +10,10 @@
 namespace fedglm {
 namespace {
 
-constexpr BlockType kTypes[] = {BlockType::kF32,  BlockType::kF16,  BlockType::kBF16,  BlockType::kQ8_0, BlockType::kQ4_0,
-                                BlockType::kQ4_1, BlockType::kQ5_0, BlockType::kQ5_1,  BlockType::kQ2_K, BlockType::kQ3_K,
-                                BlockType::kQ4_K, BlockType::kQ5_K, BlockType::kQ6_K, BlockType::kIQ4_NL, BlockType::kIQ4_XS};
+constexpr BlockType kTypes[] = {BlockType::kF32,  BlockType::kF16,    BlockType::kBF16,  BlockType::kQ8_0,
+                                BlockType::kQ4_0, BlockType::kQ4_1,   BlockType::kQ5_0,  BlockType::kQ5_1,
+                                BlockType::kQ2_K, BlockType::kQ3_K,   BlockType::kQ4_K,  BlockType::kQ5_K,
+                                BlockType::kQ6_K, BlockType::kIQ4_NL, BlockType::kIQ4_XS};
 
 // A matrix of a type with its decoded weights.
 struct TestMatrix {
@@ -34,8 +35,11 @@ struct TestMatrix {
   }
 };
 
-struct Shape { int64_t rows, columns, tokens; };
-constexpr Shape kShapes[] = {{1, 256, 1}, {7, 256, 2}, {33, 512, 5}, {64, 256, 33}, {130, 768, 1}, {5, 2304, 13}, {70, 256, 60}};
+struct Shape {
+  int64_t rows, columns, tokens;
+};
+constexpr Shape kShapes[] = {{1, 256, 1},   {7, 256, 2},   {33, 512, 5}, {64, 256, 33},
+                             {130, 768, 1}, {5, 2304, 13}, {70, 256, 60}};
 
 class EveryInstructionSet : public testing::TestWithParam<std::string_view> {
  protected:
@@ -91,8 +95,8 @@ bool IsSigned(BlockType type) {
   return type == BlockType::kQ8_0 || type == BlockType::kIQ4_NL || type == BlockType::kIQ4_XS;
 }
 
-// y of quantized activations, by the reference in double precision over the same integers (8 bits, 16 for signed levels)
-// and decoded weights.
+// y of quantized activations, by the reference in double precision over the same integers (8 bits, 16 for signed
+// levels) and decoded weights.
 std::vector<double> IntegerReference(const TestMatrix& matrix, const std::vector<float>& x, int64_t tokens,
                                      std::vector<double>& magnitudes) {
   const int64_t rows = matrix.view.rows, columns = matrix.view.columns;
@@ -122,8 +126,8 @@ TEST_P(EveryInstructionSet, QuantizedMatMulIsExactOnEightBitActivations) {
   std::mt19937 random(5);
   std::normal_distribution<float> normal;
   // Rows that fill no group or tile, columns beyond one tile, and every way to group tokens.
-  constexpr Shape kQuantizedShapes[] = {{1, 256, 1}, {7, 512, 2}, {33, 768, 3}, {64, 256, 4}, {130, 1280, 5}, {31, 2304, 8},
-                                        {17, 256, 39}};
+  constexpr Shape kQuantizedShapes[] = {{1, 256, 1},    {7, 512, 2},   {33, 768, 3}, {64, 256, 4},
+                                        {130, 1280, 5}, {31, 2304, 8}, {17, 256, 39}};
   for (const int threads : {1, 3}) {
     ThreadPool pool(threads);
     for (const BlockType type : kTypes) {
@@ -139,7 +143,8 @@ TEST_P(EveryInstructionSet, QuantizedMatMulIsExactOnEightBitActivations) {
         quantized.Assign(x.data(), tokens, columns, pool);
         MatMul(matrix.view, quantized, y.data(), pool);
         for (size_t i = 0; i < y.size(); ++i) {
-          ASSERT_NEAR(y[i], expected[i], 8e-6 * magnitudes[i]) << FactsOf(type).name << " " << rows << "x" << columns << " output " << i;
+          ASSERT_NEAR(y[i], expected[i], 8e-6 * magnitudes[i])
+              << FactsOf(type).name << " " << rows << "x" << columns << " output " << i;
         }
       }
     }
@@ -160,14 +165,18 @@ TEST_P(EveryInstructionSet, ExtremeLevelsAndActivationsDoNotOverflow) {
       const uint16_t one = 0x3C00;
       const bool scale_last = type == BlockType::kQ2_K || type == BlockType::kQ3_K || type == BlockType::kQ6_K;
       const int halves = type == BlockType::kQ2_K || type == BlockType::kQ4_K || type == BlockType::kQ5_K ||
-                                 type == BlockType::kQ4_1 || type == BlockType::kQ5_1 ? 2 : 1;
+                                 type == BlockType::kQ4_1 || type == BlockType::kQ5_1
+                             ? 2
+                             : 1;
       for (size_t at = 0; at < matrix.blocks.size(); at += static_cast<size_t>(facts.bytes_per_block)) {
         for (int h = 0; h < halves; ++h) {
-          const size_t offset = scale_last ? static_cast<size_t>(facts.bytes_per_block - 2 * (h + 1)) : 2 * static_cast<size_t>(h);
+          const size_t offset =
+              scale_last ? static_cast<size_t>(facts.bytes_per_block - 2 * (h + 1)) : 2 * static_cast<size_t>(h);
           std::memcpy(matrix.blocks.data() + at + offset, &one, 2);
         }
       }
-      for (int64_t r = 0; r < rows; ++r) DecodeRow(type, matrix.view.Row(r), matrix.decoded.data() + r * columns, columns);
+      for (int64_t r = 0; r < rows; ++r)
+        DecodeRow(type, matrix.view.Row(r), matrix.decoded.data() + r * columns, columns);
       for (const float input : {1.0f, -1.0f}) {
         for (const int64_t tokens : {1, 4}) {
           std::vector<float> x(static_cast<size_t>(tokens * columns), input), y(static_cast<size_t>(tokens * rows));
@@ -177,7 +186,8 @@ TEST_P(EveryInstructionSet, ExtremeLevelsAndActivationsDoNotOverflow) {
           quantized.Assign(x.data(), tokens, columns, pool);
           MatMul(matrix.view, quantized, y.data(), pool);
           for (size_t i = 0; i < y.size(); ++i) {
-            ASSERT_NEAR(y[i], expected[i], 1e-5 * (magnitudes[i] + 65536)) << facts.name << " fill " << static_cast<int>(fill);
+            ASSERT_NEAR(y[i], expected[i], 1e-5 * (magnitudes[i] + 65536))
+                << facts.name << " fill " << static_cast<int>(fill);
           }
         }
       }
@@ -189,8 +199,8 @@ TEST_P(EveryInstructionSet, ExtremeLevelsAndActivationsDoNotOverflow) {
 TEST_P(EveryInstructionSet, WhatIsNotFiniteIsNotHidden) {
   ThreadPool pool(1);
   std::mt19937 random(7);
-  for (const BlockType type : {BlockType::kQ4_0, BlockType::kQ8_0, BlockType::kQ4_K, BlockType::kQ6_K, BlockType::kQ3_K,
-                               BlockType::kBF16}) {
+  for (const BlockType type :
+       {BlockType::kQ4_0, BlockType::kQ8_0, BlockType::kQ4_K, BlockType::kQ6_K, BlockType::kQ3_K, BlockType::kBF16}) {
     const TestMatrix matrix(type, 32, 256, random);
     for (const float value : {NAN, INFINITY, -INFINITY}) {
       for (const int64_t tokens : {1, 5}) {
@@ -225,7 +235,8 @@ TEST_P(EveryInstructionSet, MatMulTransposedEqualsSumsInDoublePrecision) {
               sum += term;
               magnitude += std::fabs(term);
             }
-            ASSERT_NEAR(dx[t * columns + c], sum, 4e-6 * magnitude) << FactsOf(type).name << " " << rows << "x" << columns;
+            ASSERT_NEAR(dx[t * columns + c], sum, 4e-6 * magnitude)
+                << FactsOf(type).name << " " << rows << "x" << columns;
           }
         }
       }

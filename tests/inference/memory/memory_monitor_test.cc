@@ -89,16 +89,14 @@ class FakeKernel {
     std::ofstream(path) << text;
   }
   void Memory(uint64_t total_mib, uint64_t available_mib) {
-    Write("proc/meminfo", "MemTotal:  " + std::to_string(total_mib * 1024) + " kB\nMemFree:  1 kB\nMemAvailable:  " +
-                              std::to_string(available_mib * 1024) + " kB\n");
+    Write("proc/meminfo", "MemTotal:  " + std::to_string(total_mib * 1024) +
+                              " kB\nMemFree:  1 kB\nMemAvailable:  " + std::to_string(available_mib * 1024) + " kB\n");
   }
   static std::string Stall(double percent) {
     return "some avg10=" + std::to_string(percent) + " avg60=0.00 avg300=0.00 total=5\nfull avg10=99.00 avg60=0.00 " +
            "avg300=0.00 total=5\n";
   }
-  KernelFolders folders() const {
-    return {(folder_.path() / "proc").string(), (folder_.path() / "cgroup").string()};
-  }
+  KernelFolders folders() const { return {(folder_.path() / "proc").string(), (folder_.path() / "cgroup").string()}; }
 
  private:
   const TemporaryDirectory folder_ = *TemporaryDirectory::Make();
@@ -150,7 +148,8 @@ TEST(MemoryMonitor, PlaysTheLadderOnARecordedHour) {
     pressures.push_back(pressure);
   });
   // {available of 4000 MiB, for so many seconds}: another program takes memory, gives some back, ends.
-  const std::vector<std::pair<uint64_t, int>> recorded = {{2000, 5}, {190, 3}, {130, 2}, {50, 1}, {120, 12}, {2500, 40}};
+  const std::vector<std::pair<uint64_t, int>> recorded = {{2000, 5}, {190, 3},  {130, 2},
+                                                          {50, 1},   {120, 12}, {2500, 40}};
   for (const auto& [available, count] : recorded) {
     for (int i = 0; i < count; ++i) {
       kernel.Memory(4000, available);

@@ -78,7 +78,8 @@ TEST(MemoryPlan, AccountsStayWithinTheBudgetAndAddUpToTheModel) {
       EXPECT_EQ(plan->account(MemoryAccount::kPinnedWeights) + plan->streamed_bytes, model.layout.bytes()) << seed;
       EXPECT_EQ(plan->streams(), plan->pinned_count() <= plan->layers()) << seed;
       EXPECT_EQ(plan->account(MemoryAccount::kStreamedWeights),
-                plan->slot_bytes * static_cast<uint64_t>(plan->ring_slots)) << seed;
+                plan->slot_bytes * static_cast<uint64_t>(plan->ring_slots))
+          << seed;
       EXPECT_GE(plan->kv_positions, std::min<int64_t>(512, model.options.context)) << seed;
       EXPECT_LE(plan->kv_positions, model.options.context * model.options.running) << seed;
       for (int64_t layer = 0; layer <= plan->layers(); ++layer) {
@@ -112,7 +113,8 @@ TEST(MemoryPlan, ABudgetAboveTheWholeModelStreamsNothing) {
     EXPECT_FALSE(plan.streams());
     EXPECT_EQ(plan.streamed_bytes, 0u);
     EXPECT_EQ(plan.kv_positions, model.options.context * model.options.running);
-    EXPECT_NEAR(plan.tokens_per_second, 3e10 / static_cast<double>(model.layout.bytes()), 1e-6 * plan.tokens_per_second);
+    EXPECT_NEAR(plan.tokens_per_second, 3e10 / static_cast<double>(model.layout.bytes()),
+                1e-6 * plan.tokens_per_second);
   }
 }
 

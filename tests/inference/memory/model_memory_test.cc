@@ -80,7 +80,7 @@ TEST_F(SmallModelMemory, GivesWayToOthersAndTakesBackWhenTheyAreDone) {
   EXPECT_EQ(memory.WeightStatistics().pinned, 21);
   for (const int level : {0, 1, 2}) memory.GiveWay(level, level);
   EXPECT_EQ(memory.WeightStatistics().pinned, 21);  // layers are the ladder's third step
-  memory.GiveWay(4, 2);  // the level is still up, but memory is there: nothing more to give
+  memory.GiveWay(4, 2);                             // the level is still up, but memory is there: nothing more to give
   EXPECT_EQ(memory.WeightStatistics().pinned, 21);
   int64_t before = 21;
   uint64_t used = budget.used();
@@ -156,8 +156,8 @@ TEST_F(SmallModelMemory, LayersMakeRoomForAdaptersAndComeBackWhenTheyAreGone) {
     const auto charged = budget.Reserve(MemoryAccount::kAdapters, adapters);
     ASSERT_TRUE(charged.ok()) << Message(charged.status());
     // Not at the cost of what the plan promised to others.
-    EXPECT_GE(budget.total() - budget.used(), memory.plan().account(MemoryAccount::kKvPages) +
-                                                  memory.plan().account(MemoryAccount::kActivations));
+    EXPECT_GE(budget.total() - budget.used(),
+              memory.plan().account(MemoryAccount::kKvPages) + memory.plan().account(MemoryAccount::kActivations));
     for (int second = 0; second < 100; ++second) memory.GiveWay(0, 0);
     EXPECT_EQ(memory.WeightStatistics().pinned, beside);
     RunPass(memory);

@@ -16,9 +16,9 @@ namespace fedglm {
 
 struct StreamedModel {
   int64_t layers = 6;
-  bool scattered = false;         // all layers' first matrices, then all layers' second ones, …
-  int64_t matrices = 3;           // of a layer
-  bool output = true;             // false: the token embedding is the output matrix too
+  bool scattered = false;  // all layers' first matrices, then all layers' second ones, …
+  int64_t matrices = 3;    // of a layer
+  bool output = true;      // false: the token embedding is the output matrix too
   uint64_t seed = 1;
 
   // Sizes of a few to a few hundred KiB; none a multiple of a page.

@@ -67,7 +67,9 @@ class EveryMethod : public Streaming, public testing::WithParamInterface<ReadMet
 TEST_P(EveryMethod, GivesTheFilesBytesForAnyRingAndAnyPinnedPart) {
   std::mt19937_64 random(11);
   for (int round = 0; round < 12; ++round) {
-    Write({.layers = static_cast<int64_t>(1 + random() % 9), .scattered = round % 2 == 1, .output = round % 3 != 0,
+    Write({.layers = static_cast<int64_t>(1 + random() % 9),
+           .scattered = round % 2 == 1,
+           .output = round % 3 != 0,
            .seed = random()});
     const int64_t pinned = static_cast<int64_t>(random() % static_cast<uint64_t>(layers_ + 1));
     const StreamerOptions options = {.ring_slots = static_cast<int64_t>(1 + random() % 4), .method = GetParam()};

@@ -27,7 +27,9 @@ class RowKernelsTest : public testing::TestWithParam<std::string_view> {
 };
 
 TEST_P(RowKernelsTest, ScoresAndWeightedSumsAreRightAndDoNotDependOnTheNumberOfRows) {
-  struct Shape { int64_t size, m, n; };
+  struct Shape {
+    int64_t size, m, n;
+  };
   for (const auto& [size, m, n] : {Shape{1, 7, 5}, Shape{7, 7, 5}, Shape{8, 7, 5}, Shape{8, 90, 64}, Shape{15, 13, 33},
                                    Shape{24, 8, 32}, Shape{64, 7, 5}, Shape{80, 7, 5}, Shape{128, 12, 32}}) {
     const int64_t stride = n + 4;
@@ -60,7 +62,8 @@ TEST_P(RowKernelsTest, ScoresAndWeightedSumsAreRightAndDoNotDependOnTheNumberOfR
   }
 }
 
-// A tile of keys may hold some that this token does not see, with weight 0: they must not change how the others are summed.
+// A tile of keys may hold some that this token does not see, with weight 0: they must not change how the others are
+// summed.
 TEST_P(RowKernelsTest, KeysOfWeightZeroChangeNoBit) {
   constexpr int64_t n = 40;
   for (const int64_t size : {1, 7, 8, 24, 64}) {

@@ -79,13 +79,14 @@ TEST_P(TransformerTest, ABatchOfSequencesIsEachOfThemAlone) {
   const std::vector<Token> a = RandomTokens(70, 1), b = RandomTokens(33, 2), c = RandomTokens(5, 3);
   const std::vector<Token> d = RandomTokens(1, 4);
   std::vector<float> expected;
-  for (const auto& [tokens, adapter] : {std::pair{a, first.get()}, {b, second.get()}, {c, nullptr}, {d, second.get()}}) {
+  for (const auto& [tokens, adapter] :
+       {std::pair{a, first.get()}, {b, second.get()}, {c, nullptr}, {d, second.get()}}) {
     const std::vector<float> logits = RunAlone(tokens, adapter);
     expected.insert(expected.end(), logits.begin(), logits.end());
   }
   SequenceCache caches[] = {NewCache(), NewCache(), NewCache(), NewCache()};
-  const std::vector<float> together =
-      Run({{&caches[0], a, first.get()}, {&caches[1], b, second.get()}, {&caches[2], c}, {&caches[3], d, second.get()}});
+  const std::vector<float> together = Run(
+      {{&caches[0], a, first.get()}, {&caches[1], b, second.get()}, {&caches[2], c}, {&caches[3], d, second.get()}});
   EXPECT_EQ(together, expected);
   EXPECT_GT(NormalisedError(RunAlone(a), RunAlone(a, first.get())), 1e-3) << "the adapter makes no difference";
 }

@@ -1,5 +1,5 @@
-// Encoders: no worse than llama.cpp's on the same weights, better than the span of a block cut into equal steps, and with a
-// metric they err where it costs least.
+// Encoders: no worse than llama.cpp's on the same weights, better than the span of a block cut into equal steps, and
+// with a metric they err where it costs least.
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -15,13 +15,13 @@
 namespace fedglm {
 namespace {
 
-constexpr BlockType kSearched[] = {BlockType::kQ4_0, BlockType::kQ4_1, BlockType::kQ5_0, BlockType::kQ5_1,
-                                   BlockType::kQ2_K, BlockType::kQ3_K, BlockType::kQ4_K, BlockType::kQ5_K,
+constexpr BlockType kSearched[] = {BlockType::kQ4_0, BlockType::kQ4_1,   BlockType::kQ5_0,  BlockType::kQ5_1,
+                                   BlockType::kQ2_K, BlockType::kQ3_K,   BlockType::kQ4_K,  BlockType::kQ5_K,
                                    BlockType::kQ6_K, BlockType::kIQ4_NL, BlockType::kIQ4_XS};
-constexpr BlockType kEvery[] = {BlockType::kF32,  BlockType::kF16,  BlockType::kBF16, BlockType::kQ8_0, BlockType::kQ4_0,
-                                BlockType::kQ4_1, BlockType::kQ5_0, BlockType::kQ5_1, BlockType::kQ2_K, BlockType::kQ3_K,
-                                BlockType::kQ4_K, BlockType::kQ5_K, BlockType::kQ6_K, BlockType::kIQ4_NL,
-                                BlockType::kIQ4_XS};
+constexpr BlockType kEvery[] = {BlockType::kF32,  BlockType::kF16,    BlockType::kBF16,  BlockType::kQ8_0,
+                                BlockType::kQ4_0, BlockType::kQ4_1,   BlockType::kQ5_0,  BlockType::kQ5_1,
+                                BlockType::kQ2_K, BlockType::kQ3_K,   BlockType::kQ4_K,  BlockType::kQ5_K,
+                                BlockType::kQ6_K, BlockType::kIQ4_NL, BlockType::kIQ4_XS};
 
 std::string Name(BlockType type) { return std::string(FactsOf(type).name); }
 
@@ -129,15 +129,22 @@ struct PlainQuantizer {
 };
 PlainQuantizer PlainOf(BlockType type) {
   switch (type) {
-    case BlockType::kQ2_K: return {16, 2, true};
-    case BlockType::kQ3_K: return {16, 3, false};
+    case BlockType::kQ2_K:
+      return {16, 2, true};
+    case BlockType::kQ3_K:
+      return {16, 3, false};
     case BlockType::kQ4_1:
-    case BlockType::kQ4_K: return {32, 4, true};
-    case BlockType::kQ5_0: return {32, 5, false};
+    case BlockType::kQ4_K:
+      return {32, 4, true};
+    case BlockType::kQ5_0:
+      return {32, 5, false};
     case BlockType::kQ5_1:
-    case BlockType::kQ5_K: return {32, 5, true};
-    case BlockType::kQ6_K: return {16, 6, false};
-    default: return {32, 4, false};
+    case BlockType::kQ5_K:
+      return {32, 5, true};
+    case BlockType::kQ6_K:
+      return {16, 6, false};
+    default:
+      return {32, 4, false};
   }
 }
 
@@ -168,8 +175,8 @@ TEST_P(AgainstLlamaCpp, TheErrorIsNoLarger) {
 }
 
 INSTANTIATE_TEST_SUITE_P(GoldenModels, AgainstLlamaCpp,
-                         testing::Values("f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k_m", "q4_k_m",
-                                         "q5_k_m", "q6_k", "iq4_nl", "iq4_xs"),
+                         testing::Values("f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k_m",
+                                         "q4_k_m", "q5_k_m", "q6_k", "iq4_nl", "iq4_xs"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(Encode, EverySearchBeatsAQuantizerWithoutOne) {

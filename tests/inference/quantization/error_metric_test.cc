@@ -41,11 +41,10 @@ TEST(InputMoments, AreTheMeansOfProducts) {
   }
 }
 
-TEST(InputMoments, OfNothingAreZero) {
-  EXPECT_EQ(InputMoments(32).Mean(0, 3, 3), 0.0);
-}
+TEST(InputMoments, OfNothingAreZero) { EXPECT_EQ(InputMoments(32).Mean(0, 3, 3), 0.0); }
 
-// Σ d[i]·(e[i] + Σ_{j>i} R[i][j]·e[j])² is eᵀ H e over the mean of H's diagonal, plus 1 % of e's square for the damping.
+// Σ d[i]·(e[i] + Σ_{j>i} R[i][j]·e[j])² is eᵀ H e over the mean of H's diagonal, plus 1 % of e's square for the
+// damping.
 TEST(ErrorMetric, FactorsTheMoments) {
   constexpr int64_t kRows = 500, kColumns = kWindow + 24;
   const std::vector<float> x = RandomInputs(kRows, kColumns, 2), errors = RandomInputs(1, kColumns, 3);

@@ -44,11 +44,11 @@ TEST(Half, EveryValueSurvivesARoundTrip) {
 }
 
 TEST(Half, RoundsToTheNearestAndToEven) {
-  EXPECT_EQ(FloatToHalf(1.0f + 0x1p-11f), FloatToHalf(1.0f));                   // a tie goes to the even one
+  EXPECT_EQ(FloatToHalf(1.0f + 0x1p-11f), FloatToHalf(1.0f));  // a tie goes to the even one
   EXPECT_EQ(FloatToHalf(1.0f + 3 * 0x1p-11f), FloatToHalf(1.0f + 2 * 0x1p-10f));
-  EXPECT_EQ(FloatToHalf(65520.0f), 0x7c00);                                     // infinity
+  EXPECT_EQ(FloatToHalf(65520.0f), 0x7c00);  // infinity
   EXPECT_EQ(FloatToHalf(65519.0f), 0x7bff);
-  EXPECT_EQ(FloatToHalf(-0x1p-25f), 0x8000);                                    // a tie between 0 and the smallest
+  EXPECT_EQ(FloatToHalf(-0x1p-25f), 0x8000);  // a tie between 0 and the smallest
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ TEST(Sampler, ARepeatedTokenIsPenalised) {
 
 TEST(Sampler, WhatTheAnswerHasIsPenalisedAndWhatThePromptHasIsNot) {
   Sampler often({.frequency_penalty = 0.4});
-  often.Accept(0);  // the prompt's
+  often.Accept(0);                             // the prompt's
   for (const Token expected : {0, 0, 0, 1}) {  // 3, 2.6, 2.2, then 1.8 against 2
     EXPECT_EQ(often.Sample(std::vector<float>{3, 2}), expected);
     often.Accept(expected);

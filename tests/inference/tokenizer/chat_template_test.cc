@@ -11,42 +11,52 @@ namespace {
 
 // The templates that the models' GGUFs carry (Llama 3.1's without its tools).
 constexpr char kSmolLm2[] =
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a "
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou "
+    "are a "
     "helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + "
     "message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ "
     "'<|im_start|>assistant\n' }}{% endif %}";
 constexpr char kQwen25[] =
     "{%- if tools %}\n    {{- '<|im_start|>system\\n' }}\n    {%- if messages[0]['role'] == 'system' %}\n        {{- "
-    "messages[0]['content'] }}\n    {%- else %}\n        {{- 'You are Qwen, created by Alibaba Cloud. You are a helpful "
+    "messages[0]['content'] }}\n    {%- else %}\n        {{- 'You are Qwen, created by Alibaba Cloud. You are a "
+    "helpful "
     "assistant.' }}\n    {%- endif %}\n{%- else %}\n    {%- if messages[0]['role'] == 'system' %}\n        {{- "
     "'<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}\n    {%- else %}\n        {{- "
-    "'<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\\n' }}\n    {%- "
+    "'<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\\n' }}\n    "
+    "{%- "
     "endif %}\n{%- endif %}\n{%- for message in messages %}…{%- endfor %}";
 constexpr char kQwen3[] =
-    "{%- if messages[0].role == 'system' %}\n    {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}\n"
+    "{%- if messages[0].role == 'system' %}\n    {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' "
+    "}}\n"
     "{%- endif %}\n{%- for message in messages %}…{%- endfor %}";
 constexpr char kLlama3[] =
     "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + "
-    "message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set "
+    "message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% "
+    "set "
     "content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}{{ "
     "'<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}";
 constexpr char kLlama31[] =
-    "{{- bos_token }}…{{- \"<|start_header_id|>system<|end_header_id|>\\n\\n\" }}\n{{- \"Cutting Knowledge Date: December "
+    "{{- bos_token }}…{{- \"<|start_header_id|>system<|end_header_id|>\\n\\n\" }}\n{{- \"Cutting Knowledge Date: "
+    "December "
     "2023\\n\" }}\n{{- \"Today Date: \" + date_string + \"\\n\\n\" }}…{{- system_message }}\n{{- \"<|eot_id|>\" }}…";
 constexpr char kLlama2[] =
     "{% if messages[0]['role'] == 'system' %}…{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + "
-    "message['content'] %}…{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}…{{ ' '  + content.strip() + ' ' + "
+    "message['content'] %}…{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}…{{ ' '  + content.strip() + ' ' "
+    "+ "
     "eos_token }}…";
 constexpr char kMistral[] =
     "{{ bos_token }}{% for message in messages %}…{{ '[INST] ' + message['content'] + ' [/INST]' }}…{{ ' ' + "
     "message['content'] + eos_token}}…";
 constexpr char kTinyLlama[] =
-    "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token "
+    "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + "
+    "eos_token "
     "}}\n{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n{% elif "
     "message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}…";
 constexpr char kGlm4[] =
-    "[gMASK]<sop>\n{%- if tools -%}\n<|system|>\n…{%- for message in messages if message.role != 'system' %}…<|user|>\n{{ "
-    "content }}…<|assistant|>\n{{ content }}…<|observation|>\n…{% if add_generation_prompt %}<|assistant|>\n{% endif %}";
+    "[gMASK]<sop>\n{%- if tools -%}\n<|system|>\n…{%- for message in messages if message.role != 'system' "
+    "%}…<|user|>\n{{ "
+    "content }}…<|assistant|>\n{{ content }}…<|observation|>\n…{% if add_generation_prompt %}<|assistant|>\n{% endif "
+    "%}";
 
 // A byte vocabulary with control tokens, the first of which is BOS and the last EOS.
 struct Model {
@@ -119,8 +129,9 @@ TEST(ChatTemplate, Llama31AlwaysHasASystemMessageWithItsDate) {
   const Model model(kLlama31, kLlama3Controls);
   const std::string date = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
   const std::string head = "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n" + date;
-  const std::string tail = "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>"
-                           "<|start_header_id|>assistant<|end_header_id|>\n\n";
+  const std::string tail =
+      "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>"
+      "<|start_header_id|>assistant<|end_header_id|>\n\n";
   EXPECT_EQ(model.Render({{"user", "hi"}}, true), head + tail);
   EXPECT_EQ(model.Render({{"system", "Be brief. "}, {"user", "hi"}}, true), head + "Be brief." + tail);
 }
@@ -142,18 +153,20 @@ TEST(ChatTemplate, TinyLlamaEndsTurnsWithEos) {
   const Model model(kTinyLlama, {"<s>", "</s>"});
   EXPECT_EQ(model.Answers({{"user", "a"}, {"assistant", "{}", "f"}}), "f\n{}</s>");
   EXPECT_EQ(model.chat_template.format, ChatFormat::kZephyr);
-  EXPECT_EQ(model.Render({{"system", "S"}, {"user", "a"}}, true), "<|system|>\nS</s>\n<|user|>\na</s>\n<|assistant|>\n");
+  EXPECT_EQ(model.Render({{"system", "S"}, {"user", "a"}}, true),
+            "<|system|>\nS</s>\n<|user|>\na</s>\n<|assistant|>\n");
   EXPECT_EQ(model.Answers(kTalk), "b</s>");
 }
 
 TEST(ChatTemplate, Glm4AnswersEndWithTheNextRole) {
-  const Model model(kGlm4, {"[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>",
-                            "<|endoftext|>"});
+  const Model model(
+      kGlm4, {"[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>", "<|endoftext|>"});
   EXPECT_EQ(model.Render({{"user", "a"}}, true), "[gMASK]<sop><|user|>\na<|assistant|>\n");
   EXPECT_EQ(model.Render({{"system", "S"}, {"user", "a"}}, true),
             "[gMASK]<sop><|system|>\nS<|user|>\na<|assistant|>\n");
   EXPECT_EQ(model.Render(kTalk, true), "[gMASK]<sop><|user|>\na<|assistant|>\nb<|user|>\nc<|assistant|>\n");
-  EXPECT_EQ(model.Render({{"user", "a"}, {"assistant", "b"}}, false), "[gMASK]<sop><|user|>\na<|assistant|>\nb<|user|>");
+  EXPECT_EQ(model.Render({{"user", "a"}, {"assistant", "b"}}, false),
+            "[gMASK]<sop><|user|>\na<|assistant|>\nb<|user|>");
   EXPECT_EQ(model.Render({{"user", "a"}, {"assistant", "f()"}, {"tool", "1"}}, true),
             "[gMASK]<sop><|user|>\na<|assistant|>\nf()<|observation|>\n1<|assistant|>\n");
   EXPECT_EQ(model.Answers({{"user", "a"}, {"assistant", "f()"}, {"tool", "1"}, {"assistant", "b"}}),

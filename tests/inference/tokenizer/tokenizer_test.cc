@@ -75,7 +75,7 @@ TEST_P(GoldenVocabulary, AMegabyteOfOneWordTakesNoQuadraticTime) {
   std::string letters;
   std::mt19937 random(9);
   for (int i = 0; i < 1 << 20; ++i) letters += static_cast<char>('a' + random() % 26);
-  const Pieces texts = {std::string(1 << 20, 'a'), std::string(1 << 20, ' '), std::string(1 << 20, '\n'),
+  const Pieces texts = {std::string(1 << 20, 'a'), std::string(1 << 20, ' '),    std::string(1 << 20, '\n'),
                         std::string(1 << 20, '<'), std::string(1 << 20, '\xff'), letters};
   for (const std::string& text : texts) {
     const auto begin = std::chrono::steady_clock::now();
@@ -152,7 +152,8 @@ TEST(Tokenizer, Glm4sAnswersEndWithTheirTag) {
 }
 
 TEST(Tokenizer, MarkersThatEndATurnAreControlTokensWhateverTheirType) {
-  const auto tokenizer = *ByteVocabulary{.user_defined = {"<|im_end|>", "<fim_prefix>", "<|channel|>"}}.Builder().Build();
+  const auto tokenizer =
+      *ByteVocabulary{.user_defined = {"<|im_end|>", "<fim_prefix>", "<|channel|>"}}.Builder().Build();
   EXPECT_TRUE(tokenizer->IsControl(256));
   EXPECT_TRUE(tokenizer->EndsGeneration(256));
   EXPECT_TRUE(tokenizer->IsControl(257));

@@ -57,8 +57,8 @@ class VocabularyBuilder {
 
   absl::StatusOr<std::shared_ptr<const GgufFile>> File() {
     bytes_ = "GGUF";
-    Append(bytes_, 3, 4);      // version
-    Append(bytes_, 0, 8);      // tensors
+    Append(bytes_, 3, 4);  // version
+    Append(bytes_, 0, 8);  // tensors
     Append(bytes_, keys_, 8);
     bytes_ += metadata_;
     return GgufFile::Parse(std::as_bytes(std::span(bytes_)), "made by hand");

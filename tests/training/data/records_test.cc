@@ -66,8 +66,8 @@ TEST_F(Records, LongRecordsAreCutAndLongTextsGoOn) {
 }
 
 TEST_F(Records, SaysWhichLineIsWrong) {
-  for (const char* bad : {"{\"text\":\"fine\"}\nnot json\n", "{\"text\":\"fine\"}\n[1]\n", "{\"text\":\"fine\"}\n{\"no\":1}\n",
-                          "{\"text\":\"fine\"}\n{\"text\":7}\n",
+  for (const char* bad : {"{\"text\":\"fine\"}\nnot json\n", "{\"text\":\"fine\"}\n[1]\n",
+                          "{\"text\":\"fine\"}\n{\"no\":1}\n", "{\"text\":\"fine\"}\n{\"text\":7}\n",
                           "{\"text\":\"fine\"}\n{\"messages\":[{\"role\":\"nobody\",\"content\":\"x\"}]}\n"}) {
     const auto set = Load(bad);
     EXPECT_EQ(ExitCodeOf(set.status()), ExitCode::kBadInputFile) << bad;

@@ -1,9 +1,8 @@
-// The AVX, AVX2, AVX-512, VNNI, BF16 and AMX intrinsics that the kernels of inference/kernels use, in plain C++: found in
-// place of the compiler's <immintrin.h>, so that kernels compile unchanged and their loops can be tested on a machine that has
-// none of these instructions. Semantics are those of the operation sections in Intel's Software Developer's Manual;
-// where a CPU would raise a fault (a misaligned address, tile registers of other shapes than an instruction needs), the
-// test aborts.
-// An intrinsic that is not here is a compile error: write it down from the manual.
+// The AVX, AVX2, AVX-512, VNNI, BF16 and AMX intrinsics that the kernels of inference/kernels use, in plain C++: found
+// in place of the compiler's <immintrin.h>, so that kernels compile unchanged and their loops can be tested on a
+// machine that has none of these instructions. Semantics are those of the operation sections in Intel's Software
+// Developer's Manual; where a CPU would raise a fault (a misaligned address, tile registers of other shapes than an
+// instruction needs), the test aborts. An intrinsic that is not here is a compile error: write it down from the manual.
 #pragma once
 
 #include <cmath>
@@ -21,12 +20,24 @@
 // KeepOrder orders registers, of which there are none here.
 #define asm(...)
 
-struct __m128 { float lanes[4]; };
-struct __m128i { int32_t lanes[4]; };
-struct __m256 { float lanes[8]; };
-struct __m256i { int32_t lanes[8]; };
-struct __m512 { float lanes[16]; };
-struct __m512i { int32_t lanes[16]; };
+struct __m128 {
+  float lanes[4];
+};
+struct __m128i {
+  int32_t lanes[4];
+};
+struct __m256 {
+  float lanes[8];
+};
+struct __m256i {
+  int32_t lanes[8];
+};
+struct __m512 {
+  float lanes[16];
+};
+struct __m512i {
+  int32_t lanes[16];
+};
 
 namespace emulation {
 
@@ -150,8 +161,8 @@ namespace emulation {
 // Half precision: sign, five bits of exponent, ten of fraction.
 static inline float FromHalf(uint16_t half) {
   const int exponent = (half >> 10) & 31, fraction = half & 1023;
-  float magnitude = std::ldexp(static_cast<float>(exponent == 0 ? fraction : fraction + 1024),
-                               exponent == 0 ? -24 : exponent - 25);
+  float magnitude =
+      std::ldexp(static_cast<float>(exponent == 0 ? fraction : fraction + 1024), exponent == 0 ? -24 : exponent - 25);
   if (exponent == 31) magnitude = fraction == 0 ? HUGE_VALF : NAN;
   return (half & 0x8000) != 0 ? -magnitude : magnitude;
 }
@@ -174,9 +185,7 @@ static inline __m128i _mm_insert_epi16(__m128i a, int word, int index) {
 }
 static inline __m128i _mm_loadu_si128(const __m128i* from) { return emulation::Load<__m128i>(from, 1); }
 static inline void _mm256_store_si256(__m256i* to, __m256i value) { emulation::Store(to, value, 32); }
-static inline __m256i _mm256_castsi128_si256(__m128i low) {
-  return emulation::Widened<__m256i>(low);
-}
+static inline __m256i _mm256_castsi128_si256(__m128i low) { return emulation::Widened<__m256i>(low); }
 static inline __m256i _mm256_inserti128_si256(__m256i a, __m128i half, int index) {
   std::memcpy(a.lanes + 4 * (index & 1), &half, sizeof(half));
   return a;
@@ -186,7 +195,8 @@ static inline __m256i _mm256_and_si256(__m256i a, __m256i b) {
   return emulation::Each<__m256i>([&](int i) { return a.lanes[i] & b.lanes[i]; });
 }
 static inline __m256i _mm256_srli_epi16(__m256i a, int count) {
-  return emulation::EachWord<__m256i>([&](int i) { return emulation::RightShifted(a, i, static_cast<unsigned>(count)); });
+  return emulation::EachWord<__m256i>(
+      [&](int i) { return emulation::RightShifted(a, i, static_cast<unsigned>(count)); });
 }
 static inline __m256i _mm256_unpacklo_epi32(__m256i a, __m256i b) {
   return emulation::Each<__m256i>([&](int i) { return (i % 2 == 0 ? a : b).lanes[i / 4 * 4 + i % 4 / 2]; });
@@ -245,7 +255,8 @@ static inline __m512i _mm512_and_si512(__m512i a, __m512i b) {
   return emulation::Each<__m512i>([&](int i) { return a.lanes[i] & b.lanes[i]; });
 }
 static inline __m512i _mm512_srli_epi16(__m512i a, unsigned count) {
-  return emulation::EachWord<__m512i>([&](int i) { return emulation::RightShifted(a, i, static_cast<unsigned>(count)); });
+  return emulation::EachWord<__m512i>(
+      [&](int i) { return emulation::RightShifted(a, i, static_cast<unsigned>(count)); });
 }
 static inline __m512i _mm512_or_si512(__m512i a, __m512i b) {
   return emulation::Each<__m512i>([&](int i) { return a.lanes[i] | b.lanes[i]; });
@@ -279,9 +290,7 @@ static inline __m512 _mm512_cvtph_ps(__m256i a) {
 }
 
 // Quarters and halves.
-static inline __m512i _mm512_castsi128_si512(__m128i low) {
-  return emulation::Widened<__m512i>(low);
-}
+static inline __m512i _mm512_castsi128_si512(__m128i low) { return emulation::Widened<__m512i>(low); }
 static inline __m256i _mm512_castsi512_si256(__m512i a) { return emulation::Load<__m256i>(&a, 1); }
 static inline __m128 _mm512_castps512_ps128(__m512 a) { return emulation::Load<__m128>(&a, 1); }
 static inline __m256i _mm512_extracti64x4_epi64(__m512i a, int half) {
@@ -290,9 +299,7 @@ static inline __m256i _mm512_extracti64x4_epi64(__m512i a, int half) {
 static inline __m128 _mm512_extractf32x4_ps(__m512 a, int quarter) {
   return emulation::Load<__m128>(a.lanes + 4 * (quarter & 3), 1);
 }
-static inline __m512 _mm512_castps256_ps512(__m256 low) {
-  return emulation::Widened<__m512>(low);
-}
+static inline __m512 _mm512_castps256_ps512(__m256 low) { return emulation::Widened<__m512>(low); }
 static inline __m512 _mm512_insertf32x8(__m512 a, __m256 half, int index) {
   std::memcpy(a.lanes + 8 * (index & 1), &half, sizeof(half));
   return a;
@@ -389,8 +396,12 @@ static inline float _mm512_reduce_add_ps(__m512 a) {
 }
 
 // BF16: the upper half of a float. What is too small for a normal number is zero, going in and coming out.
-struct __m256bh { uint16_t lanes[16]; };
-struct __m512bh { uint16_t lanes[32]; };
+struct __m256bh {
+  uint16_t lanes[16];
+};
+struct __m512bh {
+  uint16_t lanes[32];
+};
 
 namespace emulation {
 
