@@ -36,8 +36,10 @@ struct Vector {
 }  // namespace fedglm
 
 #include "inference/kernels/decode_dot_avx2.h"
-#include "inference/kernels/level_tile.h"
 #include "inference/kernels/level_tile_avx2.h"
+
+// Written once over the vectors that the headers above define.
+#include "inference/kernels/level_tile.h"
 #include "inference/kernels/tile_loops.h"
 
 namespace fedglm {

@@ -5,8 +5,10 @@
 #if defined(__x86_64__)
 #include "inference/kernels/avx512_support.h"
 #include "inference/kernels/decode_dot_avx512vnni.h"
-#include "inference/kernels/level_tile.h"
 #include "inference/kernels/level_tile_avx512vnni.h"
+
+// Written once over the vectors that the headers above define.
+#include "inference/kernels/level_tile.h"
 
 namespace fedglm {
 namespace {

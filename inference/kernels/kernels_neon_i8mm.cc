@@ -6,8 +6,10 @@
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 
-#include "inference/kernels/level_tile.h"
 #include "inference/kernels/level_tile_neon.h"
+
+// Written once over the vectors that the headers above define.
+#include "inference/kernels/level_tile.h"
 
 namespace fedglm {
 namespace {

@@ -1,6 +1,8 @@
 #include "inference/kernels/decode_dot_avx512vnni.h"
-#include "inference/kernels/level_tile.h"
 #include "inference/kernels/level_tile_avx512vnni.h"
+
+// Written once over the vectors that the headers above define.
+#include "inference/kernels/level_tile.h"
 #include "tests/inference/kernels/emulated_kernels.h"
 
 namespace fedglm {
