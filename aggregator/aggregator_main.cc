@@ -4,8 +4,8 @@
 #include <cstdio>
 #include <thread>
 
-#include "CLI/CLI.hpp"
 #include "aggregator/aggregator_server.h"
+#include "base/command_line.h"
 #include "base/heap/heap.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -43,24 +43,14 @@ int main(int argc, char** argv) {
   using namespace fedglm;
   KeepHeapCompact();
   HandleStopSignals();
-  CLI::App app("fedglm-aggregator: averages the sites' updates and sends the new adapter back");
+  CommandLine line("fedglm-aggregator", "averages the sites' updates and sends the new adapter back");
   Arguments arguments;
-  app.add_option("--config", arguments.config, "TOML file")->required();
-  CLI::Option* const token =
-      app.add_option("--create-token", arguments.token_for, "print a token for this new site, and end");
-  app.add_option("--token-hours", arguments.token_hours, "how long the token is good")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 8760));
-  app.set_version_flag("--version", std::string("fedglm ") + FEDGLM_VERSION);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);
-    std::fprintf(stderr, "fedglm-aggregator: %s (see --help)\n", error.what());
-    return static_cast<int>(ExitCode::kUsage);
-  }
-  arguments.create_token = token->count() > 0;
-  const absl::Status status = Run(arguments);
-  if (!status.ok()) std::fprintf(stderr, "fedglm-aggregator: %s\n", Message(status).c_str());
-  return static_cast<int>(ExitCodeOf(status));
+  line.root().Add("--config", arguments.config, "TOML file").Required();
+  const CommandOption token =
+      line.root().Add("--create-token", arguments.token_for, "print a token for this new site, and end");
+  line.root().Add("--token-hours", arguments.token_hours, "how long the token is good").ShowDefault().Between(1, 8760);
+  return line.Run(argc, argv, [&] {
+    arguments.create_token = token.Given();
+    return Run(arguments);
+  });
 }

@@ -333,19 +333,17 @@ int main(int argc, char** argv) {
   bench::CompareOptions options;
   std::vector<std::string> names;
   for (const bench::ClaimPlan& claim : bench::kClaims) names.emplace_back(claim.name);
-  CLI::App app("fedglm against llama.cpp: medians of one alternating run", "compare-llamacpp");
-  app.add_option("--model", options.model, "GLM-4 9B in Q4_0; made of random weights if not given")
-      ->check(CLI::ExistingFile);
-  app.add_option("--small", options.small, "SmolLM2-135M in Q4_1; fetched if not given")->check(CLI::ExistingFile);
-  app.add_option("--claims", options.claims, "comma-separated; all by default")
-      ->delimiter(',')
-      ->check(CLI::IsMember(names));
-  app.add_option("-t,--threads", options.threads)->capture_default_str()->check(CLI::Range(1, 1024));
-  app.add_option("-r,--repetitions", options.repetitions)->capture_default_str()->check(CLI::Range(1, 1000));
-  app.add_option("--memory-limit", options.memory_limit, "of capped_decode")->capture_default_str();
-  app.add_option("--fedglm", options.fedglm, "our program; the one beside this by default")->check(CLI::ExistingFile);
-  app.add_option("--llamacpp-driver", options.driver, "what bench/fetch-llamacpp makes")->check(CLI::ExistingFile);
-  app.add_option("--svg", options.svg, "also plot the ratios into this file");
-  app.add_flag("--json", options.json);
-  return bench::RunProgram(app, argc, argv, [&] { return bench::Compare(options); });
+  CommandLine line("compare-llamacpp", "fedglm against llama.cpp: medians of one alternating run");
+  Command app = line.root();
+  app.Add("--model", options.model, "GLM-4 9B in Q4_0; made of random weights if not given").ExistingFile();
+  app.Add("--small", options.small, "SmolLM2-135M in Q4_1; fetched if not given").ExistingFile();
+  app.Add("--claims", options.claims, "comma-separated; all by default").Separated(',').OneOf(names);
+  app.Add("-t,--threads", options.threads).ShowDefault().Between(1, 1024);
+  app.Add("-r,--repetitions", options.repetitions).ShowDefault().Between(1, 1000);
+  app.Add("--memory-limit", options.memory_limit, "of capped_decode").ShowDefault();
+  app.Add("--fedglm", options.fedglm, "our program; the one beside this by default").ExistingFile();
+  app.Add("--llamacpp-driver", options.driver, "what bench/fetch-llamacpp makes").ExistingFile();
+  app.Add("--svg", options.svg, "also plot the ratios into this file");
+  app.AddFlag("--json", options.json);
+  return line.Run(argc, argv, [&] { return bench::Compare(options); });
 }

@@ -144,19 +144,15 @@ class KernelBench {
 int main(int argc, char** argv) {
   using namespace fedglm;
   bench::KernelOptions options;
-  CLI::App app("Matrix multiplication by block type and instruction set", "bench-kernels");
-  app.add_option("--types", options.types, "block types, comma-separated")->delimiter(',')->capture_default_str();
-  app.add_option("--isa", options.instruction_sets, "instruction sets, comma-separated; all by default")
-      ->delimiter(',');
-  app.add_option("--rows", options.rows)->capture_default_str()->check(CLI::Range(1, 1 << 20));
-  app.add_option("--columns", options.columns)->capture_default_str()->check(CLI::Range(1, 1 << 20));
-  app.add_option("--tokens", options.tokens, "of the second figure")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 16));
-  app.add_option("-t,--threads", options.threads)->capture_default_str()->check(CLI::Range(1, 1024));
-  app.add_option("-r,--repetitions", options.repetitions, "the best one counts")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
-  app.add_flag("--json", options.json);
-  return bench::RunProgram(app, argc, argv, [&] { return bench::KernelBench(options).Run(); });
+  CommandLine line("bench-kernels", "Matrix multiplication by block type and instruction set");
+  Command app = line.root();
+  app.Add("--types", options.types, "block types, comma-separated").Separated(',').ShowDefault();
+  app.Add("--isa", options.instruction_sets, "instruction sets, comma-separated; all by default").Separated(',');
+  app.Add("--rows", options.rows).ShowDefault().Between(1, 1 << 20);
+  app.Add("--columns", options.columns).ShowDefault().Between(1, 1 << 20);
+  app.Add("--tokens", options.tokens, "of the second figure").ShowDefault().Between(1, 1 << 16);
+  app.Add("-t,--threads", options.threads).ShowDefault().Between(1, 1024);
+  app.Add("-r,--repetitions", options.repetitions, "the best one counts").ShowDefault().Between(1, 1000);
+  app.AddFlag("--json", options.json);
+  return line.Run(argc, argv, [&] { return bench::KernelBench(options).Run(); });
 }

@@ -41,14 +41,13 @@ int main(int argc, char** argv) {
   using namespace fedglm;
   HandleStopSignals();
   bench::MakeModelOptions options;
-  CLI::App app("A model file of random weights in the shape of a known model", "make-model");
-  app.add_option("--like", options.like, "the model whose shape it has")
-      ->required()
-      ->check(CLI::IsMember(bench::KnownShapes()));
-  app.add_option("--type", options.type, "block type of the matrices")->capture_default_str();
-  app.add_option("--output-type", options.output_type, "block type of the output head; as the others by default");
-  app.add_option("--out,-o", options.out, "the GGUF file to write")->required();
-  app.add_option("--seed", options.seed)->capture_default_str();
-  app.add_option("--layers", options.layers, "fewer or more layers than the model has")->check(CLI::Range(1, 1000));
-  return bench::RunProgram(app, argc, argv, [&] { return bench::MakeModel(options); });
+  CommandLine line("make-model", "A model file of random weights in the shape of a known model");
+  Command app = line.root();
+  app.Add("--like", options.like, "the model whose shape it has").Required().OneOf(bench::KnownShapes());
+  app.Add("--type", options.type, "block type of the matrices").ShowDefault();
+  app.Add("--output-type", options.output_type, "block type of the output head; as the others by default");
+  app.Add("--out,-o", options.out, "the GGUF file to write").Required();
+  app.Add("--seed", options.seed).ShowDefault();
+  app.Add("--layers", options.layers, "fewer or more layers than the model has").Between(1, 1000);
+  return line.Run(argc, argv, [&] { return bench::MakeModel(options); });
 }

@@ -226,17 +226,14 @@ absl::Status Run(const PrecisionOptions& options) {
 int main(int argc, char** argv) {
   fedglm::HandleStopSignals();
   fedglm::bench::PrecisionOptions options;
-  CLI::App app("Size, error and speed of one model in several types", "bench-precision");
+  fedglm::CommandLine line("bench-precision", "Size, error and speed of one model in several types");
+  fedglm::Command app = line.root();
   options.AddTo(app, "GGUF of float weights; errors are against the first type");
-  app.add_option("-f,--file", options.text, "a text to measure perplexity on; without it only the logits are compared");
-  app.add_option("--types", options.types, "as for fedglm quantize")->delimiter(',')->capture_default_str();
-  app.add_option("--work-dir", options.work_folder, "where the quantized files go; a temporary folder by default");
-  app.add_option("--evaluated-tokens", options.evaluated_tokens, "of the text")
-      ->capture_default_str()
-      ->check(CLI::Range(2, 1 << 20));
-  app.add_option("-c,--context", options.context)->capture_default_str()->check(CLI::Range(2, 1 << 20));
-  app.add_option("-t,--threads", options.threads, "0: the physical cores")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1024));
-  return fedglm::bench::RunProgram(app, argc, argv, [&] { return fedglm::bench::Run(options); });
+  app.Add("-f,--file", options.text, "a text to measure perplexity on; without it only the logits are compared");
+  app.Add("--types", options.types, "as for fedglm quantize").Separated(',').ShowDefault();
+  app.Add("--work-dir", options.work_folder, "where the quantized files go; a temporary folder by default");
+  app.Add("--evaluated-tokens", options.evaluated_tokens, "of the text").ShowDefault().Between(2, 1 << 20);
+  app.Add("-c,--context", options.context).ShowDefault().Between(2, 1 << 20);
+  app.Add("-t,--threads", options.threads, "0: the physical cores").ShowDefault().Between(0, 1024);
+  return line.Run(argc, argv, [&] { return fedglm::bench::Run(options); });
 }

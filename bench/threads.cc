@@ -96,11 +96,9 @@ absl::Status Run(const ThreadsOptions& options) {
 int main(int argc, char** argv) {
   fedglm::HandleStopSignals();
   fedglm::bench::ThreadsOptions options;
-  CLI::App app("Latency against the number of threads", "bench-threads");
+  fedglm::CommandLine line("bench-threads", "Latency against the number of threads");
+  fedglm::Command app = line.root();
   options.AddTo(app, "GGUF file");
-  app.add_option("-t,--threads", options.threads, "ascending")
-      ->delimiter(',')
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
-  return fedglm::bench::RunProgram(app, argc, argv, [&] { return fedglm::bench::Run(options); });
+  app.Add("-t,--threads", options.threads, "ascending").Separated(',').ShowDefault().Between(1, 1024);
+  return line.Run(argc, argv, [&] { return fedglm::bench::Run(options); });
 }

@@ -121,42 +121,39 @@ absl::Status Diff(const AdapterOptions& options) {
 }  // namespace
 
 void AddAdapter(CommandLine& line) {
-  CLI::App* group = line.AddGroup("adapter", "make, export, merge, verify and compare adapters");
+  Command group = line.AddGroup("adapter", "make, export, merge, verify and compare adapters");
   auto options = std::make_shared<AdapterOptions>();
-  CLI::App* app = line.Add(
-      "init", "a new adapter that changes nothing yet: what a federation starts from",
-      [options] { return Init(*options); }, group);
-  app->add_option("-m,--model", options->model, "its base")->required();
-  app->add_option("--out", options->out, "adapter folder to write")->required();
-  app->add_option("--rank", options->config.rank)->capture_default_str()->check(CLI::Range(1, 1024));
-  app->add_option("--alpha", options->config.alpha)->capture_default_str()->check(Between(1e-6, 1e6));
-  app->add_option("--target", options->config.target_modules, "q_proj, …; default: every linear layer");
-  app->add_option("--seed", options->seed, "of the A factors")->capture_default_str();
+  Command app = line.AddTo(group, "init", "a new adapter that changes nothing yet: what a federation starts from",
+                           [options] { return Init(*options); });
+  app.Add("-m,--model", options->model, "its base").Required();
+  app.Add("--out", options->out, "adapter folder to write").Required();
+  app.Add("--rank", options->config.rank).ShowDefault().Between(1, 1024);
+  app.Add("--alpha", options->config.alpha).ShowDefault().NumberBetween(1e-6, 1e6);
+  app.Add("--target", options->config.target_modules, "q_proj, …; default: every linear layer");
+  app.Add("--seed", options->seed, "of the A factors").ShowDefault();
 
-  app = line.Add(
-      "export-gguf", "as a GGUF LoRA file for llama.cpp", [options] { return ExportGguf(*options); }, group);
-  app->add_option("adapter", options->adapter, "adapter folder")->required();
-  app->add_option("out", options->out, "file to write")->required();
-  app->add_option("-m,--model", options->model, "its base")->required();
+  app =
+      line.AddTo(group, "export-gguf", "as a GGUF LoRA file for llama.cpp", [options] { return ExportGguf(*options); });
+  app.Add("adapter", options->adapter, "adapter folder").Required();
+  app.Add("out", options->out, "file to write").Required();
+  app.Add("-m,--model", options->model, "its base").Required();
 
-  app = line.Add(
-      "merge", "write the base with the adapter added to its weights", [options] { return Merge(*options); }, group);
-  app->add_option("adapter", options->adapter, "adapter folder")->required();
-  app->add_option("out", options->out, "GGUF to write")->required();
-  app->add_option("-m,--model", options->model, "its base")->required();
-  app->add_option("--type", options->type, "block type of the merged matrices; default: the base's");
+  app = line.AddTo(group, "merge", "write the base with the adapter added to its weights",
+                   [options] { return Merge(*options); });
+  app.Add("adapter", options->adapter, "adapter folder").Required();
+  app.Add("out", options->out, "GGUF to write").Required();
+  app.Add("-m,--model", options->model, "its base").Required();
+  app.Add("--type", options->type, "block type of the merged matrices; default: the base's");
 
-  app = line.Add(
-      "verify", "check digest, base and signature", [options] { return Verify(*options); }, group);
-  app->add_option("adapter", options->adapter, "adapter folder")->required();
-  app->add_option("-m,--model", options->model, "the base it should be for");
-  app->add_option("--key", options->key, "the aggregator's public signing key (PEM)");
+  app = line.AddTo(group, "verify", "check digest, base and signature", [options] { return Verify(*options); });
+  app.Add("adapter", options->adapter, "adapter folder").Required();
+  app.Add("-m,--model", options->model, "the base it should be for");
+  app.Add("--key", options->key, "the aggregator's public signing key (PEM)");
 
-  app = line.Add(
-      "diff", "how far two adapters are apart", [options] { return Diff(*options); }, group);
-  app->add_option("first", options->adapter)->required();
-  app->add_option("second", options->other)->required();
-  app->add_flag("--json", options->json);
+  app = line.AddTo(group, "diff", "how far two adapters are apart", [options] { return Diff(*options); });
+  app.Add("first", options->adapter).Required();
+  app.Add("second", options->other).Required();
+  app.AddFlag("--json", options->json);
 }
 
 }  // namespace fedglm::cli

@@ -53,26 +53,23 @@ absl::Status RevokeKey(const ApiKeyOptions& options) { return RemoveApiKey(optio
 }  // namespace
 
 void AddApiKeys(CommandLine& line) {
-  CLI::App* group = line.AddGroup("api-key", "the keys that may use a served model");
+  Command group = line.AddGroup("api-key", "the keys that may use a served model");
   auto options = std::make_shared<ApiKeyOptions>();
   const auto add = [&](const char* name, const char* description, absl::Status (*run)(const ApiKeyOptions&)) {
-    CLI::App* app = line.Add(
-        name, description, [options, run] { return run(*options); }, group);
-    app->add_option("--file", options->file, "the file of keys")->required();
+    Command app = line.AddTo(group, name, description, [options, run] { return run(*options); });
+    app.Add("--file", options->file, "the file of keys").Required();
     return app;
   };
-  CLI::App* make = add("new", "add a key to the file and print it, once", MakeKey);
-  make->add_option("--name", options->name, "whose it is: letters, digits, '.', '_', '-'")->required();
-  make->add_option("--requests-per-minute", options->limits.requests_per_minute, "0: no limit")
-      ->check(CLI::Range(0, 1 << 30));
-  make->add_option("--tokens-per-minute", options->limits.tokens_per_minute, "of prompts and answers; 0: no limit")
-      ->check(CLI::Range(0, 1 << 30));
-  make->add_option("--parallel", options->limits.parallel, "requests at once; 0: no limit")
-      ->check(CLI::Range(0, 1 << 20));
-  add("list", "names, ids and limits; a key itself cannot be shown again", ListKeys)->add_flag("--json", options->json);
+  Command make = add("new", "add a key to the file and print it, once", MakeKey);
+  make.Add("--name", options->name, "whose it is: letters, digits, '.', '_', '-'").Required();
+  make.Add("--requests-per-minute", options->limits.requests_per_minute, "0: no limit").Between(0, 1 << 30);
+  make.Add("--tokens-per-minute", options->limits.tokens_per_minute, "of prompts and answers; 0: no limit")
+      .Between(0, 1 << 30);
+  make.Add("--parallel", options->limits.parallel, "requests at once; 0: no limit").Between(0, 1 << 20);
+  add("list", "names, ids and limits; a key itself cannot be shown again", ListKeys).AddFlag("--json", options->json);
   add("revoke", "remove a key; a running server sees it within a second", RevokeKey)
-      ->add_option("--name", options->name)
-      ->required();
+      .Add("--name", options->name)
+      .Required();
 }
 
 }  // namespace fedglm::cli

@@ -141,18 +141,16 @@ absl::Status RunBench(BenchOptions options) {
 
 void AddBench(CommandLine& line) {
   auto options = std::make_shared<BenchOptions>();
-  CLI::App* app = line.Add("bench", "measure speed and memory (medians)", [options] { return RunBench(*options); });
+  Command app = line.Add("bench", "measure speed and memory (medians)", [options] { return RunBench(*options); });
   options->model.AddTo(app);
   options->model.AddAutotuneTo(app);
-  app->add_option("-p,--prompt-tokens", options->prompt_tokens)->capture_default_str()->check(CLI::Range(1, 1 << 20));
-  app->add_option("-n,--answer-tokens", options->answer_tokens, "the first is the prompt's: 1 measures no decode")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
-  app->add_option("-r,--repetitions", options->repetitions)->capture_default_str()->check(CLI::Range(1, 1000));
-  app->add_option("--streams", options->streams, "answers written together, for batch_tps")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 64));
-  app->add_flag("--json", options->json);
+  app.Add("-p,--prompt-tokens", options->prompt_tokens).ShowDefault().Between(1, 1 << 20);
+  app.Add("-n,--answer-tokens", options->answer_tokens, "the first is the prompt's: 1 measures no decode")
+      .ShowDefault()
+      .Between(1, 1 << 20);
+  app.Add("-r,--repetitions", options->repetitions).ShowDefault().Between(1, 1000);
+  app.Add("--streams", options->streams, "answers written together, for batch_tps").ShowDefault().Between(1, 64);
+  app.AddFlag("--json", options->json);
   options->model.AddExplainTo(app);
 }
 

@@ -155,38 +155,33 @@ absl::Status ShowAudit(const FederationOptions& options, const Client& client) {
 }  // namespace
 
 void AddFederation(CommandLine& line) {
-  CLI::App* group = line.AddGroup("federation", "administer a running aggregator");
+  Command group = line.AddGroup("federation", "administer a running aggregator");
   auto options = std::make_shared<FederationOptions>();
   const auto add = [&](const char* name, const char* description,
                        absl::Status (*show)(const FederationOptions&, const Client&)) {
-    CLI::App* app = line.Add(
-        name, description,
-        [options, show]() -> absl::Status {
-          FEDGLM_ASSIGN_OR_RETURN(const Client client, AdministrationClient::Open(options->admin, options->address));
-          return show(*options, client);
-        },
-        group);
-    app->add_option("--admin", options->admin, "folder with an administrator's key and certificate: STATE_DIR/admin")
-        ->required();
-    app->add_option("--address", options->address, "HOST:PORT; default: the one in the aggregator's state folder");
-    app->add_flag("--json", options->json);
+    Command app = line.AddTo(group, name, description, [options, show]() -> absl::Status {
+      FEDGLM_ASSIGN_OR_RETURN(const Client client, AdministrationClient::Open(options->admin, options->address));
+      return show(*options, client);
+    });
+    app.Add("--admin", options->admin, "folder with an administrator's key and certificate: STATE_DIR/admin")
+        .Required();
+    app.Add("--address", options->address, "HOST:PORT; default: the one in the aggregator's state folder");
+    app.AddFlag("--json", options->json);
     return app;
   };
   add("status", "what the federation is doing", ShowStatus);
-  CLI::App* rounds = add("rounds", "all rounds: who took part, losses, bytes", ShowRounds);
-  rounds->add_option("--after", options->after, "rounds after this one")->capture_default_str();
+  Command rounds = add("rounds", "all rounds: who took part, losses, bytes", ShowRounds);
+  rounds.Add("--after", options->after, "rounds after this one").ShowDefault();
   add("nodes", "all sites", ShowNodes);
-  CLI::App* token = add("token", "a one-time token with which a site enrols", MakeToken);
-  token->add_option("site", options->site, "the site's name")->required();
-  token->add_option("--hours", options->hours, "how long it is good")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 8760));
-  CLI::App* revoke = add("revoke", "a site takes part no longer, at once", Revoke);
-  revoke->add_option("site", options->site)->required();
-  revoke->add_option("--reason", options->reason, "for the audit log");
-  CLI::App* audit = add("audit", "who did what", ShowAudit);
-  audit->add_option("--after", options->after, "entries after this id")->capture_default_str();
-  audit->add_option("--limit", options->limit)->capture_default_str()->check(CLI::Range(1, 10000));
+  Command token = add("token", "a one-time token with which a site enrols", MakeToken);
+  token.Add("site", options->site, "the site's name").Required();
+  token.Add("--hours", options->hours, "how long it is good").ShowDefault().Between(1, 8760);
+  Command revoke = add("revoke", "a site takes part no longer, at once", Revoke);
+  revoke.Add("site", options->site).Required();
+  revoke.Add("--reason", options->reason, "for the audit log");
+  Command audit = add("audit", "who did what", ShowAudit);
+  audit.Add("--after", options->after, "entries after this id").ShowDefault();
+  audit.Add("--limit", options->limit).ShowDefault().Between(1, 10000);
 }
 
 }  // namespace fedglm::cli

@@ -18,20 +18,16 @@ struct SamplingFlags {
   SamplingOptions sampling;
   int64_t max_tokens = 256;
 
-  void AddTo(CLI::App* app) {
-    app->add_option("-n,--max-tokens", max_tokens, "tokens to write at most")
-        ->capture_default_str()
-        ->check(CLI::PositiveNumber);
-    app->add_option("--temp,--temperature", sampling.temperature, "0: always the most likely token")
-        ->capture_default_str()
-        ->check(Between(0, 100));
-    app->add_option("--top-k", sampling.top_k, "0: all")->check(CLI::NonNegativeNumber);
-    app->add_option("--top-p", sampling.top_p)->capture_default_str()->check(Between(0, 1));
-    app->add_option("--min-p", sampling.min_p)->check(Between(0, 1));
-    app->add_option("--repetition-penalty", sampling.repetition_penalty)
-        ->capture_default_str()
-        ->check(Between(0.01, 100));
-    app->add_option("--seed", sampling.seed, "0: a random one");
+  void AddTo(Command app) {
+    app.Add("-n,--max-tokens", max_tokens, "tokens to write at most").ShowDefault().Positive();
+    app.Add("--temp,--temperature", sampling.temperature, "0: always the most likely token")
+        .ShowDefault()
+        .NumberBetween(0, 100);
+    app.Add("--top-k", sampling.top_k, "0: all").NotNegative();
+    app.Add("--top-p", sampling.top_p).ShowDefault().NumberBetween(0, 1);
+    app.Add("--min-p", sampling.min_p).NumberBetween(0, 1);
+    app.Add("--repetition-penalty", sampling.repetition_penalty).ShowDefault().NumberBetween(0.01, 100);
+    app.Add("--seed", sampling.seed, "0: a random one");
   }
 };
 
@@ -114,23 +110,23 @@ absl::Status RunChat(const ChatOptions& options) {
 
 void AddGenerate(CommandLine& line) {
   auto options = std::make_shared<GenerateOptions>();
-  CLI::App* app = line.Add("generate", "continue a text", [options] { return RunGenerate(*options); });
+  Command app = line.Add("generate", "continue a text", [options] { return RunGenerate(*options); });
   options->model.AddTo(app);
   options->model.AddExplainTo(app);
   options->flags.AddTo(app);
-  app->add_option("-p,--prompt", options->prompt, "the text to go on from");
-  app->add_option("-f,--file", options->file, "a file with the text; - reads stdin");
+  app.Add("-p,--prompt", options->prompt, "the text to go on from");
+  app.Add("-f,--file", options->file, "a file with the text; - reads stdin");
 }
 
 void AddChat(CommandLine& line) {
   auto options = std::make_shared<ChatOptions>();
-  CLI::App* app = line.Add("chat", "talk with the model, a line a turn", [options] { return RunChat(*options); });
+  Command app = line.Add("chat", "talk with the model, a line a turn", [options] { return RunChat(*options); });
   options->model.AddTo(app);
   options->model.AddAutotuneTo(app);
   options->model.AddExplainTo(app);
   options->flags.AddTo(app);
-  app->add_option("-p,--prompt", options->prompt, "one question; without it, questions are read from stdin");
-  app->add_option("-s,--system", options->system, "a system message");
+  app.Add("-p,--prompt", options->prompt, "one question; without it, questions are read from stdin");
+  app.Add("-s,--system", options->system, "a system message");
 }
 
 }  // namespace fedglm::cli

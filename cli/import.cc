@@ -46,13 +46,13 @@ absl::Status RunImport(const ImportFlags& flags) {
 
 void AddImport(CommandLine& line) {
   auto flags = std::make_shared<ImportFlags>();
-  CLI::App* app =
+  Command app =
       line.Add("import", "make a GGUF model of a Hugging Face checkpoint", [flags] { return RunImport(*flags); });
-  app->add_option("folder", flags->folder, "with config.json, tokenizer.json and the safetensors files")->required();
-  app->add_option("out", flags->out, "the GGUF file to write")->required();
-  app->add_option("--type", flags->type, "as for quantize; without it, weights stay as they are");
-  app->add_option("-t,--threads", flags->threads)->check(CLI::Range(0, 1024));
-  app->add_flag("--json", flags->json);
+  app.Add("folder", flags->folder, "with config.json, tokenizer.json and the safetensors files").Required();
+  app.Add("out", flags->out, "the GGUF file to write").Required();
+  app.Add("--type", flags->type, "as for quantize; without it, weights stay as they are");
+  app.Add("-t,--threads", flags->threads).Between(0, 1024);
+  app.AddFlag("--json", flags->json);
 }
 
 }  // namespace fedglm::cli

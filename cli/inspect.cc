@@ -159,13 +159,13 @@ absl::Status InspectAdapter(const InspectOptions& options) {
 
 void AddInspect(CommandLine& line) {
   auto options = std::make_shared<InspectOptions>();
-  CLI::App* app = line.Add("inspect", "what a model (GGUF) or an adapter (PEFT folder) is", [options] {
+  Command app = line.Add("inspect", "what a model (GGUF) or an adapter (PEFT folder) is", [options] {
     std::error_code error;
     return std::filesystem::is_directory(options->path, error) ? InspectAdapter(*options) : InspectModel(*options);
   });
-  app->add_option("path", options->path, "a GGUF file or an adapter folder")->required();
-  app->add_flag("--tensors", options->tensors, "list every tensor or module");
-  app->add_flag("--json", options->json);
+  app.Add("path", options->path, "a GGUF file or an adapter folder").Required();
+  app.AddFlag("--tensors", options->tensors, "list every tensor or module");
+  app.AddFlag("--json", options->json);
 }
 
 }  // namespace fedglm::cli

@@ -30,18 +30,15 @@ absl::Status RunLogits(const LogitsOptions& options) {
   return out.Finish();
 }
 
-// CLI11 takes an empty text as the number 0.
-std::string NotEmpty(const std::string& text) { return text.empty() ? "is empty" : ""; }
-
 }  // namespace
 
 void AddLogits(CommandLine& line) {
   auto options = std::make_shared<LogitsOptions>();
-  CLI::App* app =
+  Command app =
       line.Add("logits", "write the logits of every position as float32", [options] { return RunLogits(*options); });
   options->model.AddTo(app);
-  app->add_option("--tokens", options->tokens, "ids, separated by commas")->required()->delimiter(',')->check(NotEmpty);
-  app->add_option("--out", options->out, "the file to write: [tokens][vocabulary], little-endian")->required();
+  app.Add("--tokens", options->tokens, "ids, separated by commas").Required().Separated(',').NotEmpty();
+  app.Add("--out", options->out, "the file to write: [tokens][vocabulary], little-endian").Required();
 }
 
 }  // namespace fedglm::cli

@@ -9,7 +9,8 @@ int main(int argc, char** argv) {
   log.level = fedglm::LogLevel::kWarning;
   if (absl::Status status = fedglm::InitializeLogging(log); !status.ok()) return 1;
 
-  fedglm::cli::CommandLine line;
+  fedglm::CommandLine line("fedglm", "adapt one quantized language model together, records stay where they are");
+  using namespace fedglm::cli;
   AddGenerate(line);
   AddChat(line);
   AddServe(line);

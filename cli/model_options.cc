@@ -23,35 +23,32 @@ std::filesystem::path CacheFolder() {
 
 }  // namespace
 
-void ModelOptions::AddTo(CLI::App* app) {
-  app->add_option("-m,--model", model, "GGUF file")->required();
-  app->add_option("--adapter", adapter, "LoRA adapter: a PEFT folder or a GGUF file");
-  app->add_option("-t,--threads", threads, "threads (default: the physical cores)")->check(CLI::Range(0, 1024));
-  app->add_option("-c,--context", context, "context length in tokens")->check(CLI::Range(0, 1 << 20));
-  app->add_option("--memory-budget", memory_budget, "at most so much memory, as 4GiB");
-  app->add_option("--kv-type", kv_type, "keys and values: f16, or q8_0 in half the memory")
-      ->check(CLI::IsMember({"f16", "q8_0"}))
-      ->capture_default_str();
-  app->add_option("--pin-threads", pin_threads, "keep each thread on a physical core: auto, on or off")
-      ->capture_default_str();
+void ModelOptions::AddTo(Command app) {
+  app.Add("-m,--model", model, "GGUF file").Required();
+  app.Add("--adapter", adapter, "LoRA adapter: a PEFT folder or a GGUF file");
+  app.Add("-t,--threads", threads, "threads (default: the physical cores)").Between(0, 1024);
+  app.Add("-c,--context", context, "context length in tokens").Between(0, 1 << 20);
+  app.Add("--memory-budget", memory_budget, "at most so much memory, as 4GiB");
+  app.Add("--kv-type", kv_type, "keys and values: f16, or q8_0 in half the memory")
+      .OneOf({"f16", "q8_0"})
+      .ShowDefault();
+  app.Add("--pin-threads", pin_threads, "keep each thread on a physical core: auto, on or off").ShowDefault();
 }
 
-void ModelOptions::AddAutotuneTo(CLI::App* app) {
+void ModelOptions::AddAutotuneTo(Command app) {
   autotune = true;
-  app->add_flag("!--no-autotune", autotune, "all physical cores, instead of the threads measured to be fastest here");
+  app.AddFlag("!--no-autotune", autotune, "all physical cores, instead of the threads measured to be fastest here");
 }
 
-void ModelOptions::AddQueueTo(CLI::App* app) {
-  app->add_option("--parallel", max_running, "answers that are written together (default: 8)")
-      ->check(CLI::Range(1, 256));
-  app->add_option("--queue", max_waiting, "requests that wait beside them; one more gets 429 (default: 16)")
-      ->check(CLI::Range(0, 10'000));
+void ModelOptions::AddQueueTo(Command app) {
+  app.Add("--parallel", max_running, "answers that are written together (default: 8)").Between(1, 256);
+  app.Add("--queue", max_waiting, "requests that wait beside them; one more gets 429 (default: 16)").Between(0, 10'000);
 }
 
-void ModelOptions::AddExplainTo(CLI::App* app) {
-  app->add_flag("--explain-memory", explain_memory, "print what would be kept in memory and what streamed, and end");
-  if (app->get_option_no_throw("--json") == nullptr) {
-    app->add_flag("--json", explain_as_json, "with --explain-memory: as JSON");
+void ModelOptions::AddExplainTo(Command app) {
+  app.AddFlag("--explain-memory", explain_memory, "print what would be kept in memory and what streamed, and end");
+  if (!app.Has("--json")) {
+    app.AddFlag("--json", explain_as_json, "with --explain-memory: as JSON");
   }
 }
 

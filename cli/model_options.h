@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "CLI/CLI.hpp"
+#include "base/command_line.h"
 #include "base/status.h"
 #include "inference/engine/engine.h"
 
@@ -27,15 +27,15 @@ struct ModelOptions {
 
   bool explain_memory = false, explain_as_json = false;  // only with AddExplainTo
 
-  void AddTo(CLI::App* app);
+  void AddTo(Command app);
   // --no-autotune, for a command that runs long: unless it is given, thread counts and the size of a prompt's chunks
   // are measured once and kept in the user's cache folder.
-  void AddAutotuneTo(CLI::App* app);
+  void AddAutotuneTo(Command app);
   // --parallel and --queue, for a command that answers several clients.
-  void AddQueueTo(CLI::App* app);
+  void AddQueueTo(Command app);
   // --explain-memory, and --json for it unless the command has that flag already. The command then calls ExplainMemory
   // (cli/explain_memory.h) and nothing else.
-  void AddExplainTo(CLI::App* app);
+  void AddExplainTo(Command app);
   // UsageError for a budget that is no size or an unknown pinning.
   absl::StatusOr<EngineOptions> ForEngine() const;
 };

@@ -83,22 +83,20 @@ absl::Status RunEvaluate(const EvaluateOptions& options) {
 
 void AddPerplexity(CommandLine& line) {
   auto options = std::make_shared<PerplexityOptions>();
-  CLI::App* app = line.Add("perplexity", "perplexity of a text file", [options] { return RunPerplexity(*options); });
+  Command app = line.Add("perplexity", "perplexity of a text file", [options] { return RunPerplexity(*options); });
   options->model.AddTo(app);
-  app->add_option("-f,--file", options->file, "the text; - reads stdin")->required();
-  app->add_flag("--json", options->json);
+  app.Add("-f,--file", options->file, "the text; - reads stdin").Required();
+  app.AddFlag("--json", options->json);
 }
 
 void AddEvaluate(CommandLine& line) {
   auto options = std::make_shared<EvaluateOptions>();
-  CLI::App* app =
+  Command app =
       line.Add("evaluate", "loss on the answers of records (JSON Lines)", [options] { return RunEvaluate(*options); });
   options->model.AddTo(app);
-  app->add_option("--data", options->data, "JSON Lines files")->required();
-  app->add_option("--sequence-length", options->sequence_length, "longer records are cut")
-      ->capture_default_str()
-      ->check(CLI::Range(8, 1 << 20));
-  app->add_flag("--json", options->json);
+  app.Add("--data", options->data, "JSON Lines files").Required();
+  app.Add("--sequence-length", options->sequence_length, "longer records are cut").ShowDefault().Between(8, 1 << 20);
+  app.AddFlag("--json", options->json);
 }
 
 }  // namespace fedglm::cli

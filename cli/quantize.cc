@@ -113,17 +113,17 @@ std::string TypeNames() {
 
 void AddQuantize(CommandLine& line) {
   auto flags = std::make_shared<QuantizeFlags>();
-  CLI::App* app = line.Add("quantize", "write a model in another block type", [flags] { return RunQuantize(*flags); });
-  app->add_option("in", flags->in, "GGUF file")->required();
-  app->add_option("out", flags->out, "the GGUF file to write")->required();
-  app->add_option("type", flags->type, "one of " + TypeNames())->required();
-  CLI::Option* const calibration =
-      app->add_option("--calibration", flags->calibration,
-                      "a text, or records (.jsonl), like what the model will read: less is lost on such");
-  app->add_option("--memory-budget", flags->memory_budget, "of calibration: at most so much memory, as 4GiB")
-      ->needs(calibration);
-  app->add_option("-t,--threads", flags->threads)->check(CLI::Range(0, 1024));
-  app->add_flag("--json", flags->json);
+  Command app = line.Add("quantize", "write a model in another block type", [flags] { return RunQuantize(*flags); });
+  app.Add("in", flags->in, "GGUF file").Required();
+  app.Add("out", flags->out, "the GGUF file to write").Required();
+  app.Add("type", flags->type, "one of " + TypeNames()).Required();
+  const CommandOption calibration =
+      app.Add("--calibration", flags->calibration,
+              "a text, or records (.jsonl), like what the model will read: less is lost on such");
+  app.Add("--memory-budget", flags->memory_budget, "of calibration: at most so much memory, as 4GiB")
+      .Needs(calibration);
+  app.Add("-t,--threads", flags->threads).Between(0, 1024);
+  app.AddFlag("--json", flags->json);
 }
 
 }  // namespace fedglm::cli

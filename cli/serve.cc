@@ -134,22 +134,22 @@ absl::Status RunServe(const ServeOptions& options) {
 
 void AddServe(CommandLine& line) {
   auto options = std::make_shared<ServeOptions>();
-  CLI::App* app = line.Add("serve", "serve OpenAI's HTTP API", [options] { return RunServe(*options); });
+  Command app = line.Add("serve", "serve OpenAI's HTTP API", [options] { return RunServe(*options); });
   options->model.AddTo(app);
   options->model.AddAutotuneTo(app);
   options->model.AddQueueTo(app);
   options->model.AddExplainTo(app);
-  app->add_option("--serve-adapter", options->adapters,
-                  "NAME=PATH: an adapter that requests choose as their model (SIGUSR1 opens all again)");
-  app->add_option("--config", options->config, "TOML file whose table [serve] has what follows, and upstreams");
-  app->add_option("--listen", options->listen, "HOST:PORT; port 0 takes a free one (default: 127.0.0.1:8080)");
-  app->add_option("--model-name", options->model_name, "what clients call the model (default: its own name)");
-  app->add_option("--api-keys", options->api_keys, "file of keys, made with fedglm api-key new");
-  app->add_option("--tls-certificate", options->tls_certificate, "PEM, with its chain");
-  app->add_option("--tls-key", options->tls_key, "PEM");
-  app->add_option("--request-timeout", options->request_timeout, "seconds for one answer (default: 600; 0: none)");
-  app->add_flag("--insecure-open", options->insecure_open, "listen for other machines without keys or without TLS");
-  app->add_option("--log-level", options->log_level, "debug, info, warning, error or off")->capture_default_str();
+  app.Add("--serve-adapter", options->adapters,
+          "NAME=PATH: an adapter that requests choose as their model (SIGUSR1 opens all again)");
+  app.Add("--config", options->config, "TOML file whose table [serve] has what follows, and upstreams");
+  app.Add("--listen", options->listen, "HOST:PORT; port 0 takes a free one (default: 127.0.0.1:8080)");
+  app.Add("--model-name", options->model_name, "what clients call the model (default: its own name)");
+  app.Add("--api-keys", options->api_keys, "file of keys, made with fedglm api-key new");
+  app.Add("--tls-certificate", options->tls_certificate, "PEM, with its chain");
+  app.Add("--tls-key", options->tls_key, "PEM");
+  app.Add("--request-timeout", options->request_timeout, "seconds for one answer (default: 600; 0: none)");
+  app.AddFlag("--insecure-open", options->insecure_open, "listen for other machines without keys or without TLS");
+  app.Add("--log-level", options->log_level, "debug, info, warning, error or off").ShowDefault();
 }
 
 }  // namespace fedglm::cli

@@ -28,14 +28,14 @@ absl::Status RunTokenize(const TokenizeOptions& options, bool prompt_given) {
 
 void AddTokenize(CommandLine& line) {
   auto options = std::make_shared<TokenizeOptions>();
-  auto prompt = std::make_shared<CLI::Option*>(nullptr);
-  CLI::App* app = line.Add("tokenize", "print a text's token ids, one a line",
-                           [options, prompt] { return RunTokenize(*options, (*prompt)->count() > 0); });
-  app->add_option("-m,--model", options->model, "GGUF file")->required();
-  *prompt = app->add_option("-p,--prompt", options->prompt, "the text");
-  app->add_option("-f,--file", options->file, "a file with the text; - reads stdin");
-  app->add_flag("--no-special", options->no_special,
-                "add no BOS or EOS, and take control tokens' names in the text as text");
+  auto prompt = std::make_shared<std::optional<CommandOption>>();
+  Command app = line.Add("tokenize", "print a text's token ids, one a line",
+                         [options, prompt] { return RunTokenize(*options, (*prompt)->Given()); });
+  app.Add("-m,--model", options->model, "GGUF file").Required();
+  *prompt = app.Add("-p,--prompt", options->prompt, "the text");
+  app.Add("-f,--file", options->file, "a file with the text; - reads stdin");
+  app.AddFlag("--no-special", options->no_special,
+              "add no BOS or EOS, and take control tokens' names in the text as text");
 }
 
 }  // namespace fedglm::cli

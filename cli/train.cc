@@ -19,25 +19,19 @@ struct TrainOptions {
   bool json = false;
 };
 
-void AddOptimizerFlags(CLI::App* app, TrainingJob& job) {
-  app->add_option("--steps", job.steps, "optimizer steps")->capture_default_str()->check(CLI::PositiveNumber);
-  app->add_option("--batch-tokens", job.batch_tokens, "tokens of one step")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app->add_option("--micro-batch-tokens", job.micro_batch_tokens, "tokens in memory at once")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app->add_option("--sequence-length", job.sequence_length)->capture_default_str()->check(CLI::Range(8, 1 << 20));
-  app->add_option("--learning-rate", job.learning_rate)->capture_default_str()->check(Between(0, 1e3));
-  app->add_option("--weight-decay", job.weight_decay)->capture_default_str()->check(Between(0, 1e3));
-  app->add_option("--warmup-steps", job.warmup_steps)->capture_default_str()->check(CLI::NonNegativeNumber);
-  app->add_option("--schedule", job.schedule)->capture_default_str()->check(CLI::IsMember({"constant", "cosine"}));
-  app->add_option("--optimizer", job.optimizer)->capture_default_str()->check(CLI::IsMember({"adamw", "sgd"}));
-  app->add_option("--clip-norm", job.clip_norm, "of the gradient; 0: none")
-      ->capture_default_str()
-      ->check(Between(0, 1e9));
-  app->add_option("--seed", job.seed, "order of the records")->capture_default_str();
-  app->add_option("-t,--threads", job.threads)->check(CLI::Range(0, 1024));
+void AddOptimizerFlags(Command app, TrainingJob& job) {
+  app.Add("--steps", job.steps, "optimizer steps").ShowDefault().Positive();
+  app.Add("--batch-tokens", job.batch_tokens, "tokens of one step").ShowDefault().Positive();
+  app.Add("--micro-batch-tokens", job.micro_batch_tokens, "tokens in memory at once").ShowDefault().Positive();
+  app.Add("--sequence-length", job.sequence_length).ShowDefault().Between(8, 1 << 20);
+  app.Add("--learning-rate", job.learning_rate).ShowDefault().NumberBetween(0, 1e3);
+  app.Add("--weight-decay", job.weight_decay).ShowDefault().NumberBetween(0, 1e3);
+  app.Add("--warmup-steps", job.warmup_steps).ShowDefault().NotNegative();
+  app.Add("--schedule", job.schedule).ShowDefault().OneOf({"constant", "cosine"});
+  app.Add("--optimizer", job.optimizer).ShowDefault().OneOf({"adamw", "sgd"});
+  app.Add("--clip-norm", job.clip_norm, "of the gradient; 0: none").ShowDefault().NumberBetween(0, 1e9);
+  app.Add("--seed", job.seed, "order of the records").ShowDefault();
+  app.Add("-t,--threads", job.threads).Between(0, 1024);
 }
 
 Json Summary(const TrainerEvent& done, const std::optional<TrainerEvent>& evaluated) {
@@ -96,26 +90,26 @@ absl::Status RunTrain(TrainOptions options) {
 
 void AddTrain(CommandLine& line) {
   auto options = std::make_shared<TrainOptions>();
-  CLI::App* app =
+  Command app =
       line.Add("train", "adapt a model to records: writes a LoRA adapter", [options] { return RunTrain(*options); });
-  app->add_option("-m,--model", options->model, "GGUF file")->required();
-  app->add_option("--data", options->data, "JSON Lines files")->required();
-  app->add_option("--out", options->out, "adapter folder to write")->required();
-  app->add_option("--adapter", options->adapter, "start from this adapter");
-  app->add_option("--held-out", options->held_out, "JSON Lines files to evaluate on at the end");
-  app->add_option("--rank", options->job.adapter_config.rank)->capture_default_str()->check(CLI::Range(1, 1024));
-  app->add_option("--alpha", options->job.adapter_config.alpha)->capture_default_str()->check(Between(1e-6, 1e6));
-  app->add_option("--target", options->job.adapter_config.target_modules, "q_proj, …; default: every linear layer");
-  app->add_option("--mode", options->mode, "average: train A and B; freeze-a: train B only")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"average", "freeze-a"}));
+  app.Add("-m,--model", options->model, "GGUF file").Required();
+  app.Add("--data", options->data, "JSON Lines files").Required();
+  app.Add("--out", options->out, "adapter folder to write").Required();
+  app.Add("--adapter", options->adapter, "start from this adapter");
+  app.Add("--held-out", options->held_out, "JSON Lines files to evaluate on at the end");
+  app.Add("--rank", options->job.adapter_config.rank).ShowDefault().Between(1, 1024);
+  app.Add("--alpha", options->job.adapter_config.alpha).ShowDefault().NumberBetween(1e-6, 1e6);
+  app.Add("--target", options->job.adapter_config.target_modules, "q_proj, …; default: every linear layer");
+  app.Add("--mode", options->mode, "average: train A and B; freeze-a: train B only")
+      .ShowDefault()
+      .OneOf({"average", "freeze-a"});
   AddOptimizerFlags(app, options->job);
-  app->add_flag("--json", options->json);
+  app.AddFlag("--json", options->json);
 }
 
 void AddPretrain(CommandLine& line) {
   auto options = std::make_shared<TrainOptions>();
-  CLI::App* app = line.Add("pretrain", "make a small glm4 model from scratch: tokenizer and all weights", [options] {
+  Command app = line.Add("pretrain", "make a small glm4 model from scratch: tokenizer and all weights", [options] {
     TrainingJob& job = options->job;
     job.kind = JobKind::kPretrain;
     job.records.assign(options->data.begin(), options->data.end());
@@ -124,18 +118,18 @@ void AddPretrain(CommandLine& line) {
     return RunJob(job, "pretrain", options->json);
   });
   PretrainShape& shape = options->job.pretrain;
-  app->add_option("--data", options->data, "JSON Lines files")->required();
-  app->add_option("--held-out", options->held_out, "JSON Lines files to evaluate on at the end");
-  app->add_option("--out", options->out, "GGUF file to write")->required();
-  app->add_option("--vocabulary", shape.vocabulary)->capture_default_str()->check(CLI::Range(300, 200000));
-  app->add_option("--layers", shape.layers)->capture_default_str()->check(CLI::Range(1, 200));
-  app->add_option("--hidden", shape.hidden)->capture_default_str()->check(CLI::Range(32, 16384));
-  app->add_option("--feed-forward", shape.feed_forward)->capture_default_str()->check(CLI::Range(32, 65536));
-  app->add_option("--heads", shape.heads)->capture_default_str()->check(CLI::Range(1, 256));
-  app->add_option("--kv-heads", shape.kv_heads)->capture_default_str()->check(CLI::Range(1, 256));
-  app->add_option("--type", shape.type, "block type of the matrices")->capture_default_str();
+  app.Add("--data", options->data, "JSON Lines files").Required();
+  app.Add("--held-out", options->held_out, "JSON Lines files to evaluate on at the end");
+  app.Add("--out", options->out, "GGUF file to write").Required();
+  app.Add("--vocabulary", shape.vocabulary).ShowDefault().Between(300, 200000);
+  app.Add("--layers", shape.layers).ShowDefault().Between(1, 200);
+  app.Add("--hidden", shape.hidden).ShowDefault().Between(32, 16384);
+  app.Add("--feed-forward", shape.feed_forward).ShowDefault().Between(32, 65536);
+  app.Add("--heads", shape.heads).ShowDefault().Between(1, 256);
+  app.Add("--kv-heads", shape.kv_heads).ShowDefault().Between(1, 256);
+  app.Add("--type", shape.type, "block type of the matrices").ShowDefault();
   AddOptimizerFlags(app, options->job);
-  app->add_flag("--json", options->json);
+  app.AddFlag("--json", options->json);
 }
 
 }  // namespace fedglm::cli

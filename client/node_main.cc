@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <thread>
 
-#include "CLI/CLI.hpp"
+#include "base/command_line.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/heap/heap.h"
@@ -92,18 +92,8 @@ int main(int argc, char** argv) {
   if (argc == 2 && std::string(argv[1]) == "--supervise") return RunSupervisor();
   KeepHeapCompact();
   HandleStopSignals();
-  CLI::App app("fedglm-node: a site of a federation; adapts the model on its own records and serves it");
+  CommandLine line("fedglm-node", "a site of a federation; adapts the model on its own records and serves it");
   std::string config;
-  app.add_option("--config", config, "TOML file")->required();
-  app.set_version_flag("--version", std::string("fedglm ") + FEDGLM_VERSION);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);
-    std::fprintf(stderr, "fedglm-node: %s (see --help)\n", error.what());
-    return static_cast<int>(ExitCode::kUsage);
-  }
-  const absl::Status status = Run(config);
-  if (!status.ok()) std::fprintf(stderr, "fedglm-node: %s\n", Message(status).c_str());
-  return static_cast<int>(ExitCodeOf(status));
+  line.root().Add("--config", config, "TOML file").Required();
+  return line.Run(argc, argv, [&] { return Run(config); });
 }

@@ -240,29 +240,27 @@ void AddDemo(CommandLine& line) {
   training.batch_tokens = 512;
   training.learning_rate = 0.03;
   training.schedule = "cosine";
-  CLI::App* app = line.Add("demo", "a hospital and its branches adapt one model together, on this machine",
-                           [options] { return RunDemo(*options); });
-  app->add_option("-m,--model", options->model, "GGUF file; default: the demo's own small GLM-4");
-  app->add_option("--data", options->data,
-                  "records (JSON Lines) or a text, split among the sites; default: made-up radiology reports");
-  app->add_option("--sites", options->sites)->capture_default_str()->check(CLI::Range(1, 6));
-  app->add_option("--rounds", plan.rounds)->capture_default_str()->check(CLI::Range(1, 1000));
-  app->add_option("--steps", training.steps, "of a site in a round")->capture_default_str()->check(CLI::PositiveNumber);
-  app->add_option("--batch-tokens", training.batch_tokens, "tokens of one step")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app->add_option("--sequence-length", training.sequence_length)->capture_default_str()->check(CLI::Range(8, 1 << 20));
-  app->add_option("--learning-rate", training.learning_rate)->capture_default_str()->check(Between(0, 1e3));
-  app->add_option("--schedule", training.schedule, "of the learning rate, over all rounds")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"constant", "cosine"}));
-  app->add_option("--rank", options->adapter.rank)->capture_default_str()->check(CLI::Range(1, 1024));
-  app->add_option("--alpha", options->adapter.alpha)->capture_default_str()->check(Between(1e-6, 1e6));
-  app->add_option("--mode", plan.mode)->capture_default_str()->check(CLI::IsMember({"freeze-a", "average", "stack"}));
-  app->add_option("--seed", options->seed)->capture_default_str();
-  app->add_option("--work-dir", options->work_dir,
-                  "keep records, logs and adapters here; default: a temporary folder, removed at the end");
-  app->add_flag("--json", options->json, "the table as JSON, and no progress");
+  Command app = line.Add("demo", "a hospital and its branches adapt one model together, on this machine",
+                         [options] { return RunDemo(*options); });
+  app.Add("-m,--model", options->model, "GGUF file; default: the demo's own small GLM-4");
+  app.Add("--data", options->data,
+          "records (JSON Lines) or a text, split among the sites; default: made-up radiology reports");
+  app.Add("--sites", options->sites).ShowDefault().Between(1, 6);
+  app.Add("--rounds", plan.rounds).ShowDefault().Between(1, 1000);
+  app.Add("--steps", training.steps, "of a site in a round").ShowDefault().Positive();
+  app.Add("--batch-tokens", training.batch_tokens, "tokens of one step").ShowDefault().Positive();
+  app.Add("--sequence-length", training.sequence_length).ShowDefault().Between(8, 1 << 20);
+  app.Add("--learning-rate", training.learning_rate).ShowDefault().NumberBetween(0, 1e3);
+  app.Add("--schedule", training.schedule, "of the learning rate, over all rounds")
+      .ShowDefault()
+      .OneOf({"constant", "cosine"});
+  app.Add("--rank", options->adapter.rank).ShowDefault().Between(1, 1024);
+  app.Add("--alpha", options->adapter.alpha).ShowDefault().NumberBetween(1e-6, 1e6);
+  app.Add("--mode", plan.mode).ShowDefault().OneOf({"freeze-a", "average", "stack"});
+  app.Add("--seed", options->seed).ShowDefault();
+  app.Add("--work-dir", options->work_dir,
+          "keep records, logs and adapters here; default: a temporary folder, removed at the end");
+  app.AddFlag("--json", options->json, "the table as JSON, and no progress");
 }
 
 }  // namespace fedglm::cli

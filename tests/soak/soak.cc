@@ -323,20 +323,20 @@ int main(int argc, char** argv) {
   using namespace fedglm;
   HandleStopSignals();
   soak::SoakOptions options;
-  CLI::App app("Mixed load on a real server at its memory limit", "soak");
-  app.add_option("--minutes", options.minutes, "of load")->capture_default_str()->check(CLI::Range(2.0, 10'000.0));
-  app.add_option("--hog-minutes", options.hog_minutes, "between two times that another program takes memory")
-      ->capture_default_str()
-      ->check(CLI::Range(0.1, 1000.0));
-  app.add_option("-m,--model", options.model,
-                 "GGUF file (default: $FEDGLM_MODEL_SMOLLM2, else random weights of its shape)");
-  app.add_option("--memory-budget", options.memory_budget, "the server's (default: too little for all weights)");
-  app.add_option("--streams", options.streams, "clients at once")->capture_default_str()->check(CLI::Range(1, 200));
-  app.add_option("--seed", options.seed)->capture_default_str();
-  app.add_option("--svg", options.svg, "write a plot of the memory to this file");
-  app.add_option("--server-log", options.server_log, "keep what the server says in this file");
-  app.add_flag("--json", options.json);
+  CommandLine line("soak", "Mixed load on a real server at its memory limit");
+  Command app = line.root();
+  app.Add("--minutes", options.minutes, "of load").ShowDefault().NumberBetween(2, 10'000);
+  app.Add("--hog-minutes", options.hog_minutes, "between two times that another program takes memory")
+      .ShowDefault()
+      .NumberBetween(0.1, 1000);
+  app.Add("-m,--model", options.model, "GGUF file (default: $FEDGLM_MODEL_SMOLLM2, else random weights of its shape)");
+  app.Add("--memory-budget", options.memory_budget, "the server's (default: too little for all weights)");
+  app.Add("--streams", options.streams, "clients at once").ShowDefault().Between(1, 200);
+  app.Add("--seed", options.seed).ShowDefault();
+  app.Add("--svg", options.svg, "write a plot of the memory to this file");
+  app.Add("--server-log", options.server_log, "keep what the server says in this file");
+  app.AddFlag("--json", options.json);
   bool limited = true;
-  const int code = bench::RunProgram(app, argc, argv, [&] { return soak::Run(options, limited); });
+  const int code = line.Run(argc, argv, [&] { return soak::Run(options, limited); });
   return code == 0 && !limited ? soak::kSkipped : code;  // nobody has taken memory: that is not the soak
 }
