@@ -13,6 +13,13 @@ namespace fedglm {
 
 using Json = nlohmann::ordered_json;
 
+}  // namespace fedglm
+
+// Compiled once, in json.cc: otherwise every file that touches a Json compiles it again, three seconds each.
+extern template class nlohmann::basic_json<nlohmann::ordered_map>;
+
+namespace fedglm {
+
 // BadFile if `text` is not JSON, nests deeper than 128, has a name twice, or takes more than about `max_bytes` of
 // memory, which can be twenty times its length: "[[],[],…]". `what` is the source's name. Linear time.
 absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what, size_t max_bytes = SIZE_MAX);

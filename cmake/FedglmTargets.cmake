@@ -5,21 +5,44 @@ target_compile_options(fedglm_flags INTERFACE -Wall -Wextra -Wno-missing-field-i
   $<$<BOOL:${FEDGLM_WARNINGS_AS_ERRORS}>:-Werror>
   "$<$<CXX_COMPILER_ID:Clang>:-Wthread-safety;-Werror=thread-safety>")
 target_include_directories(fedglm_flags INTERFACE ${CMAKE_SOURCE_DIR})
+# -pthread everywhere: GCC takes a precompiled header only where it was compiled with the same.
+target_link_libraries(fedglm_flags INTERFACE Threads::Threads)
 if(FEDGLM_SANITIZE)
   add_compile_options(-fsanitize=${FEDGLM_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${FEDGLM_SANITIZE})
 endif()
 
 # What orchestrates rather than computes is not optimized in a sanitized build: GCC then takes half the time for a file that
-# uses CLI11 or JSON (cli/adapter.cc 37 to 16 s, adapter_test.cc 27 to 15 s), and its tests wait for processes anyway.
+# uses JSON (adapter_test.cc 27 to 15 s), and its tests wait for processes anyway.
 function(fedglm_compile_fast target)
   if(FEDGLM_SANITIZE)
     target_compile_options(${target} PRIVATE -O0)
   endif()
 endfunction()
 
+# Headers of others that many files parse, parsed once: fedglm_precompile(TARGET HEADER...). None of our own is among them: a
+# change of one would compile everything anew. A second target with the same flags uses the first one's.
+# GCC 12 forgets which precompiled lines were a system header's, and shows its false warnings on std::string's operator+ there
+# (GCC's bug 105651).
+set(fedglm_precompiled_flags "$<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds;-Wno-restrict;-Wno-stringop-overflow>")
+function(fedglm_precompile target)
+  if(FEDGLM_PRECOMPILE)
+    target_precompile_headers(${target} PRIVATE ${ARGN})
+    target_compile_options(${target} PRIVATE ${fedglm_precompiled_flags})
+  endif()
+endfunction()
+function(fedglm_reuse_precompiled target from)
+  if(FEDGLM_PRECOMPILE)
+    target_precompile_headers(${target} REUSE_FROM ${from})
+    target_compile_options(${target} PRIVATE ${fedglm_precompiled_flags})
+  endif()
+endfunction()
+set(fedglm_common_headers <nlohmann/json.hpp> <absl/status/status.h> <absl/status/statusor.h> <algorithm> <atomic> <chrono>
+  <cstdint> <filesystem> <functional> <map> <memory> <mutex> <optional> <span> <string> <string_view> <thread> <utility> <vector>)
+
+# PRECOMPILED_FROM another target (default: fedglm_headers), or NONE: for rooms whose files have flags of their own.
 function(fedglm_room name)
-  cmake_parse_arguments(ROOM "" "" "DEPENDS;PRIVATE_DEPENDS;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(ROOM "" "PRECOMPILED_FROM" "DEPENDS;PRIVATE_DEPENDS;EXCLUDE" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   foreach(pattern ${ROOM_EXCLUDE})
     list(FILTER sources EXCLUDE REGEX "/${pattern}$")
@@ -33,6 +56,12 @@ function(fedglm_room name)
   add_library(fedglm_${name} STATIC ${sources})
   add_library(fedglm::${name} ALIAS fedglm_${name})
   target_link_libraries(fedglm_${name} PUBLIC fedglm_flags ${ROOM_DEPENDS} PRIVATE ${ROOM_PRIVATE_DEPENDS})
+  if(NOT ROOM_PRECOMPILED_FROM)
+    set(ROOM_PRECOMPILED_FROM fedglm_headers)
+  endif()
+  if(NOT ROOM_PRECOMPILED_FROM STREQUAL "NONE")
+    fedglm_reuse_precompiled(fedglm_${name} ${ROOM_PRECOMPILED_FROM})
+  endif()
 endfunction()
 
 # fedglm_program(fedglm-node main.cc DEPENDS fedglm::client)
@@ -43,29 +72,65 @@ function(fedglm_program name main)
   fedglm_compile_fast(${name})
 endfunction()
 
+# The rooms that a target is made of, itself included: what must be tested again when one of them changes.
+function(fedglm_rooms_of target found)
+  set(rooms ${${found}})
+  get_target_property(aliased ${target} ALIASED_TARGET)
+  if(aliased)
+    set(target ${aliased})
+  endif()
+  if(NOT target IN_LIST rooms AND NOT target STREQUAL "fedglm_flags")
+    list(APPEND rooms ${target})
+    get_target_property(libraries ${target} LINK_LIBRARIES)
+    get_target_property(interface ${target} INTERFACE_LINK_LIBRARIES)
+    get_target_property(started ${target} MANUALLY_ADDED_DEPENDENCIES)
+    foreach(library ${libraries} ${interface} ${started})
+      string(REGEX REPLACE "^\\$<LINK_ONLY:(.*)>$" "\\1" library "${library}")
+      if(library MATCHES "^fedglm" AND TARGET ${library})
+        fedglm_rooms_of(${library} rooms)
+      endif()
+    endforeach()
+  endif()
+  set(${found} ${rooms} PARENT_SCOPE)
+endfunction()
+
 # fedglm_test(gguf DEPENDS fedglm::gguf) builds every *_test.cc in the current folder into one test program.
 # OPTIMIZED: in a sanitized build too, because the tests themselves compute.
+# SHARDS n: CTest runs its tests as n processes, so that the slow ones do not stand in a row.
+# PROPERTIES: of each of these tests, as for set_tests_properties (RUN_SERIAL ON …).
 function(fedglm_test name)
-  cmake_parse_arguments(TEST "OPTIMIZED" "" "DEPENDS;LABELS" ${ARGN})
+  cmake_parse_arguments(TEST "OPTIMIZED" "SHARDS" "DEPENDS;LABELS;PROPERTIES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cc)
   if(NOT sources)
     message(FATAL_ERROR "test ${name} has no *_test.cc")
   endif()
   add_executable(${name}_test ${sources})
   target_link_libraries(${name}_test PRIVATE fedglm_flags ${TEST_DEPENDS} GTest::gtest GTest::gmock GTest::gtest_main)
-  target_compile_definitions(${name}_test PRIVATE FEDGLM_SOURCE_DIR="${CMAKE_SOURCE_DIR}" FEDGLM_BINARY_DIR="${CMAKE_BINARY_DIR}/bin")
+  target_link_libraries(${name}_test PRIVATE fedglm_test_support)
   if(NOT TEST_OPTIMIZED)
     fedglm_compile_fast(${name}_test)
+    fedglm_reuse_precompiled(${name}_test fedglm_test_headers)
   endif()
-  add_test(NAME ${name} COMMAND ${name}_test)
-  set_tests_properties(${name} PROPERTIES TIMEOUT 900)
-  if(FEDGLM_SANITIZE STREQUAL "thread")
-    # Debian's gRPC, LibTorch and OpenBLAS are not instrumented: their own accesses are left out, and what they hand from
-    # thread to thread is not looked at either (deploy/thread-sanitizer-suppressions).
-    set_tests_properties(${name} PROPERTIES ENVIRONMENT_MODIFICATION
-      "TSAN_OPTIONS=set:suppressions=${CMAKE_SOURCE_DIR}/deploy/thread-sanitizer-suppressions ignore_noninstrumented_modules=1")
+  if(NOT TEST_SHARDS)
+    set(TEST_SHARDS 1)
   endif()
-  if(TEST_LABELS)
-    set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABELS}")
-  endif()
+  math(EXPR last "${TEST_SHARDS} - 1")
+  foreach(shard RANGE ${last})
+    set(test ${name})
+    set(environment)
+    if(TEST_SHARDS GREATER 1)
+      set(test ${name}.${shard})
+      set(environment "GTEST_TOTAL_SHARDS=set:${TEST_SHARDS}" "GTEST_SHARD_INDEX=set:${shard}")
+    endif()
+    if(FEDGLM_SANITIZE STREQUAL "thread")
+      # Debian's gRPC, LibTorch and OpenBLAS are not instrumented: their own accesses are left out, and what they hand from
+      # thread to thread is not looked at either (deploy/thread-sanitizer-suppressions).
+      list(APPEND environment
+        "TSAN_OPTIONS=set:suppressions=${CMAKE_SOURCE_DIR}/deploy/thread-sanitizer-suppressions ignore_noninstrumented_modules=1")
+    endif()
+    add_test(NAME ${test} COMMAND ${name}_test)
+    set_tests_properties(${test} PROPERTIES TIMEOUT 900 ENVIRONMENT_MODIFICATION "${environment}" ${TEST_PROPERTIES})
+    # Labels are asked for when all targets are known (tests/CMakeLists.txt).
+    set_property(GLOBAL APPEND PROPERTY FEDGLM_TESTS "${CMAKE_CURRENT_SOURCE_DIR}|${test}|${name}_test|${TEST_LABELS}")
+  endforeach()
 endfunction()

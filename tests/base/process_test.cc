@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "tests/base/forked_child.h"
+#include "tests/support/source_tree.h"
 
 namespace fedglm {
 namespace {
@@ -278,7 +279,7 @@ TEST(StopSignals, AStopCanBeRequestedFromWithin) {
 }
 
 TEST(ExecutableDirectory, IsWhereThisProgramLies) {
-  EXPECT_TRUE(std::filesystem::equivalent(ExecutableDirectory(), FEDGLM_BINARY_DIR));
+  EXPECT_TRUE(std::filesystem::equivalent(ExecutableDirectory(), ProgramFolder()));
 }
 
 }  // namespace

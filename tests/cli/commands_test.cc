@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/process.h"
 #include "tests/support/golden.h"
+#include "tests/support/source_tree.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/wait_until.h"
 
@@ -36,7 +37,7 @@ class Commands : public testing::Test {
   std::string Path(const std::string& name) const { return (folder_->path() / name).string(); }
 
   SpawnOptions Options(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), std::string(FEDGLM_BINARY_DIR) + "/fedglm");
+    arguments.insert(arguments.begin(), ProgramPath("fedglm"));
     SpawnOptions options;
     options.arguments = std::move(arguments);
     options.environment = {"XDG_CACHE_HOME=" + Path("cache")};

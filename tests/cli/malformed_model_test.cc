@@ -5,6 +5,7 @@
 #include "base/process.h"
 #include "gtest/gtest.h"
 #include "tests/support/malformed_gguf.h"
+#include "tests/support/source_tree.h"
 
 namespace fedglm {
 namespace {
@@ -15,7 +16,7 @@ TEST(MalformedModel, IsRefusedByTheProgramWithExitCodeSixAndOneLine) {
   for (const MalformedGguf& malformed : MalformedGgufs()) {
     ASSERT_TRUE(WriteFileAtomically(model, malformed.bytes).ok());
     SpawnOptions options;
-    options.arguments = {std::string(FEDGLM_BINARY_DIR) + "/fedglm", "inspect", model};
+    options.arguments = {ProgramPath("fedglm"), "inspect", model};
     options.stdout_file = out;
     options.stderr_file = err;
     absl::StatusOr<Process> process = Process::Spawn(options);

@@ -10,6 +10,7 @@
 #include "base/process.h"
 #include "tests/inference/import/checkpoint_folder.h"
 #include "tests/support/golden.h"
+#include "tests/support/source_tree.h"
 
 namespace fedglm {
 namespace {
@@ -26,7 +27,7 @@ class QuantizeCommand : public testing::Test {
   void SetUp() override { folder_.emplace(*TemporaryDirectory::Make("quantize")); }
 
   std::string Path(const std::string& name) const { return (folder_->path() / name).string(); }
-  static std::string Program() { return std::string(FEDGLM_BINARY_DIR) + "/fedglm"; }
+  static std::string Program() { return ProgramPath("fedglm"); }
 
   Outcome Start(std::vector<std::string> arguments) {
     SpawnOptions options;
@@ -77,7 +78,7 @@ TEST_F(QuantizeCommand, ReportsWhatItMade) {
 }
 
 TEST_F(QuantizeCommand, CalibratesOnAText) {
-  const std::string model = std::string(FEDGLM_SOURCE_DIR) + "/examples/hospital/glm4-hospital.gguf";
+  const std::string model = SourceFolder().string() + "/examples/hospital/glm4-hospital.gguf";
   const std::string text = "[gMASK]<sop><|user|>\nThe lungs are clear.<|assistant|>\nNormal.";
   ASSERT_TRUE(WriteFileAtomically(Path("text"), text).ok());
   ASSERT_EQ(Run({"quantize", model, Path("plain.gguf"), "Q4_1", "-t", "1"}).status, 0);
@@ -104,7 +105,7 @@ TEST_F(QuantizeCommand, CalibratesOnAText) {
 }
 
 TEST_F(QuantizeCommand, CalibrationKeepsToItsMemoryBudget) {
-  const std::string model = std::string(FEDGLM_SOURCE_DIR) + "/examples/hospital/glm4-hospital.gguf";
+  const std::string model = SourceFolder().string() + "/examples/hospital/glm4-hospital.gguf";
   ASSERT_TRUE(WriteFileAtomically(Path("text"), "The lungs are clear.").ok());
   const auto with_budget = [&](const std::string& budget) {
     return Run({"quantize", model, Path("out.gguf"), "Q4_1", "--calibration", Path("text"), "-t", "1",

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "tests/support/golden.h"
+#include "tests/support/source_tree.h"
 
 namespace fedglm {
 namespace {
@@ -18,7 +19,7 @@ class ServeCommand : public testing::Test {
 
   // Exit status; what it says is in out_ and err_.
   int Run(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), std::string(FEDGLM_BINARY_DIR) + "/fedglm");
+    arguments.insert(arguments.begin(), ProgramPath("fedglm"));
     std::filesystem::remove(Path("stdout"));  // it is added to
     std::filesystem::remove(Path("stderr"));
     SpawnOptions options;

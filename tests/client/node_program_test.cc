@@ -16,6 +16,7 @@
 #include "client/site_state.h"
 #include "tests/client/small_site.h"
 #include "tests/support/loopback_listener.h"
+#include "tests/support/source_tree.h"
 #include "tests/support/wait_until.h"
 
 namespace fedglm {
@@ -63,7 +64,7 @@ class NodeProgramTest : public SmallSite {
     EXPECT_TRUE(WriteFileAtomically(Path("node.toml"), config_).ok());
     std::filesystem::remove(Path("stderr"));
     SpawnOptions options;
-    options.arguments = {std::string(FEDGLM_BINARY_DIR) + "/fedglm-node", "--config", Path("node.toml")};
+    options.arguments = {ProgramPath("fedglm-node"), "--config", Path("node.toml")};
     options.stderr_file = Path("stderr");
     return Get(Process::Spawn(options));
   }

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "gtest/gtest.h"
 #include "tests/fuzz/fuzz_targets.h"
+#include "tests/support/source_tree.h"
 
 namespace fedglm::fuzz {
 namespace {
@@ -16,7 +17,7 @@ constexpr int kMutantsOfASeed = 400;
 
 std::vector<std::string> Seeds(const Target& target) {
   std::vector<std::filesystem::path> paths;
-  const std::filesystem::path folder = std::filesystem::path(FEDGLM_SOURCE_DIR) / "tests/fuzz/corpus" / target.name;
+  const std::filesystem::path folder = SourceFolder() / "tests/fuzz/corpus" / target.name;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) paths.push_back(entry.path());
   std::sort(paths.begin(), paths.end());
   std::vector<std::string> seeds;

@@ -7,12 +7,13 @@
 #include "inference/gguf/gguf_file.h"
 #include "inference/tokenizer/tokenizer.h"
 #include "tests/fuzz/fuzz_targets.h"
+#include "tests/support/source_tree.h"
 
 namespace fedglm::fuzz {
 
 // `file`: below tests/data.
 inline std::shared_ptr<const fedglm::Tokenizer> OpenTokenizer(const std::string& file) {
-  const auto gguf = GgufFile::Open(std::string(FEDGLM_SOURCE_DIR) + "/tests/data/" + file);
+  const auto gguf = GgufFile::Open(SourceFolder().string() + "/tests/data/" + file);
   Require(gguf.ok(), "the golden file is there");
   const auto tokenizer = fedglm::Tokenizer::FromGguf(**gguf);
   Require(tokenizer.ok(), "the golden vocabulary is one");

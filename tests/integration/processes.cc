@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "base/file.h"
+#include "tests/support/source_tree.h"
 
 namespace fedglm {
 namespace {
@@ -60,7 +61,7 @@ std::filesystem::path FolderForTests() {
   return good ? std::filesystem::path("/dev/shm") : std::filesystem::temp_directory_path();
 }
 
-std::string BinaryPath(const std::string& program) { return std::string(FEDGLM_BINARY_DIR) + "/" + program; }
+std::string BinaryPath(const std::string& program) { return ProgramPath(program); }
 
 SpawnOptions OptionsFor(const std::string& program, std::vector<std::string> arguments,
                         const std::filesystem::path& folder) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "tests/support/source_tree.h"
 
 namespace fedglm {
 
@@ -17,8 +18,8 @@ inline std::filesystem::path GoldenPath(const std::string& relative) {
   std::vector<std::filesystem::path> folders;
   if (const char* folder = std::getenv("FEDGLM_GOLDEN"); folder != nullptr && *folder != '\0')
     folders.emplace_back(folder);
-  folders.push_back(std::filesystem::path(FEDGLM_SOURCE_DIR) / ".." / "shared" / "data");
-  folders.push_back(std::filesystem::path(FEDGLM_SOURCE_DIR) / "tests" / "data");
+  folders.push_back(SourceFolder() / ".." / "shared" / "data");
+  folders.push_back(SourceFolder() / "tests" / "data");
   for (const std::filesystem::path& folder : folders) {
     if (std::filesystem::exists(folder / relative)) return folder / relative;
   }

@@ -17,6 +17,7 @@
 #include "base/process.h"
 #include "base/sandbox.h"
 #include "tests/support/loopback_listener.h"
+#include "tests/support/source_tree.h"
 #include "tests/training/job_runner.h"
 
 namespace fedglm {
@@ -30,7 +31,7 @@ struct Ended {
 class Worker : public JobTest {
  protected:
   static Process Start(std::vector<std::string> arguments = {}) {
-    arguments.insert(arguments.begin(), std::string(FEDGLM_BINARY_DIR) + "/fedglm-trainer");
+    arguments.insert(arguments.begin(), ProgramPath("fedglm-trainer"));
     absl::StatusOr<Process> trainer =
         Process::Spawn({.arguments = arguments, .stderr_file = "/dev/null", .pipe_stdin = true, .pipe_stdout = true});
     EXPECT_TRUE(trainer.ok()) << Message(trainer.status());

@@ -9,6 +9,7 @@
 #include "examples/hospital/report_generator.h"
 #include "gtest/gtest.h"
 #include "inference/engine/engine.h"
+#include "tests/support/source_tree.h"
 
 namespace fedglm {
 namespace {
@@ -64,9 +65,7 @@ TEST(MomentCollector, MatricesWithTheSameInputShareIt) {
 
 class Calibration : public testing::Test {
  protected:
-  static std::filesystem::path Model() {
-    return std::filesystem::path(FEDGLM_SOURCE_DIR) / "examples/hospital/glm4-hospital.gguf";
-  }
+  static std::filesystem::path Model() { return SourceFolder() / "examples/hospital/glm4-hospital.gguf"; }
   static std::string TrainingText() { return Conversations(ReportsOfAllSites(40, 1)); }
   static std::vector<hospital::Report> ReportsOfAllSites(int of_each, uint64_t seed) {
     std::vector<hospital::Report> reports;

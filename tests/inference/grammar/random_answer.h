@@ -12,13 +12,14 @@
 #include "gtest/gtest.h"
 #include "inference/gguf/gguf_file.h"
 #include "inference/grammar/grammar.h"
+#include "tests/support/source_tree.h"
 
 namespace fedglm {
 
 // A real vocabulary: the first of these files that is there. "ggml-vocab-llama-spm.gguf" always is.
 inline std::shared_ptr<const Tokenizer> RealTokenizer(const std::string& name = "ggml-vocab-llama-spm.gguf") {
   const char* const golden = std::getenv("FEDGLM_GOLDEN");
-  const std::filesystem::path source(FEDGLM_SOURCE_DIR);
+  const std::filesystem::path source = SourceFolder();
   for (const std::filesystem::path& folder :
        {source / "tests/data", golden != nullptr ? std::filesystem::path(golden) : source / "../shared/data"}) {
     const auto path = folder / "tokenizers" / name;
