@@ -1,0 +1,171 @@
+"""What the pages say of commands, flags, keys and variables, against the programs' --help and the sources."""
+
+import functools
+import os
+import pathlib
+import re
+import subprocess
+
+from source_rules.links import prose
+from source_rules.tree import Finding
+
+_CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+_FLAG = re.compile(r"(?<![\w-])(--[a-z][\w-]*|-[a-zA-Z](?![\w-]))")
+_READ_KEY = re.compile(r'\b(?:c|configuration)\.(?:Required)?(?:Strings?|Integer|Number|Bool|Paths?|TableCount)'
+                       r'\("([a-z_]+(?:\.[a-z_]+)?)"')
+# Programs of others that a page may call: their flags are their own business.
+_FOREIGN = {"apt-get", "cmake", "ctest", "curl", "clang-format", "clang-tidy", "clang++", "git", "kill", "npm",
+            "openssl", "pip", "pkg-config", "python3", "systemctl", "docker", "c++", "g++"}
+
+
+class Programs:
+    """The built programs, asked for their --help."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.names = sorted(path.name for path in self.folder.glob("*")
+                            if path.is_file() and os.access(path, os.X_OK) and not path.name.endswith("_test")
+                            and not path.suffix) if self.folder.is_dir() else []
+
+    @functools.lru_cache(maxsize=None)
+    def help(self, *words):
+        result = subprocess.run([str(self.folder / words[0]), *words[1:], "--help"], capture_output=True, text=True,
+                                timeout=20, stdin=subprocess.DEVNULL)
+        return result.stdout + result.stderr
+
+    def subcommands(self, *words):
+        names, inside = [], False
+        for line in self.help(*words).split("\n"):
+            match = re.match(r"  ([a-z][a-z-]*)(?:\s|$)", line)
+            if line.lower().startswith("subcommands"):
+                inside = True
+            elif inside and match:
+                names.append(match.group(1))
+            elif inside and line and not line.startswith(" "):
+                inside = False
+        return names
+
+    def flags(self, *words):
+        return set(_FLAG.findall(self.help(*words))) | {"--help"}
+
+    @functools.cached_property
+    def every_flag(self):
+        found, waiting = set(), [(name,) for name in self.names]
+        while waiting:
+            words = waiting.pop()
+            found |= self.flags(*words)
+            waiting += [(*words, name) for name in self.subcommands(*words)]
+        return found
+
+
+def check_commands(tree, programs):
+    scripts = {path: set(_FLAG.findall(tree.text(path))) for path in tree.files
+               if not path.startswith("tests/data/") and tree.text(path).startswith("#!")}
+    for page in tree.pages:
+        for number, line, fenced in prose(tree, page):
+            texts = [line] if fenced else _CODE.findall(line)
+            for text in texts:
+                for advice in _command_faults(programs, scripts, text, fenced):
+                    yield Finding(page, number, "unknown flag or command", advice)
+
+
+def _command_faults(programs, scripts, text, fenced):
+    words = [word for word in re.split(r"[\s\[\]()]+", text.split("  #")[0]) if word]
+    while words and (re.match(r"[A-Z_]+=", words[0]) or words[0] in ("sudo", "env", "bench/run", "$")):
+        words.pop(0)
+    if not words or words[0] in _FOREIGN:
+        return
+    name = words[0].removeprefix("build/release/bin/")
+    if name in programs.names:
+        yield from _program_faults(programs, name, words[1:])
+    elif not fenced or name.removeprefix("./") in scripts:
+        known = programs.every_flag | scripts.get(name.removeprefix("./"), set())
+        if not name.startswith("-"):
+            known |= set().union(*scripts.values())
+        for flag in _FLAG.findall(text):
+            if flag.startswith("--") and flag not in known:
+                yield f"no program has a flag '{flag}'"
+
+
+def _program_faults(programs, name, words):
+    """`fedglm generate|chat --flag` stands for two commands; a word in capitals for any."""
+    paths = [(name,)]
+    while words and programs.subcommands(*paths[0]) and re.fullmatch(r"[a-z|-]+", words[0]) and words[0][0] != "-":
+        next_paths = []
+        for word in words[0].split("|"):
+            if word not in programs.subcommands(*paths[0]):
+                yield f"'{' '.join(paths[0])}' has no subcommand '{word}'"
+                return
+            next_paths.append((*paths[0], word))
+        paths, words = next_paths, words[1:]
+    if words and re.fullmatch(r"[A-Z…]+", words[0]) and programs.subcommands(*paths[0]):
+        return
+    for path in paths:
+        for flag in _FLAG.findall(" ".join(words)):
+            if flag not in programs.flags(*path):
+                yield f"'{' '.join(path)}' has no flag '{flag}'"
+
+
+class Keys:
+    """The configuration keys that the sources read."""
+
+    def __init__(self, tree):
+        self.full = {}  # "server.listen" -> (path, line)
+        self.last = set()
+        for path in tree.cxx:
+            if path.startswith("tests/"):
+                continue
+            for number, line in enumerate(tree.lines(path), 1):
+                for key in _READ_KEY.findall(line):
+                    self.full.setdefault(key, (path, number))
+                if re.search("option|plan", path):
+                    self.last |= set(re.findall(r'"\.?([a-z][a-z0-9_]*)"', line))
+        self.sections = {key.split(".")[0] for key in self.full if "." in key}
+
+    def has(self, key):
+        return key in self.full or key.split(".")[-1] in self.last
+
+
+def check_keys(tree):
+    keys = Keys(tree)
+    for page in tree.pages:
+        section = None
+        for number, line, fenced in prose(tree, page):
+            named = re.findall(r"^\s*\[\[?([a-z._]+)\]\]?" if fenced else r"`\[\[?([a-z._]+)\]\]?`", line)
+            if named:
+                section = named[-1]
+            elif line.startswith("#") and not fenced:
+                section = None
+            for key in _keys_of(line, fenced, section, keys.sections):
+                if not keys.has(key):
+                    yield Finding(page, number, "unknown key", f"no program reads the key '{key}'")
+    text = "\n".join(tree.text(page) for page in tree.pages)
+    for key, (path, number) in keys.full.items():
+        if key not in text and not re.search(rf"`{re.escape(key.split('.')[-1])}`", text):
+            yield Finding(path, number, "unknown key", f"no page says what the key '{key}' means")
+
+
+def _keys_of(line, fenced, section, sections):
+    if fenced:
+        match = re.match(r"\s*([a-z_]+) = ", line)
+        return [f"{section}.{match.group(1)}"] if match and section in sections else []
+    found = [text for text in _CODE.findall(line) if re.fullmatch(r"[a-z_]+\.[a-z_]+", text)
+             and text.split(".")[0] in sections
+             and text.split(".")[1] not in ("toml", "proto", "md", "h", "cc", "json")]
+    if section in sections | {"serve.upstream"} and line.startswith("|"):
+        found += [f"{section}.{key}" for key in re.findall(r"`([a-z_]+)`", line.split("|")[1])]
+    return found
+
+
+def check_variables(tree):
+    """FEDGLM_… in a page: read by a source or a script, or made from a key."""
+    known = set()
+    for path in tree.files:
+        if path not in tree.pages and not path.startswith("tests/data/"):
+            known |= set(re.findall(r"FEDGLM_[A-Z0-9_]+", tree.text(path)))
+    known |= {"FEDGLM_" + key.replace(".", "_").upper() for key in Keys(tree).full}
+    for page in tree.pages:
+        for number, line in enumerate(tree.lines(page), 1):
+            for name in re.findall(r"FEDGLM_[A-Z0-9_]*[A-Z0-9]\b(?!_|\*)", line):
+                if name not in known:
+                    yield Finding(page, number, "unknown variable", f"nothing reads '{name}'")
