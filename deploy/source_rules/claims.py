@@ -62,11 +62,22 @@ def check_commands(tree, programs):
     scripts = {path: set(_FLAG.findall(tree.text(path))) for path in tree.files
                if not path.startswith("tests/data/") and tree.text(path).startswith("#!")}
     for page in tree.pages:
-        for number, line, fenced in prose(tree, page):
+        for number, line, fenced in _commands(tree, page):
             texts = [line] if fenced else _CODE.findall(line)
             for text in texts:
                 for advice in _command_faults(programs, scripts, text, fenced):
                     yield Finding(page, number, "unknown flag or command", advice)
+
+
+def _commands(tree, page):
+    """The lines of a page; a command of several lines that end with a backslash is one, at its first."""
+    first, before = 0, ""
+    for number, line, fenced in prose(tree, page):
+        if fenced and line.endswith("\\"):
+            first, before = first or number, before + line[:-1]
+        else:
+            yield first or number, before + line, fenced
+            first, before = 0, ""
 
 
 def _command_faults(programs, scripts, text, fenced):
