@@ -45,7 +45,8 @@ class CommandOption {
 class Command {
  public:
   // "-m,--model" writes to `target`; a name without dashes is a positional argument. For std::string, int, int64_t,
-  // uint64_t, float, double, std::optional<int64_t>, std::optional<bool>, and vectors of std::string, int, int32_t and int64_t.
+  // uint64_t, float, double, std::optional<int64_t>, std::optional<bool>, and vectors of std::string, int, int32_t and
+  // int64_t.
   template <typename T>
   CommandOption Add(const std::string& names, T& target, const std::string& description = "");
   // A switch. "!--no-thing" sets `target` to false.
@@ -75,8 +76,8 @@ class CommandLine {
                 std::function<absl::Status()> run);
 
   // Parses, calls `run` (nullptr: the chosen subcommand's), and prints what failed as one line on stderr. The process's
-  // exit code: kUsage for a wrong command line, 0 after --help and --version, else that of the status. An exception of a
-  // library, and a stdout that cannot be written, are failures too.
+  // exit code: kUsage for a wrong command line, 0 after --help and --version, else that of the status. An exception of
+  // a library, and a stdout that cannot be written, are failures too.
   int Run(int argc, char** argv, const std::function<absl::Status()>& run = nullptr);
 
  private:

@@ -1,5 +1,5 @@
-// The subcommands: each lives in a file of its own, declares its flags, and returns a status that CommandLine::Run turns
-// into one line on stderr and the documented exit code.
+// The subcommands: each lives in a file of its own, declares its flags, and returns a status that CommandLine::Run
+// turns into one line on stderr and the documented exit code.
 #pragma once
 
 #include "base/command_line.h"
