@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/memory.h"
+#include "base/thread_annotations.h"
 #include "inference/autotune/autotune.h"
 #include "inference/engine/engine_core.h"
 #include "inference/engine/engine_memory.h"
@@ -60,7 +61,8 @@ struct Engine::State {
   ChatTemplate chat_template;
   std::vector<LinearModule> modules;
   EngineCore core;
-  Mutex installing;                          // adapters are put in one at a time: each counts with what the others left
+  // Adapters are put in one at a time: each counts with what the others left.
+  Mutex installing ABSL_ACQUIRED_BEFORE(core.turns);
   ModelMemory* memory = nullptr;             // core.residency; nullptr: weights are not planned
   std::unique_ptr<Scheduler> scheduler;      // its thread uses what is above
   int64_t steps_seen = 0, idle_samples = 0;  // the monitor's thread's own
@@ -68,6 +70,7 @@ struct Engine::State {
 
   // Puts weights where the budget allows, and watches what other programs leave.
   absl::Status PlanWeights() {
+    const Turn turn(core.turns);
     FEDGLM_ASSIGN_OR_RETURN(
         std::unique_ptr<ModelMemory> made,
         ModelMemory::Open(file, core.hyperparameters(),
@@ -121,7 +124,8 @@ struct Engine::State {
     return status;
   }
 
-  absl::Status BindInto(std::string_view name, const std::shared_ptr<const Adapter>& adapter) {
+  absl::Status BindInto(std::string_view name, const std::shared_ptr<const Adapter>& adapter)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(installing) {
     std::shared_ptr<const BoundAdapter> bound;
     if (adapter != nullptr) {
       const uint64_t bytes = BoundAdapter::Bytes(*adapter);
@@ -135,7 +139,7 @@ struct Engine::State {
   // For one of `bytes`, and for `room` of all when it has replaced another. The other goes when the last answer that is
   // computed with it has ended. First layers go that the plan no longer pins beside so large adapters, then idle pages,
   // then, where answers hold more pages than planned, further layers.
-  absl::Status MakeRoomForAdapter(uint64_t bytes, uint64_t room) {
+  absl::Status MakeRoomForAdapter(uint64_t bytes, uint64_t room) ABSL_EXCLUSIVE_LOCKS_REQUIRED(installing) {
     AdapterMemory& adapters = core.adapter_memory;
     const auto wanted = [&] { return std::max(room, adapters.taken() + bytes); };
     if (const uint64_t now = wanted(); now <= adapters.charged()) return adapters.SetAside(now);
@@ -159,7 +163,7 @@ struct Engine::State {
   absl::StatusOr<std::shared_ptr<Sequence>> MakeSequence(GenerationRequest request, SequencePurpose purpose,
                                                          std::optional<InstalledAdapter> adapter) {
     FEDGLM_RETURN_IF_ERROR(CheckTokens(request.prompt));
-    return std::make_shared<Sequence>(std::move(request), purpose, std::move(adapter), core.pages,
+    return std::make_shared<Sequence>(std::move(request), purpose, std::move(adapter), core.SharedPages(),
                                       [this] { scheduler->Wake(); });
   }
 };
@@ -212,10 +216,6 @@ absl::Status Engine::CheckAdapter(const Adapter& adapter) const {
 absl::Status Engine::AddAdapter(std::string name, std::shared_ptr<const Adapter> adapter) {
   if (name.empty() || name == kBaseAdapter) return UsageError("an adapter cannot be named '" + name + "'");
   return state_->Install(name, adapter);
-}
-
-void Engine::RemoveAdapter(std::string_view name) {
-  if (!name.empty()) (void)state_->Install(name, nullptr);  // takes no room: cannot fail
 }
 
 std::vector<std::string> Engine::AdapterNames() const { return state_->core.adapters.Names(); }

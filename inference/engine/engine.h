@@ -69,9 +69,9 @@ class Engine {
   // As SetAdapter would answer; nothing is changed.
   absl::Status CheckAdapter(const Adapter& adapter) const;
   // Adapters that requests choose by name, beside the one of SetAdapter. Adding a name again replaces it, for requests
-  // that come after. UsageError for kBaseAdapter or no name; other errors as SetAdapter.
+  // that come after; nullptr: none of that name any more, which cannot fail. UsageError for kBaseAdapter or no name;
+  // other errors as SetAdapter.
   absl::Status AddAdapter(std::string name, std::shared_ptr<const Adapter> adapter);
-  void RemoveAdapter(std::string_view name);
   std::vector<std::string> AdapterNames() const;  // of AddAdapter, sorted
 
   // Takes all of them, or none, and does not wait. UsageError if a prompt is empty, has ids out of range or does not

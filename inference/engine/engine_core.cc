@@ -57,7 +57,7 @@ absl::Status EngineCore::FitWorkspace(int64_t tokens, int64_t logits) {
   int64_t rows = tokens;
   while (rows > 1 && Workspace::Bytes(h, rows, std::min(rows, logits)) > room / kLargestShare) rows /= 2;
   workspace_shrunk_ = false;
-  return EvictUntil([&] { return MakeWorkspace(rows); });
+  return EvictUntil([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(turns) { return MakeWorkspace(rows); });
 }
 
 bool EngineCore::ShrinkWorkspace() {

@@ -11,6 +11,9 @@ constexpr int64_t kEvaluationBatch = 256, kEvaluationLogits = 32;
 
 // The batch's positions that are wanted, and their logits.
 absl::Status HandOut(EngineCore& core, int64_t first, int64_t count, const std::vector<bool>& wanted,
+                     const LogitsSink& sink) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core.turns);
+
+absl::Status HandOut(EngineCore& core, int64_t first, int64_t count, const std::vector<bool>& wanted,
                      const LogitsSink& sink) {
   std::vector<int64_t> rows, positions;
   for (int64_t row = 0; row < count; ++row) {
@@ -32,7 +35,7 @@ absl::Status HandOut(EngineCore& core, int64_t first, int64_t count, const std::
 
 absl::Status ComputePositionLogits(EngineCore& core, const std::vector<Token>& tokens, const std::vector<bool>& wanted,
                                    const std::function<bool()>& stop_requested, const LogitsSink& sink) {
-  SequenceCache cache(core.pages, KvFormat::kFloat32);
+  SequenceCache cache(core.SharedPages(), KvFormat::kFloat32);
   const std::span<const Token> sequence(tokens);
   while (cache.length() < static_cast<int64_t>(tokens.size())) {
     if (stop_requested && stop_requested()) return CancelledError("stopped");

@@ -53,7 +53,7 @@ int64_t Scheduler::MostRunning() const {
 
 // With room to compute one token.
 uint64_t Scheduler::BytesToBegin(const Sequence& sequence) const {
-  const auto page_bytes = static_cast<uint64_t>(core_.pages.layout().PageBytes(options_.format));
+  const auto page_bytes = static_cast<uint64_t>(core_.SharedPages().layout().PageBytes(options_.format));
   return static_cast<uint64_t>(PagesToBegin(sequence)) * page_bytes + Workspace::Bytes(core_.hyperparameters(), 1, 1);
 }
 
@@ -138,8 +138,8 @@ EngineStatistics Scheduler::Statistics() const {
     statistics.waiting = static_cast<int64_t>(waiting_.size());
     statistics.running = in_flight_ - statistics.waiting;
   }
-  statistics.cache_pages = core_.pages.allocated();
-  statistics.cache_pages_free = core_.pages.idle();
+  statistics.cache_pages = core_.SharedPages().allocated();
+  statistics.cache_pages_free = core_.SharedPages().idle();
   for (size_t i = 0; i < kMemoryAccounts; ++i) {
     const auto account = static_cast<MemoryAccount>(i);
     statistics.memory.emplace_back(MemoryAccountName(account), core_.budget.used(account));
@@ -167,6 +167,7 @@ void Scheduler::Run() {
     computed = Step();
   }
   const absl::Status closed = CancelledError("the engine is closing");
+  const Turn turn(core_.turns);
   while (!running_.empty()) End(running_.back(), closed, FinishReason::kCancelled);
   MutexLock lock(mutex_);
   for (const auto& sequence : waiting_) sequence->Finish(closed, FinishReason::kCancelled);
@@ -484,10 +485,11 @@ void Scheduler::SumHidden(const Share& share, int64_t first_row) {
 // Sequence i has row i of the workspace's logits.
 void Scheduler::ChooseTokens(const std::vector<std::shared_ptr<Sequence>>& sequences) {
   const auto vocabulary = static_cast<size_t>(core_.hyperparameters().vocabulary);
+  float* const logits = core_.workspace->logits();
   std::vector<TokenChoice> choices(sequences.size());
   core_.pool.ParallelFor(static_cast<int64_t>(sequences.size()), 1, [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-      choices[i] = sequences[i]->Choose(std::span(core_.workspace->logits() + i * vocabulary, vocabulary));
+      choices[i] = sequences[i]->Choose(std::span(logits + i * vocabulary, vocabulary));
     }
   });
   for (size_t i = 0; i < sequences.size(); ++i) {

@@ -70,36 +70,38 @@ class Scheduler {
 
   absl::Status Enqueue(std::span<const std::shared_ptr<Sequence>> sequences) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Run();
-  bool Step();  // false: there was nothing to compute
-  void RemoveAbandoned();
-  void ApplyPressure();
-  void Admit();
+  bool Step() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);  // false: there was nothing to compute
+  void RemoveAbandoned() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
+  void ApplyPressure() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
+  void Admit() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
   std::shared_ptr<Sequence> TakeWaiting(uint64_t arrival);
   void PutBack(const std::shared_ptr<Sequence>& sequence);
-  bool MakeRoomFor(Sequence& sequence);
+  bool MakeRoomFor(Sequence& sequence) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
   void Start(const std::shared_ptr<Sequence>& sequence);
-  bool FitsNow(const Sequence& sequence) const;
+  bool FitsNow(const Sequence& sequence) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
   void Refuse(Sequence& sequence);
-  absl::Status FitWorkspace();
+  absl::Status FitWorkspace() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
   bool HasWork() const;
-  std::vector<Share> Plan();
+  std::vector<Share> Plan() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
   static std::vector<int64_t> ShareChunk(const std::vector<std::shared_ptr<Sequence>>& reading, int64_t chunk);
-  void TakeFromOthers(Sequence& sequence);
-  void ReservePages(std::vector<Share>& shares);
-  void Preempt(const std::shared_ptr<Sequence>& sequence);
-  void Compute(const std::vector<Share>& shares);
-  ReadSequences EndPrompts(const std::vector<Share>& shares, const Batch& batch);  // and ends those that want no token
-  void Fail(const std::vector<Share>& shares, const absl::Status& status);
-  void Advance(const std::vector<Share>& shares);
-  void ChooseTokens(const std::vector<std::shared_ptr<Sequence>>& sequences);
-  void SumHidden(const Share& share, int64_t first_row);
-  void Publish(Sequence& sequence, bool at_the_end);
-  void End(const std::shared_ptr<Sequence>& sequence, const absl::Status& status, FinishReason reason);
-  int64_t MostRunning() const;
+  void TakeFromOthers(Sequence& sequence) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
+  void ReservePages(std::vector<Share>& shares) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
+  void Preempt(const std::shared_ptr<Sequence>& sequence) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
+  void Compute(const std::vector<Share>& shares) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
+  ReadSequences EndPrompts(const std::vector<Share>& shares, const Batch& batch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);  // and ends those that want no token
+  void Fail(const std::vector<Share>& shares, const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
+  void Advance(const std::vector<Share>& shares) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
+  void ChooseTokens(const std::vector<std::shared_ptr<Sequence>>& sequences) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
+  void SumHidden(const Share& share, int64_t first_row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
+  void Publish(Sequence& sequence, bool at_the_end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
+  void End(const std::shared_ptr<Sequence>& sequence, const absl::Status& status, FinishReason reason)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
+  int64_t MostRunning() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
   int64_t MostRunning(int level) const;
   bool CouldFit(const Sequence& sequence) const;  // with nothing beside it
   uint64_t BytesToBegin(const Sequence& sequence) const;
-  void UpdateGauges();
+  void UpdateGauges() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
 
   EngineCore& core_;
   const SchedulerOptions options_;

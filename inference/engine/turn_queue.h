@@ -8,15 +8,16 @@
 
 namespace fedglm {
 
-// Turns in the order of arrival. Thread-safe.
-class TurnQueue {
+// Turns in the order of arrival. Thread-safe. A turn is a capability: what belongs to whoever has it is
+// ABSL_GUARDED_BY the queue.
+class ABSL_LOCKABLE TurnQueue {
  public:
-  void Enter() {
+  void Enter() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
     MutexLock lock(mutex_);
     const uint64_t ticket = next_++;
     while (ticket != serving_) lock.Wait(turn_);
   }
-  void Leave() {
+  void Leave() ABSL_UNLOCK_FUNCTION() {
     MutexLock lock(mutex_);
     ++serving_;
     turn_.notify_all();
@@ -30,10 +31,10 @@ class TurnQueue {
 };
 
 // A turn for a scope.
-class Turn {
+class ABSL_SCOPED_LOCKABLE Turn {
  public:
-  explicit Turn(TurnQueue& queue) : queue_(queue) { queue_.Enter(); }
-  ~Turn() { queue_.Leave(); }
+  explicit Turn(TurnQueue& queue) ABSL_EXCLUSIVE_LOCK_FUNCTION(queue) : queue_(queue) { queue_.Enter(); }
+  ~Turn() ABSL_UNLOCK_FUNCTION() { queue_.Leave(); }
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
 

@@ -66,7 +66,7 @@ TEST_F(SchedulerTest, APrefixIsComputedOnceAndNeverUsedWithAnotherAdapter) {
   EXPECT_EQ(replaced->cached_tokens, 0);
   EXPECT_EQ(replaced->tokens, first["b"]);
   EXPECT_EQ(engine->AdapterNames(), (std::vector<std::string>{"a", "b"}));
-  engine->RemoveAdapter("a");
+  ASSERT_TRUE(engine->AddAdapter("a", nullptr).ok());
   EXPECT_EQ(ExitCodeOf(engine->Generate(request, nullptr).status()), ExitCode::kUsage);
 }
 
