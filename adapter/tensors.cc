@@ -7,8 +7,6 @@
 namespace fedglm {
 namespace {
 
-bool TrainsA(AggregationMode mode) { return mode == AggregationMode::kAverage || mode == AggregationMode::kStack; }
-
 // The first name that only one of the two has, or whose shapes differ.
 template <typename MakeError>
 absl::Status CheckSameShapes(const TensorMap& expected, const TensorMap& actual, const MakeError& error) {
@@ -48,6 +46,8 @@ absl::StatusOr<AggregationMode> ParseAggregationMode(std::string_view name) {
   }
   return UsageError("'" + std::string(name) + "' is not a mode: freeze-a, average, stack or fedsgd");
 }
+
+bool TrainsA(AggregationMode mode) { return mode == AggregationMode::kAverage || mode == AggregationMode::kStack; }
 
 TensorMap TensorsOf(const Adapter& adapter, AggregationMode mode) {
   TensorMap tensors;

@@ -25,6 +25,8 @@ enum class AggregationMode {
 std::string_view AggregationModeName(AggregationMode mode);  // "freeze-a", "average", "stack", "fedsgd"
 absl::StatusOr<AggregationMode> ParseAggregationMode(std::string_view name);
 
+bool TrainsA(AggregationMode mode);  // kAverage, kStack; B is trained in every mode
+
 TensorMap TensorsOf(const Adapter& adapter, AggregationMode mode);  // the trainable ones: B only, or A and B
 
 // update = after − before, over the trainable tensors of `mode` (kStack: after itself).

@@ -16,8 +16,6 @@ const char kQuery[] = "model.layers.0.self_attn.q_proj";
 constexpr AggregationMode kModes[] = {AggregationMode::kFreezeA, AggregationMode::kAverage, AggregationMode::kStack,
                                       AggregationMode::kFedSgd};
 
-bool TrainsA(AggregationMode mode) { return mode == AggregationMode::kAverage || mode == AggregationMode::kStack; }
-
 // The sample after some training: A and B moved by other amounts.
 Adapter Trained() {
   Adapter adapter = SampleAdapter();
@@ -38,6 +36,8 @@ TEST(AggregationMode, NamesAreReadBack) {
 }
 
 TEST(TensorsOf, AreTheTrainableFactors) {
+  EXPECT_TRUE(TrainsA(AggregationMode::kAverage) && TrainsA(AggregationMode::kStack));
+  EXPECT_FALSE(TrainsA(AggregationMode::kFreezeA) || TrainsA(AggregationMode::kFedSgd));
   for (const AggregationMode mode : kModes) {
     const TensorMap tensors = TensorsOf(SampleAdapter(), mode);
     EXPECT_EQ(tensors.size(), TrainsA(mode) ? 4u : 2u);

@@ -49,7 +49,7 @@ absl::StatusOr<std::unique_ptr<AdaptedBase>> AdaptedBase::Make(std::shared_ptr<c
   for (const GgufTensor& tensor : file->tensors()) {
     if (tensor.rows() == 1) base->vectors_[tensor.name] = DecodeVector(tensor);
   }
-  const bool train_a = mode == AggregationMode::kAverage || mode == AggregationMode::kStack;
+  const bool train_a = TrainsA(mode);
   for (const LinearModule& module : base->modules_) {
     FEDGLM_ASSIGN_OR_RETURN(const GgufTensor* const tensor, file->RequireTensor(module.gguf_name));
     LinearLayer& layer = base->layers_[WithoutSuffix(module.gguf_name)];
