@@ -17,9 +17,9 @@ absl::StatusOr<std::string> Artifacts::Put(std::string_view bytes) const {
 }
 
 absl::StatusOr<std::filesystem::path> Artifacts::Find(const std::string& sha256) const {
-  const bool digest = sha256.size() == 64 && sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
   std::error_code ignored;
-  if (!digest || !std::filesystem::exists(folder_ / sha256, ignored)) return RefusedError("no such artifact");
+  if (!IsSha256Hex(sha256) || !std::filesystem::exists(folder_ / sha256, ignored))
+    return RefusedError("no such artifact");
   return folder_ / sha256;
 }
 

@@ -11,6 +11,11 @@
 #include <vector>
 
 namespace fedglm {
+namespace {
+
+constexpr std::string_view kHexDigits = "0123456789abcdef";
+
+}  // namespace
 
 struct Sha256::State {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
@@ -60,13 +65,18 @@ absl::StatusOr<std::string> Sha256HexOfFile(const std::filesystem::path& path) {
   return HexEncode(hash.Finish());
 }
 
+bool IsSha256Hex(std::string_view text) { return text.size() == 2 * sizeof(Sha256Digest) && IsLowerHex(text); }
+
+bool IsLowerHex(std::string_view text) {
+  return !text.empty() && text.find_first_not_of(kHexDigits) == std::string_view::npos;
+}
+
 std::string HexEncode(std::span<const uint8_t> bytes) {
-  static constexpr char kDigits[] = "0123456789abcdef";
   std::string text;
   text.reserve(bytes.size() * 2);
   for (const uint8_t byte : bytes) {
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 15];
+    text += kHexDigits[byte >> 4];
+    text += kHexDigits[byte & 15];
   }
   return text;
 }

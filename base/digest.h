@@ -35,6 +35,9 @@ class Sha256 {
 // Lower-case hexadecimal digests.
 std::string Sha256Hex(std::string_view bytes);
 absl::StatusOr<std::string> Sha256HexOfFile(const std::filesystem::path& path);
+bool IsSha256Hex(std::string_view text);  // 64 of the digits below
+
+bool IsLowerHex(std::string_view text);  // one or more of 0-9 and a-f, and nothing else: safe in a file's name
 
 std::string HexEncode(std::span<const uint8_t> bytes);
 std::string Base64UrlEncode(std::string_view bytes);  // without padding

@@ -34,10 +34,6 @@ std::shared_ptr<grpc::Channel> Dial(const SiteIdentity& identity) {
   return grpc::CreateCustomChannel(identity.federation_address, grpc::SslCredentials(tls), arguments);
 }
 
-bool IsDigest(const std::string& text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
-}
-
 // Of what is no certificate: long ago.
 std::chrono::system_clock::time_point EndOf(const std::string& certificate_pem) {
   const absl::StatusOr<CertificateFacts> facts = DescribeCertificate(certificate_pem);
@@ -132,7 +128,7 @@ absl::Status FederationClient::Receive(const v1::ArtifactReference& reference, c
 }
 
 absl::StatusOr<std::string> FederationClient::Download(const v1::ArtifactReference& reference) {
-  if (!IsDigest(reference.sha256())) return FailedError(address_ + ": names an artifact by what is no digest");
+  if (!IsSha256Hex(reference.sha256())) return FailedError(address_ + ": names an artifact by what is no digest");
   if (reference.bytes() == 0 || reference.bytes() > kMaxArtifactBytes) {
     return FailedError(address_ + ": names an artifact of " + std::to_string(reference.bytes()) + " bytes");
   }

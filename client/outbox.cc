@@ -42,8 +42,7 @@ absl::StatusOr<OutboxEntry> ReadEntry(const std::filesystem::path& path) {
 
 // The id comes from the aggregator and becomes a file's name.
 absl::Status CheckUpdateId(const std::string& update_id) {
-  const bool hexadecimal = update_id.find_first_not_of("0123456789abcdef") == std::string::npos;
-  if (hexadecimal && !update_id.empty() && update_id.size() <= 64) return absl::OkStatus();
+  if (IsLowerHex(update_id) && update_id.size() <= 64) return absl::OkStatus();
   return RefusedError("the aggregator sent an update id that is none");
 }
 

@@ -17,9 +17,7 @@ constexpr size_t kIdDigits = 12, kSaltDigits = 32, kHashDigits = 64;
 constexpr uint64_t kMaxFileBytes = 4 << 20;
 constexpr auto kLookEvery = std::chrono::seconds(1);
 
-bool IsHex(const std::string& text, size_t digits) {
-  return text.size() == digits && text.find_first_not_of("0123456789abcdef") == std::string::npos;
-}
+bool IsHex(const std::string& text, size_t digits) { return text.size() == digits && IsLowerHex(text); }
 
 bool IsName(const std::string& name) {
   constexpr const char* kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";

@@ -71,6 +71,22 @@ TEST(Base64Url, OtherSpellingsAreRefused) {
   }
 }
 
+TEST(IsLowerHex, TakesWhatHexEncodeWrites) {
+  const uint8_t bytes[] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef};
+  EXPECT_TRUE(IsLowerHex(HexEncode(bytes)));
+  EXPECT_TRUE(IsLowerHex("f"));
+  for (const char* text : {"", "A", "0g", "a ", " a", "a\n", "../a", "0x1"}) EXPECT_FALSE(IsLowerHex(text)) << text;
+  EXPECT_FALSE(IsLowerHex(std::string_view("a\0", 2)));
+}
+
+TEST(IsSha256Hex, TakesSixtyFourDigits) {
+  EXPECT_TRUE(IsSha256Hex(Sha256Hex("")));
+  EXPECT_FALSE(IsSha256Hex(std::string(63, 'a')));
+  EXPECT_FALSE(IsSha256Hex(std::string(65, 'a')));
+  EXPECT_FALSE(IsSha256Hex(std::string(64, 'A')));
+  EXPECT_FALSE(IsSha256Hex(""));
+}
+
 TEST(HexEncode, IsLowerCase) {
   const uint8_t bytes[] = {0x00, 0x0a, 0xff};
   EXPECT_EQ(HexEncode(bytes), "000aff");
