@@ -1,5 +1,4 @@
 # Every library comes from Debian 12 (deploy/install-dependencies); nothing is downloaded by the build.
-set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 find_package(absl REQUIRED)
 find_package(Protobuf REQUIRED)

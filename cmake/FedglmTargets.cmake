@@ -5,8 +5,6 @@ target_compile_options(fedglm_flags INTERFACE -Wall -Wextra -Wno-missing-field-i
   $<$<BOOL:${FEDGLM_WARNINGS_AS_ERRORS}>:-Werror>
   "$<$<CXX_COMPILER_ID:Clang>:-Wthread-safety;-Werror=thread-safety>")
 target_include_directories(fedglm_flags INTERFACE ${CMAKE_SOURCE_DIR})
-# -pthread everywhere: GCC takes a precompiled header only where it was compiled with the same.
-target_link_libraries(fedglm_flags INTERFACE Threads::Threads)
 if(FEDGLM_SANITIZE)
   add_compile_options(-fsanitize=${FEDGLM_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${FEDGLM_SANITIZE})
@@ -107,6 +105,8 @@ function(fedglm_test name)
   add_executable(${name}_test ${sources})
   target_link_libraries(${name}_test PRIVATE fedglm_flags ${TEST_DEPENDS} GTest::gtest GTest::gmock GTest::gtest_main)
   target_link_libraries(${name}_test PRIVATE fedglm_test_support)
+  # As gRPC's target asks for: GCC takes precompiled headers only where they were compiled with the same.
+  target_compile_options(${name}_test PRIVATE -pthread)
   if(NOT TEST_OPTIMIZED)
     fedglm_compile_fast(${name}_test)
     fedglm_reuse_precompiled(${name}_test fedglm_test_headers)

@@ -1,5 +1,5 @@
-// Where the checkout and its programs lie. Known to one object file alone: the paths would make every test's compilation
-// another one in every clone, and ccache would find none again.
+// Where the checkout and its programs lie. Known to one object file alone: in every clone the paths would make each
+// test's compilation another one, and ccache would find none of them.
 #pragma once
 
 #include <filesystem>
