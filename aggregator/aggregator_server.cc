@@ -29,12 +29,12 @@ std::string HostPart(const std::string& address) { return address.substr(0, addr
 // One gRPC server on `listen`. The port that was taken is put into `port`.
 absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const std::string& listen,
                                                      const CertificateAuthority::Identity& identity,
-                                                     const std::string& ca_pem, bool client_certificates,
+                                                     const CaCertificatePem& ca_pem, bool client_certificates,
                                                      const std::vector<grpc::Service*>& services, int& port) {
   grpc::SslServerCredentialsOptions tls(client_certificates ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
                                                             : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
-  tls.pem_root_certs = ca_pem;
-  tls.pem_key_cert_pairs.push_back({identity.key_pem, identity.certificate_pem});
+  tls.pem_root_certs = ca_pem.text();
+  tls.pem_key_cert_pairs.push_back({identity.key_pem.secret_text(), identity.certificate_pem.text()});
   grpc::ServerBuilder builder;
   builder.AddListeningPort(listen, grpc::SslServerCredentials(tls), &port);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

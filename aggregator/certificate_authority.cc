@@ -13,13 +13,19 @@ constexpr hours kYear = hours(24 * 365), kMonth = hours(24 * 30);
 // Clocks of sites differ: a certificate is valid a little before it was made.
 constexpr hours kSkew = hours(1);
 
+const std::string& FileText(const TlsKeyPem& key) { return key.secret_text(); }
+const std::string& FileText(const SigningKeyPem& key) { return key.secret_text(); }
+const std::string& FileText(const PublicKeyPem& key) { return key.text(); }
+const std::string& FileText(const CaCertificatePem& certificate) { return certificate.text(); }
+
 // The file's content, made by `make` if there is none yet.
-absl::StatusOr<std::string> LoadOrMake(const std::filesystem::path& path, int mode,
-                                       const std::function<absl::StatusOr<std::string>()>& make) {
-  absl::StatusOr<std::string> existing = ReadFile(path, 1 << 16);
+template <typename AnyPem>
+absl::StatusOr<AnyPem> LoadOrMake(const std::filesystem::path& path, int mode,
+                                  const std::function<absl::StatusOr<AnyPem>()>& make) {
+  absl::StatusOr<AnyPem> existing = ReadPem<AnyPem>(path);
   if (existing.ok() || existing.status().code() != absl::StatusCode::kNotFound) return existing;
-  FEDGLM_ASSIGN_OR_RETURN(std::string made, make());
-  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(path, made, mode));
+  FEDGLM_ASSIGN_OR_RETURN(AnyPem made, make());
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(path, FileText(made), mode));
   return made;
 }
 
@@ -30,34 +36,35 @@ absl::StatusOr<CertificateAuthority> CertificateAuthority::Open(const std::files
   CertificateAuthority ca;
   ca.clock_ = &clock;
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
-  FEDGLM_ASSIGN_OR_RETURN(ca.key_, LoadOrMake(folder / "ca-key.pem", 0600, GenerateTlsKey));
-  FEDGLM_ASSIGN_OR_RETURN(ca.certificate_, LoadOrMake(folder / "ca.pem", 0644, [&] {
+  FEDGLM_ASSIGN_OR_RETURN(ca.key_, LoadOrMake<TlsKeyPem>(folder / "ca-key.pem", 0600, GenerateTlsKey));
+  FEDGLM_ASSIGN_OR_RETURN(ca.certificate_, LoadOrMake<CaCertificatePem>(folder / "ca.pem", 0644, [&] {
                             return MakeCaCertificate(ca.key_, federation + " CA", clock.Now() - kSkew, 20 * kYear);
                           }));
-  FEDGLM_ASSIGN_OR_RETURN(ca.signing_key_, LoadOrMake(folder / "signing-key.pem", 0600, GenerateSigningKey));
-  FEDGLM_ASSIGN_OR_RETURN(ca.signing_public_, LoadOrMake(folder / "signing-public.pem", 0644,
-                                                         [&] { return PublicKeyOf(ca.signing_key_); }));
+  FEDGLM_ASSIGN_OR_RETURN(ca.signing_key_,
+                          LoadOrMake<SigningKeyPem>(folder / "signing-key.pem", 0600, GenerateSigningKey));
+  FEDGLM_ASSIGN_OR_RETURN(ca.signing_public_, LoadOrMake<PublicKeyPem>(folder / "signing-public.pem", 0644,
+                                                                       [&] { return PublicKeyOf(ca.signing_key_); }));
   FEDGLM_RETURN_IF_ERROR(ca.MakeAdministrator(folder / "admin"));
   return ca;
 }
 
 absl::Status CertificateAuthority::MakeAdministrator(const std::filesystem::path& folder) const {
-  const absl::StatusOr<std::string> existing = ReadFile(folder / "cert.pem", 1 << 16);
+  const absl::StatusOr<CertificatePem> existing = ReadPem<CertificatePem>(folder / "cert.pem");
   if (existing.ok()) {
     FEDGLM_ASSIGN_OR_RETURN(const CertificateFacts facts, DescribeCertificate(*existing));
     if (facts.not_after > clock_->Now() + kMonth) return absl::OkStatus();
   }
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
-  FEDGLM_ASSIGN_OR_RETURN(const std::string key, GenerateTlsKey());
+  FEDGLM_ASSIGN_OR_RETURN(const TlsKeyPem key, GenerateTlsKey());
   FEDGLM_ASSIGN_OR_RETURN(const std::string request, MakeCertificateRequest(key, "admin:first"));
-  FEDGLM_ASSIGN_OR_RETURN(const std::string certificate, IssueClient(request, "admin:first", kYear));
-  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "ca.pem", certificate_, 0600));
-  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "key.pem", key, 0600));
-  return WriteFileAtomically(folder / "cert.pem", certificate, 0600);
+  FEDGLM_ASSIGN_OR_RETURN(const CertificatePem certificate, IssueClient(request, "admin:first", kYear));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "ca.pem", certificate_.text(), 0600));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "key.pem", key.secret_text(), 0600));
+  return WriteFileAtomically(folder / "cert.pem", certificate.text(), 0600);
 }
 
-absl::StatusOr<std::string> CertificateAuthority::IssueClient(std::string_view request_pem,
-                                                              const std::string& common_name, hours lifetime) const {
+absl::StatusOr<CertificatePem> CertificateAuthority::IssueClient(std::string_view request_pem,
+                                                                 const std::string& common_name, hours lifetime) const {
   CertificateTerms terms;
   terms.common_name = common_name;
   terms.not_before = clock_->Now() - kSkew;

@@ -20,23 +20,27 @@ class CertificateAuthority {
                                                    Clock& clock);
 
   // For the public key in the request, valid from now for `lifetime`.
-  absl::StatusOr<std::string> IssueClient(std::string_view request_pem, const std::string& common_name,
-                                          std::chrono::hours lifetime) const;
+  absl::StatusOr<CertificatePem> IssueClient(std::string_view request_pem, const std::string& common_name,
+                                             std::chrono::hours lifetime) const;
 
   struct Identity {
-    std::string key_pem, certificate_pem;
+    TlsKeyPem key_pem;
+    CertificatePem certificate_pem;
   };
   absl::StatusOr<Identity> IssueServer(const std::vector<std::string>& host_names) const;
 
   absl::StatusOr<std::string> SignAdapter(std::string_view bytes) const;  // Ed25519, base64url
 
-  const std::string& certificate_pem() const { return certificate_; }
-  const std::string& signing_public_pem() const { return signing_public_; }
+  const CaCertificatePem& certificate_pem() const { return certificate_; }
+  const PublicKeyPem& signing_public_pem() const { return signing_public_; }
 
  private:
   CertificateAuthority() = default;
   absl::Status MakeAdministrator(const std::filesystem::path& folder) const;
-  std::string key_, certificate_, signing_key_, signing_public_;
+  TlsKeyPem key_;
+  CaCertificatePem certificate_;
+  SigningKeyPem signing_key_;
+  PublicKeyPem signing_public_;
   Clock* clock_ = nullptr;
 };
 

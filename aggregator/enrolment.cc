@@ -8,8 +8,10 @@
 
 namespace fedglm {
 
-std::string FormatToken(const std::string& secret, const std::string& ca_pem, const std::string& enrolment_address) {
-  return "fgt1." + Base64UrlEncode(DumpJson(Json{{"secret", secret}, {"ca", ca_pem}, {"address", enrolment_address}}));
+std::string FormatToken(const std::string& secret, const CaCertificatePem& ca_pem,
+                        const std::string& enrolment_address) {
+  return "fgt1." +
+         Base64UrlEncode(DumpJson(Json{{"secret", secret}, {"ca", ca_pem.text()}, {"address", enrolment_address}}));
 }
 
 absl::StatusOr<std::string> Enrolment::CreateToken(const std::string& site_name, std::chrono::seconds lifetime,
@@ -51,7 +53,7 @@ absl::StatusOr<Enrolment::Membership> Enrolment::Enrol(const std::string& secret
     // A name that is taken can only be taken over with a token made for it.
     if (existing && token->site_name.empty()) return RefusedError("there is a site '" + site_name + "' already");
     FEDGLM_ASSIGN_OR_RETURN(
-        const std::string certificate,
+        const CertificatePem certificate,
         authority_.IssueClient(request_pem, site_name, std::chrono::hours(24) * options_.certificate_days));
     FEDGLM_ASSIGN_OR_RETURN(const CertificateFacts facts, DescribeCertificate(certificate));
     NodeRow node;

@@ -13,7 +13,8 @@ namespace fedglm {
 
 // What a new site is given, out of band: everything it needs to find and trust the aggregator, once.
 // "fgt1." and base64url of {"secret","ca","address"}.
-std::string FormatToken(const std::string& secret, const std::string& ca_pem, const std::string& enrolment_address);
+std::string FormatToken(const std::string& secret, const CaCertificatePem& ca_pem,
+                        const std::string& enrolment_address);
 
 // Thread-safe.
 class Enrolment {
@@ -26,7 +27,8 @@ class Enrolment {
                                           const std::string& enrolment_address, const std::string& actor);
 
   struct Membership {
-    std::string site_id, certificate_pem;
+    std::string site_id;
+    CertificatePem certificate_pem;
     int64_t not_after_unix_ms = 0;
   };
   // Refused if the token is unknown, used, expired, or for another name. The same token and request again give the same

@@ -13,10 +13,10 @@ class EnrolmentService : public v1::Enrolment::Service {
         rooms_.enrolment.Enrol(request->token_secret(), request->site_name(), request->certificate_request_pem());
     if (!membership.ok()) return ToGrpc(membership.status());
     response->set_site_id(membership->site_id);
-    response->set_certificate_pem(membership->certificate_pem);
+    response->set_certificate_pem(membership->certificate_pem.text());
     response->set_not_after_unix_ms(membership->not_after_unix_ms);
-    response->set_ca_certificate_pem(rooms_.authority.certificate_pem());
-    response->set_signing_public_key_pem(rooms_.authority.signing_public_pem());
+    response->set_ca_certificate_pem(rooms_.authority.certificate_pem().text());
+    response->set_signing_public_key_pem(rooms_.authority.signing_public_pem().text());
     response->set_federation(rooms_.options.federation);
     response->set_federation_address(rooms_.federation_address);
     return grpc::Status::OK;

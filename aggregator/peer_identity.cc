@@ -16,7 +16,8 @@ std::string Property(const grpc::ServerContext& context, const char* name) {
 
 // The facts of the certificate of this connection. The handshake used the system's clock, and so does this.
 absl::StatusOr<CertificateFacts> ShownCertificate(const grpc::ServerContext& context) {
-  absl::StatusOr<CertificateFacts> shown = DescribeCertificate(Property(context, GRPC_X509_PEM_CERT_PROPERTY_NAME));
+  absl::StatusOr<CertificateFacts> shown =
+      DescribeCertificate(CertificatePem(Property(context, GRPC_X509_PEM_CERT_PROPERTY_NAME)));
   if (!shown.ok()) return RefusedError("this needs a certificate");
   if (shown->not_after < std::chrono::system_clock::now()) return RefusedError("the certificate has expired");
   return shown;

@@ -37,7 +37,7 @@ TokenRow ReadToken(const SqlRow& row) { return {row.Text(0), row.Text(1), row.In
 constexpr char kNodeColumns[] =
     "site_id, revoked, serial, certificate_pem, last_seen_unix_ms, training_records, installed_round, bytes_received";
 NodeRow ReadNode(const SqlRow& row) {
-  return {row.Text(0),    row.Integer(1) != 0, row.Text(2),    row.Text(3),
+  return {row.Text(0),    row.Integer(1) != 0, row.Text(2),    CertificatePem(row.Text(3)),
           row.Integer(4), row.Integer(5),      row.Integer(6), row.Integer(7)};
 }
 
@@ -120,7 +120,7 @@ absl::Status Store::PutNode(const NodeRow& node) {
           "INSERT INTO nodes (site_id, serial, certificate_pem) VALUES (?, ?, ?) "
           "ON CONFLICT (site_id) DO UPDATE SET serial = excluded.serial, certificate_pem = excluded.certificate_pem, "
           "revoked = 0",
-          {node.site_id, node.serial, node.certificate_pem})
+          {node.site_id, node.serial, node.certificate_pem.text()})
       .status();
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/pem.h"
 #include "base/sqlite.h"
 #include "base/status.h"
 
@@ -26,7 +27,7 @@ struct NodeRow {
   std::string site_id;
   bool revoked = false;
   std::string serial;  // of its certificate
-  std::string certificate_pem;
+  CertificatePem certificate_pem;
   int64_t last_seen_unix_ms = 0;  // 0: has not asked for work yet
   int64_t training_records = 0;
   int64_t installed_round = -1;

@@ -28,11 +28,8 @@ using KeyContext = std::unique_ptr<EVP_PKEY_CTX, Freer<EVP_PKEY_CTX_free>>;
 using DigestContext = std::unique_ptr<EVP_MD_CTX, Freer<EVP_MD_CTX_free>>;
 using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
 using Request = std::unique_ptr<X509_REQ, Freer<X509_REQ_free>>;
-using Crl = std::unique_ptr<X509_CRL, Freer<X509_CRL_free>>;
 using Bio = std::unique_ptr<BIO, Freer<BIO_free_all>>;
 using BigNumber = std::unique_ptr<BIGNUM, Freer<BN_free>>;
-using Integer = std::unique_ptr<ASN1_INTEGER, Freer<ASN1_INTEGER_free>>;
-using Time = std::unique_ptr<ASN1_TIME, Freer<ASN1_TIME_free>>;
 using Extension = std::unique_ptr<X509_EXTENSION, Freer<X509_EXTENSION_free>>;
 
 absl::Status OpenSslError(std::string_view doing) {
@@ -59,27 +56,30 @@ std::string ToText(BIO* bio) {
 }
 
 // Writes with one of OpenSSL's PEM_write_bio_ functions.
-template <typename Write>
-absl::StatusOr<std::string> WritePem(Write write) {
+template <typename Text, typename Write>
+absl::StatusOr<Text> WritePem(Write write) {
   const Bio bio(BIO_new(BIO_s_mem()));
   if (bio == nullptr || write(bio.get()) != 1) return OpenSslError("writing PEM");
-  return ToText(bio.get());
+  return Text(ToText(bio.get()));
 }
 
-absl::StatusOr<Key> ReadPrivateKey(std::string_view pem) {
-  Key key(PEM_read_bio_PrivateKey(ReadBio(pem).get(), nullptr, NoPassword, nullptr));
+template <typename KeyPem>
+absl::StatusOr<Key> ReadPrivateKey(const KeyPem& pem) {
+  Key key(PEM_read_bio_PrivateKey(ReadBio(pem.secret_text()).get(), nullptr, NoPassword, nullptr));
   if (key == nullptr) return BadPem("a private key");
   return key;
 }
 
-absl::StatusOr<Certificate> ReadCertificate(std::string_view pem) {
-  Certificate certificate(PEM_read_bio_X509(ReadBio(pem).get(), nullptr, NoPassword, nullptr));
+template <typename AnyCertificatePem>
+absl::StatusOr<Certificate> ReadCertificate(const AnyCertificatePem& pem) {
+  Certificate certificate(PEM_read_bio_X509(ReadBio(pem.text()).get(), nullptr, NoPassword, nullptr));
   if (certificate == nullptr) return BadPem("a certificate");
   return certificate;
 }
 
-absl::StatusOr<std::string> PrivateKeyPem(EVP_PKEY* key) {
-  return WritePem(
+template <typename KeyPem>
+absl::StatusOr<KeyPem> WritePrivateKey(EVP_PKEY* key) {
+  return WritePem<KeyPem>(
       [&](BIO* bio) { return PEM_write_bio_PKCS8PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr); });
 }
 
@@ -154,57 +154,7 @@ absl::StatusOr<Key> Generate(Key key, std::string_view what) {
   return key;
 }
 
-}  // namespace
-
-absl::StatusOr<std::string> GenerateTlsKey() {
-  FEDGLM_ASSIGN_OR_RETURN(const Key key, Generate(Key(EVP_EC_gen("P-256")), "a TLS key"));
-  return PrivateKeyPem(key.get());
-}
-
-absl::StatusOr<std::string> GenerateSigningKey() {
-  FEDGLM_ASSIGN_OR_RETURN(const Key key,
-                          Generate(Key(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")), "a signing key"));
-  return PrivateKeyPem(key.get());
-}
-
-absl::StatusOr<std::string> PublicKeyOf(std::string_view private_key_pem) {
-  FEDGLM_ASSIGN_OR_RETURN(const Key key, ReadPrivateKey(private_key_pem));
-  return WritePem([&](BIO* bio) { return PEM_write_bio_PUBKEY(bio, key.get()); });
-}
-
-absl::StatusOr<std::string> Sign(std::string_view signing_key_pem, std::string_view bytes) {
-  FEDGLM_ASSIGN_OR_RETURN(const Key key, ReadPrivateKey(signing_key_pem));
-  const DigestContext context(EVP_MD_CTX_new());
-  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
-  size_t size = 0;
-  if (EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key.get()) != 1 ||
-      EVP_DigestSign(context.get(), nullptr, &size, data, bytes.size()) != 1) {
-    return OpenSslError("signing");
-  }
-  std::string signature(size, '\0');
-  if (EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, data, bytes.size()) !=
-      1) {
-    return OpenSslError("signing");
-  }
-  signature.resize(size);
-  return signature;
-}
-
-absl::Status VerifySignature(std::string_view public_key_pem, std::string_view bytes, std::string_view signature) {
-  const Key key(PEM_read_bio_PUBKEY(ReadBio(public_key_pem).get(), nullptr, NoPassword, nullptr));
-  if (key == nullptr) return BadPem("a public key");
-  const DigestContext context(EVP_MD_CTX_new());
-  if (EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key.get()) != 1) return OpenSslError("verifying");
-  if (EVP_DigestVerify(context.get(), reinterpret_cast<const unsigned char*>(signature.data()), signature.size(),
-                       reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()) != 1) {
-    ERR_clear_error();
-    return RefusedError("the signature does not match");
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<CertificateFacts> DescribeCertificate(std::string_view certificate_pem) {
-  FEDGLM_ASSIGN_OR_RETURN(const Certificate certificate, ReadCertificate(certificate_pem));
+CertificateFacts FactsOf(const Certificate& certificate) {
   CertificateFacts facts;
   X509_NAME* const subject = X509_get_subject_name(certificate.get());
   if (const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1); at >= 0) {
@@ -223,16 +173,76 @@ absl::StatusOr<CertificateFacts> DescribeCertificate(std::string_view certificat
   return facts;
 }
 
-absl::Status CheckIssuedBy(std::string_view certificate_pem, std::string_view ca_certificate_pem) {
+}  // namespace
+
+absl::StatusOr<TlsKeyPem> GenerateTlsKey() {
+  FEDGLM_ASSIGN_OR_RETURN(const Key key, Generate(Key(EVP_EC_gen("P-256")), "a TLS key"));
+  return WritePrivateKey<TlsKeyPem>(key.get());
+}
+
+absl::StatusOr<SigningKeyPem> GenerateSigningKey() {
+  FEDGLM_ASSIGN_OR_RETURN(const Key key,
+                          Generate(Key(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")), "a signing key"));
+  return WritePrivateKey<SigningKeyPem>(key.get());
+}
+
+absl::StatusOr<PublicKeyPem> PublicKeyOf(const SigningKeyPem& key_pem) {
+  FEDGLM_ASSIGN_OR_RETURN(const Key key, ReadPrivateKey(key_pem));
+  return WritePem<PublicKeyPem>([&](BIO* bio) { return PEM_write_bio_PUBKEY(bio, key.get()); });
+}
+
+absl::StatusOr<std::string> Sign(const SigningKeyPem& key_pem, std::string_view bytes) {
+  FEDGLM_ASSIGN_OR_RETURN(const Key key, ReadPrivateKey(key_pem));
+  const DigestContext context(EVP_MD_CTX_new());
+  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
+  size_t size = 0;
+  if (EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key.get()) != 1 ||
+      EVP_DigestSign(context.get(), nullptr, &size, data, bytes.size()) != 1) {
+    return OpenSslError("signing");
+  }
+  std::string signature(size, '\0');
+  if (EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, data, bytes.size()) !=
+      1) {
+    return OpenSslError("signing");
+  }
+  signature.resize(size);
+  return signature;
+}
+
+absl::Status VerifySignature(const PublicKeyPem& key_pem, std::string_view bytes, std::string_view signature) {
+  const Key key(PEM_read_bio_PUBKEY(ReadBio(key_pem.text()).get(), nullptr, NoPassword, nullptr));
+  if (key == nullptr) return BadPem("a public key");
+  const DigestContext context(EVP_MD_CTX_new());
+  if (EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key.get()) != 1) return OpenSslError("verifying");
+  if (EVP_DigestVerify(context.get(), reinterpret_cast<const unsigned char*>(signature.data()), signature.size(),
+                       reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()) != 1) {
+    ERR_clear_error();
+    return RefusedError("the signature does not match");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<CertificateFacts> DescribeCertificate(const CertificatePem& certificate_pem) {
   FEDGLM_ASSIGN_OR_RETURN(const Certificate certificate, ReadCertificate(certificate_pem));
-  FEDGLM_ASSIGN_OR_RETURN(const Certificate ca, ReadCertificate(ca_certificate_pem));
+  return FactsOf(certificate);
+}
+
+absl::StatusOr<CertificateFacts> DescribeCertificate(const CaCertificatePem& certificate_pem) {
+  FEDGLM_ASSIGN_OR_RETURN(const Certificate certificate, ReadCertificate(certificate_pem));
+  return FactsOf(certificate);
+}
+
+absl::Status CheckIssuedBy(const CertificatePem& certificate_pem, const CaCertificatePem& ca_pem) {
+  FEDGLM_ASSIGN_OR_RETURN(const Certificate certificate, ReadCertificate(certificate_pem));
+  FEDGLM_ASSIGN_OR_RETURN(const Certificate ca, ReadCertificate(ca_pem));
   const int verified = X509_verify(certificate.get(), X509_get0_pubkey(ca.get()));
   ERR_clear_error();
   return verified == 1 ? absl::OkStatus() : RefusedError("the certificate is from another authority");
 }
 
-absl::StatusOr<std::string> MakeCaCertificate(std::string_view key_pem, std::string_view common_name,
-                                              std::chrono::system_clock::time_point now, std::chrono::hours lifetime) {
+absl::StatusOr<CaCertificatePem> MakeCaCertificate(const TlsKeyPem& key_pem, std::string_view common_name,
+                                                   std::chrono::system_clock::time_point now,
+                                                   std::chrono::hours lifetime) {
   FEDGLM_ASSIGN_OR_RETURN(const Key key, ReadPrivateKey(key_pem));
   const Certificate certificate(X509_new());
   X509* const c = certificate.get();
@@ -247,10 +257,10 @@ absl::StatusOr<std::string> MakeCaCertificate(std::string_view key_pem, std::str
   FEDGLM_RETURN_IF_ERROR(AddExtension(c, c, NID_key_usage, "critical,keyCertSign,cRLSign"));
   FEDGLM_RETURN_IF_ERROR(AddExtension(c, c, NID_subject_key_identifier, "hash"));
   if (X509_sign(c, key.get(), EVP_sha256()) == 0) return OpenSslError("CA certificate");
-  return WritePem([&](BIO* bio) { return PEM_write_bio_X509(bio, c); });
+  return WritePem<CaCertificatePem>([&](BIO* bio) { return PEM_write_bio_X509(bio, c); });
 }
 
-absl::StatusOr<std::string> MakeCertificateRequest(std::string_view key_pem, std::string_view common_name) {
+absl::StatusOr<std::string> MakeCertificateRequest(const TlsKeyPem& key_pem, std::string_view common_name) {
   FEDGLM_ASSIGN_OR_RETURN(const Key key, ReadPrivateKey(key_pem));
   const Request request(X509_REQ_new());
   if (request == nullptr || X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) != 1 ||
@@ -259,13 +269,13 @@ absl::StatusOr<std::string> MakeCertificateRequest(std::string_view key_pem, std
   }
   FEDGLM_RETURN_IF_ERROR(SetCommonName(X509_REQ_get_subject_name(request.get()), common_name));
   if (X509_REQ_sign(request.get(), key.get(), EVP_sha256()) == 0) return OpenSslError("certificate request");
-  return WritePem([&](BIO* bio) { return PEM_write_bio_X509_REQ(bio, request.get()); });
+  return WritePem<std::string>([&](BIO* bio) { return PEM_write_bio_X509_REQ(bio, request.get()); });
 }
 
-absl::StatusOr<std::string> IssueCertificate(std::string_view ca_key_pem, std::string_view ca_certificate_pem,
-                                             std::string_view request_pem, const CertificateTerms& terms) {
+absl::StatusOr<CertificatePem> IssueCertificate(const TlsKeyPem& ca_key_pem, const CaCertificatePem& ca_pem,
+                                                std::string_view request_pem, const CertificateTerms& terms) {
   FEDGLM_ASSIGN_OR_RETURN(const Key ca_key, ReadPrivateKey(ca_key_pem));
-  FEDGLM_ASSIGN_OR_RETURN(const Certificate ca, ReadCertificate(ca_certificate_pem));
+  FEDGLM_ASSIGN_OR_RETURN(const Certificate ca, ReadCertificate(ca_pem));
   const Request request(PEM_read_bio_X509_REQ(ReadBio(request_pem).get(), nullptr, NoPassword, nullptr));
   if (request == nullptr) return BadPem("a certificate request");
   EVP_PKEY* const public_key = X509_REQ_get0_pubkey(request.get());
@@ -293,43 +303,7 @@ absl::StatusOr<std::string> IssueCertificate(std::string_view ca_key_pem, std::s
     FEDGLM_RETURN_IF_ERROR(AddExtension(c, ca.get(), NID_subject_alt_name, AlternativeNames(terms.dns_names)));
   }
   if (X509_sign(c, ca_key.get(), EVP_sha256()) == 0) return OpenSslError("certificate");
-  return WritePem([&](BIO* bio) { return PEM_write_bio_X509(bio, c); });
-}
-
-absl::StatusOr<std::string> MakeRevocationList(std::string_view ca_key_pem, std::string_view ca_certificate_pem,
-                                               const std::vector<RevokedSerial>& revoked,
-                                               std::chrono::system_clock::time_point now, std::chrono::hours lifetime) {
-  FEDGLM_ASSIGN_OR_RETURN(const Key key, ReadPrivateKey(ca_key_pem));
-  FEDGLM_ASSIGN_OR_RETURN(const Certificate ca, ReadCertificate(ca_certificate_pem));
-  const Crl crl(X509_CRL_new());
-  const Time issued(ASN1_TIME_new()), next(ASN1_TIME_new());
-  FEDGLM_RETURN_IF_ERROR(SetTime(issued.get(), now));
-  FEDGLM_RETURN_IF_ERROR(SetTime(next.get(), now + lifetime));
-  if (X509_CRL_set_version(crl.get(), X509_CRL_VERSION_2) != 1 ||
-      X509_CRL_set_issuer_name(crl.get(), X509_get_subject_name(ca.get())) != 1 ||
-      X509_CRL_set1_lastUpdate(crl.get(), issued.get()) != 1 || X509_CRL_set1_nextUpdate(crl.get(), next.get()) != 1) {
-    return OpenSslError("revocation list");
-  }
-  for (const RevokedSerial& entry : revoked) {
-    BIGNUM* raw = nullptr;
-    const int digits = BN_hex2bn(&raw, entry.serial_hex.c_str());  // reads as far as there are digits
-    const BigNumber number(raw);
-    if (digits == 0 || static_cast<size_t>(digits) != entry.serial_hex.size() || BN_is_negative(raw)) {
-      return BadFileError("'" + entry.serial_hex + "' is not a serial number");
-    }
-    const Integer serial(BN_to_ASN1_INTEGER(number.get(), nullptr));
-    const Time at(ASN1_TIME_new());
-    FEDGLM_RETURN_IF_ERROR(SetTime(at.get(), entry.revoked_at));
-    X509_REVOKED* const item = X509_REVOKED_new();
-    if (X509_REVOKED_set_serialNumber(item, serial.get()) != 1 ||
-        X509_REVOKED_set_revocationDate(item, at.get()) != 1 || X509_CRL_add0_revoked(crl.get(), item) != 1) {
-      X509_REVOKED_free(item);
-      return OpenSslError("revocation list");
-    }
-  }
-  X509_CRL_sort(crl.get());
-  if (X509_CRL_sign(crl.get(), key.get(), EVP_sha256()) == 0) return OpenSslError("revocation list");
-  return WritePem([&](BIO* bio) { return PEM_write_bio_X509_CRL(bio, crl.get()); });
+  return WritePem<CertificatePem>([&](BIO* bio) { return PEM_write_bio_X509(bio, c); });
 }
 
 }  // namespace fedglm

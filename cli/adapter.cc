@@ -83,7 +83,7 @@ absl::Status Verify(const AdapterOptions& options) {
     return absl::OkStatus();
   }
   if (provenance.signature.empty()) return RefusedError("the adapter is not signed");
-  FEDGLM_ASSIGN_OR_RETURN(const std::string key, ReadFile(options.key, 1 << 16));
+  FEDGLM_ASSIGN_OR_RETURN(const PublicKeyPem key, ReadPem<PublicKeyPem>(options.key));
   FEDGLM_ASSIGN_OR_RETURN(const std::string signature, Base64UrlDecode(provenance.signature));
   FEDGLM_RETURN_IF_ERROR(VerifySignature(key, SignedBytes(adapter.config, provenance), signature));
   std::printf("weights are intact%s, signature is good: federation %s, round %lld, %zu contributors\n",

@@ -23,13 +23,16 @@ absl::StatusOr<std::string> AddressBeside(const std::filesystem::path& folder) {
 
 absl::StatusOr<std::unique_ptr<AdministrationClient>> AdministrationClient::Open(const std::filesystem::path& folder,
                                                                                  std::string address) {
-  grpc::SslCredentialsOptions tls;
-  FEDGLM_ASSIGN_OR_RETURN(tls.pem_root_certs, ReadFile(folder / "ca.pem", 1 << 16));
-  FEDGLM_ASSIGN_OR_RETURN(tls.pem_private_key, ReadFile(folder / "key.pem", 1 << 16));
-  FEDGLM_ASSIGN_OR_RETURN(tls.pem_cert_chain, ReadFile(folder / "cert.pem", 1 << 16));
+  FEDGLM_ASSIGN_OR_RETURN(const CaCertificatePem ca, ReadPem<CaCertificatePem>(folder / "ca.pem"));
+  FEDGLM_ASSIGN_OR_RETURN(const TlsKeyPem key, ReadPem<TlsKeyPem>(folder / "key.pem"));
+  FEDGLM_ASSIGN_OR_RETURN(const CertificatePem certificate, ReadPem<CertificatePem>(folder / "cert.pem"));
   if (address.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(address, AddressBeside(folder.has_filename() ? folder : folder.parent_path()));
   }
+  grpc::SslCredentialsOptions tls;
+  tls.pem_root_certs = ca.text();
+  tls.pem_private_key = key.secret_text();
+  tls.pem_cert_chain = certificate.text();
   auto stub = v1::Administration::NewStub(grpc::CreateChannel(address, grpc::SslCredentials(tls)));
   return std::unique_ptr<AdministrationClient>(new AdministrationClient(std::move(address), std::move(stub)));
 }

@@ -24,7 +24,7 @@ constexpr auto kRetry = std::chrono::milliseconds(500);
 constexpr size_t kMaxAnswer = 1 << 16;
 
 // The request must be the same when it is sent again, and a signature never is: it is kept.
-absl::StatusOr<std::string> LoadOrMakeRequest(const std::filesystem::path& folder, const std::string& key_pem,
+absl::StatusOr<std::string> LoadOrMakeRequest(const std::filesystem::path& folder, const TlsKeyPem& key_pem,
                                               const std::string& site_name) {
   const std::filesystem::path path = folder / ("request-" + site_name + ".pem");
   absl::StatusOr<std::string> existing = ReadFile(path, 1 << 16);
@@ -39,10 +39,11 @@ absl::StatusOr<std::string> LoadOrMakeRequest(const std::filesystem::path& folde
 absl::Status CheckAnswer(const v1::EnrolResponse& response, const std::string& site_name, const std::string& address) {
   const auto bad = [&](const std::string& what) { return RefusedError(address + ": its answer has " + what); };
   if (response.ByteSizeLong() > kMaxAnswer) return bad("more bytes than a certificate needs");
-  const absl::StatusOr<CertificateFacts> site = DescribeCertificate(response.certificate_pem());
+  const absl::StatusOr<CertificateFacts> site = DescribeCertificate(CertificatePem(response.certificate_pem()));
   if (!site.ok()) return bad("no certificate for this site");
   if (site->common_name != site_name || response.site_id() != site_name) return bad("a certificate for another site");
-  if (!DescribeCertificate(response.ca_certificate_pem()).ok()) return bad("no certificate authority");
+  if (!DescribeCertificate(CaCertificatePem(response.ca_certificate_pem())).ok())
+    return bad("no certificate authority");
   if (response.signing_public_key_pem().empty()) return bad("no key that adapters are signed with");
   if (response.federation().empty()) return bad("no name of a federation");
   // HOST:PORT, not a socket in the file system, which gRPC would dial as well.
@@ -65,12 +66,14 @@ absl::StatusOr<EnrolmentToken> ParseToken(std::string_view text) {
   const absl::StatusOr<Json> json = ParseJson(*decoded, "token");
   if (!json.ok()) return refused;
   EnrolmentToken token;
+  std::string ca;
   for (const auto& [key, member] :
-       {std::pair("secret", &token.secret), std::pair("ca", &token.ca_pem), std::pair("address", &token.address)}) {
+       {std::pair("secret", &token.secret), std::pair("ca", &ca), std::pair("address", &token.address)}) {
     const absl::StatusOr<std::string> value = RequireString(*json, key);
     if (!value.ok()) return refused;
     *member = *value;
   }
+  token.ca_pem = CaCertificatePem(std::move(ca));
   return token;
 }
 
@@ -86,7 +89,7 @@ absl::StatusOr<SiteIdentity> EnrolSite(const EnrolmentToken& token, const std::s
   // The server must show a certificate of the CA that the token names: whoever gave the token vouches for it.
   SilenceGrpc();
   grpc::SslCredentialsOptions tls;
-  tls.pem_root_certs = token.ca_pem;
+  tls.pem_root_certs = token.ca_pem.text();
   const auto stub = v1::Enrolment::NewStub(grpc::CreateChannel(token.address, grpc::SslCredentials(tls)));
   v1::EnrolRequest request;
   request.set_token_secret(token.secret);
@@ -110,9 +113,9 @@ absl::StatusOr<SiteIdentity> EnrolSite(const EnrolmentToken& token, const std::s
   identity.site_id = response.site_id();
   identity.federation = response.federation();
   identity.federation_address = response.federation_address();
-  identity.certificate_pem = response.certificate_pem();
-  identity.ca_pem = response.ca_certificate_pem();
-  identity.signing_public_pem = response.signing_public_key_pem();
+  identity.certificate_pem = CertificatePem(response.certificate_pem());
+  identity.ca_pem = CaCertificatePem(response.ca_certificate_pem());
+  identity.signing_public_pem = PublicKeyPem(response.signing_public_key_pem());
   FEDGLM_RETURN_IF_ERROR(SaveIdentity(identity, identity_folder));
   return identity;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/pem.h"
 #include "base/status.h"
 #include "client/identity.h"
 
@@ -13,7 +14,9 @@ namespace fedglm {
 
 // What a site is given out of band: "fgt1." and base64url of {"secret","ca","address"}.
 struct EnrolmentToken {
-  std::string secret, ca_pem, address;
+  std::string secret;
+  CaCertificatePem ca_pem;
+  std::string address;
 };
 absl::StatusOr<EnrolmentToken> ParseToken(std::string_view text);  // Refused if it is none
 

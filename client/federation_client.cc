@@ -24,9 +24,9 @@ constexpr auto kTransferTimeout = std::chrono::hours(12);
 std::shared_ptr<grpc::Channel> Dial(const SiteIdentity& identity) {
   SilenceGrpc();
   grpc::SslCredentialsOptions tls;
-  tls.pem_root_certs = identity.ca_pem;
-  tls.pem_private_key = identity.key_pem;
-  tls.pem_cert_chain = identity.certificate_pem;
+  tls.pem_root_certs = identity.ca_pem.text();
+  tls.pem_private_key = identity.key_pem.secret_text();
+  tls.pem_cert_chain = identity.certificate_pem.text();
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
@@ -35,7 +35,7 @@ std::shared_ptr<grpc::Channel> Dial(const SiteIdentity& identity) {
 }
 
 // Of what is no certificate: long ago.
-std::chrono::system_clock::time_point EndOf(const std::string& certificate_pem) {
+std::chrono::system_clock::time_point EndOf(const CertificatePem& certificate_pem) {
   const absl::StatusOr<CertificateFacts> facts = DescribeCertificate(certificate_pem);
   return facts.ok() ? facts->not_after : std::chrono::system_clock::time_point();
 }

@@ -8,32 +8,32 @@
 namespace fedglm {
 namespace {
 
-constexpr uint64_t kMaxPem = 1 << 16;
+constexpr uint64_t kMaxMembership = 1 << 16;
 constexpr int kPrivate = 0600;
 
 }  // namespace
 
-absl::StatusOr<std::string> LoadOrMakeSiteKey(const std::filesystem::path& folder) {
-  absl::StatusOr<std::string> existing = ReadFile(folder / "key.pem", kMaxPem);
+absl::StatusOr<TlsKeyPem> LoadOrMakeSiteKey(const std::filesystem::path& folder) {
+  absl::StatusOr<TlsKeyPem> existing = ReadPem<TlsKeyPem>(folder / "key.pem");
   if (existing.ok() || existing.status().code() != absl::StatusCode::kNotFound) return existing;
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
-  FEDGLM_ASSIGN_OR_RETURN(std::string key, GenerateTlsKey());
-  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "key.pem", key, kPrivate));
+  FEDGLM_ASSIGN_OR_RETURN(TlsKeyPem key, GenerateTlsKey());
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "key.pem", key.secret_text(), kPrivate));
   return key;
 }
 
 absl::StatusOr<SiteIdentity> LoadIdentity(const std::filesystem::path& folder) {
   const std::filesystem::path membership = folder / "membership.json";
-  FEDGLM_ASSIGN_OR_RETURN(const std::string text, ReadFile(membership, kMaxPem));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string text, ReadFile(membership, kMaxMembership));
   FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(text, membership.string()));
   SiteIdentity identity;
   FEDGLM_ASSIGN_OR_RETURN(identity.site_id, RequireString(json, "site_id"));
   FEDGLM_ASSIGN_OR_RETURN(identity.federation, RequireString(json, "federation"));
   FEDGLM_ASSIGN_OR_RETURN(identity.federation_address, RequireString(json, "federation_address"));
-  FEDGLM_ASSIGN_OR_RETURN(identity.key_pem, ReadFile(folder / "key.pem", kMaxPem));
-  FEDGLM_ASSIGN_OR_RETURN(identity.certificate_pem, ReadFile(folder / "cert.pem", kMaxPem));
-  FEDGLM_ASSIGN_OR_RETURN(identity.ca_pem, ReadFile(folder / "ca.pem", kMaxPem));
-  FEDGLM_ASSIGN_OR_RETURN(identity.signing_public_pem, ReadFile(folder / "signing-public.pem", kMaxPem));
+  FEDGLM_ASSIGN_OR_RETURN(identity.key_pem, ReadPem<TlsKeyPem>(folder / "key.pem"));
+  FEDGLM_ASSIGN_OR_RETURN(identity.certificate_pem, ReadPem<CertificatePem>(folder / "cert.pem"));
+  FEDGLM_ASSIGN_OR_RETURN(identity.ca_pem, ReadPem<CaCertificatePem>(folder / "ca.pem"));
+  FEDGLM_ASSIGN_OR_RETURN(identity.signing_public_pem, ReadPem<PublicKeyPem>(folder / "signing-public.pem"));
   // What the aggregator would only hang up on is said here.
   FEDGLM_RETURN_IF_ERROR(
       Annotate(CheckIssuedBy(identity.certificate_pem, identity.ca_pem), (folder / "cert.pem").string()));
@@ -51,10 +51,11 @@ absl::StatusOr<SiteIdentity> LoadIdentity(const std::filesystem::path& folder) {
 
 absl::Status SaveIdentity(const SiteIdentity& identity, const std::filesystem::path& folder) {
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
-  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "key.pem", identity.key_pem, kPrivate));
-  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "cert.pem", identity.certificate_pem, kPrivate));
-  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "ca.pem", identity.ca_pem, kPrivate));
-  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "signing-public.pem", identity.signing_public_pem, kPrivate));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "key.pem", identity.key_pem.secret_text(), kPrivate));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "cert.pem", identity.certificate_pem.text(), kPrivate));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "ca.pem", identity.ca_pem.text(), kPrivate));
+  FEDGLM_RETURN_IF_ERROR(
+      WriteFileAtomically(folder / "signing-public.pem", identity.signing_public_pem.text(), kPrivate));
   const Json membership = {{"version", 1},
                            {"site_id", identity.site_id},
                            {"federation", identity.federation},

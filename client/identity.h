@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/pem.h"
 #include "base/status.h"
 
 namespace fedglm {
@@ -13,9 +14,10 @@ struct SiteIdentity {
   std::string site_id;
   std::string federation;          // the federation's name
   std::string federation_address;  // host:port of the Federation service
-  std::string key_pem, certificate_pem;
-  std::string ca_pem;              // whom the aggregator's certificate must come from
-  std::string signing_public_pem;  // whose signature every adapter must bear
+  TlsKeyPem key_pem;
+  CertificatePem certificate_pem;
+  CaCertificatePem ca_pem;          // whom the aggregator's certificate must come from
+  PublicKeyPem signing_public_pem;  // whose signature every adapter must bear
 };
 
 // NotFound if the site is not enrolled yet. Refused if the certificate is not valid now, or from another authority.
@@ -25,6 +27,6 @@ absl::StatusOr<SiteIdentity> LoadIdentity(const std::filesystem::path& folder);
 absl::Status SaveIdentity(const SiteIdentity& identity, const std::filesystem::path& folder);
 
 // The site's key: made at the first call, read afterwards.
-absl::StatusOr<std::string> LoadOrMakeSiteKey(const std::filesystem::path& folder);
+absl::StatusOr<TlsKeyPem> LoadOrMakeSiteKey(const std::filesystem::path& folder);
 
 }  // namespace fedglm

@@ -93,8 +93,8 @@ TEST(SignedBytes, WhatScalesTheWeightsMatters) {
 }
 
 TEST(SignedBytes, ASignatureOverThemIsVerifiedAndNoChangeSurvivesIt) {
-  const std::string key = *GenerateSigningKey();
-  const std::string public_key = *PublicKeyOf(key);
+  const SigningKeyPem key = *GenerateSigningKey();
+  const PublicKeyPem public_key = *PublicKeyOf(key);
   Provenance provenance = SampleProvenance();
   provenance.signature = Base64UrlEncode(*Sign(key, SignedBytes(SampleConfig(), provenance)));
   const std::string text = DumpJson(ProvenanceToJson(provenance));

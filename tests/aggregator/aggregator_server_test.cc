@@ -19,20 +19,21 @@ using std::chrono::hours;
 TEST_F(ServerTest, ASiteEnrolsWithATokenAndIsAMember) {
   const Token token = ParseToken(Get(server_->CreateToken("berlin", std::chrono::seconds(60))));
   EXPECT_EQ(token.address, server_->enrolment_address());
-  const std::string key = Get(GenerateTlsKey()), request = Get(MakeCertificateRequest(key, "berlin"));
+  const TlsKeyPem key = Get(GenerateTlsKey());
+  const std::string request = Get(MakeCertificateRequest(key, "berlin"));
   v1::EnrolResponse response, again;
   grpc::Status status = Enrol(token, "berlin", request, &response);
   ASSERT_TRUE(status.ok()) << status.error_message();
   EXPECT_EQ(response.site_id(), "berlin");
-  EXPECT_EQ(response.ca_certificate_pem(), token.ca);
+  EXPECT_EQ(response.ca_certificate_pem(), token.ca.text());
   EXPECT_EQ(response.federation(), "test");
   EXPECT_EQ(response.federation_address(), server_->federation_address());
   EXPECT_EQ(response.signing_public_key_pem(), StateFile("signing-public.pem"));
-  EXPECT_EQ(Get(DescribeCertificate(response.certificate_pem())).common_name, "berlin");
+  EXPECT_EQ(Get(DescribeCertificate(CertificatePem(response.certificate_pem()))).common_name, "berlin");
   ASSERT_TRUE(Enrol(token, "berlin", request, &again).ok());  // the first answer was lost
   EXPECT_EQ(again.certificate_pem(), response.certificate_pem());
 
-  const Identity identity = {token.ca, key, response.certificate_pem()};
+  const Identity identity = {token.ca, key, CertificatePem(response.certificate_pem())};
   const auto stub = v1::Federation::NewStub(Dial(response.federation_address(), identity));
   v1::Task task;
   status = NextTask(*stub, -1, &task);
@@ -62,14 +63,14 @@ TEST_F(ServerTest, AWrongUsedOrForeignTokenIsRefused) {
 
 TEST_F(ServerTest, AClientThatDoesNotTrustTheServerDoesNotTalkToIt) {
   const Token token = ParseToken(Get(server_->CreateToken("berlin", std::chrono::seconds(60))));
-  const std::string other_ca = Get(MakeCaCertificate(Get(GenerateTlsKey()), "other CA", clock_->Now(), hours(24)));
+  const CaCertificatePem other_ca = Get(MakeCaCertificate(Get(GenerateTlsKey()), "other CA", clock_->Now(), hours(24)));
   const Token foreign = {token.secret, other_ca, token.address};
   v1::EnrolResponse response;
   EXPECT_EQ(Enrol(foreign, "berlin", "x", &response).error_code(), StatusCode::UNAVAILABLE);
 }
 
 TEST_F(ServerTest, WithoutAGoodCertificateNobodyConnects) {
-  const std::string ca = StateFile("ca.pem");
+  const CaCertificatePem ca(StateFile("ca.pem"));
   EXPECT_EQ(CodeOfNextTask(*Federation({ca})), StatusCode::UNAVAILABLE) << "none";
   Call call;
   v1::FederationStatus out;

@@ -42,9 +42,9 @@ TEST_F(CertificateAuthorityTest, GoesOnWhereAKilledFirstStartStopped) {
   }
   const CertificateAuthority second = Open();
   EXPECT_EQ(File("ca-key.pem"), key);
-  EXPECT_EQ(Get(PublicKeyOf(File("signing-key.pem"))), second.signing_public_pem());
-  EXPECT_EQ(Get(DescribeCertificate(File("admin/cert.pem"))).common_name, "admin:first");
-  EXPECT_EQ(File("admin/ca.pem"), second.certificate_pem());
+  EXPECT_EQ(Get(PublicKeyOf(SigningKeyPem(File("signing-key.pem")))), second.signing_public_pem());
+  EXPECT_EQ(Get(DescribeCertificate(CertificatePem(File("admin/cert.pem")))).common_name, "admin:first");
+  EXPECT_EQ(File("admin/ca.pem"), second.certificate_pem().text());
 }
 
 TEST_F(CertificateAuthorityTest, KeepsItsKeysFromOthers) {
@@ -61,7 +61,7 @@ TEST_F(CertificateAuthorityTest, KeepsItsKeysFromOthers) {
 
 TEST_F(CertificateAuthorityTest, IssuesForTheNameItIsToldAndTheLifetime) {
   const CertificateAuthority authority = Open();
-  const std::string certificate = Get(authority.IssueClient(Request("admin:evil"), "berlin", hours(48)));
+  const CertificatePem certificate = Get(authority.IssueClient(Request("admin:evil"), "berlin", hours(48)));
   const CertificateFacts facts = Get(DescribeCertificate(certificate));
   EXPECT_EQ(facts.common_name, "berlin");
   EXPECT_LT(facts.not_before, clock_->Now());
@@ -76,7 +76,7 @@ TEST_F(CertificateAuthorityTest, SignaturesVerifyWithThePublicKeyOnly) {
   const std::string signature = Get(Base64UrlDecode(Get(authority.SignAdapter("provenance"))));
   EXPECT_TRUE(VerifySignature(authority.signing_public_pem(), "provenance", signature).ok());
   EXPECT_FALSE(VerifySignature(authority.signing_public_pem(), "provenance!", signature).ok());
-  const std::string other = Get(PublicKeyOf(Get(GenerateSigningKey())));
+  const PublicKeyPem other = Get(PublicKeyOf(Get(GenerateSigningKey())));
   EXPECT_FALSE(VerifySignature(other, "provenance", signature).ok());
 }
 
@@ -89,7 +89,8 @@ TEST_F(CertificateAuthorityTest, TheAdministratorsCertificateIsMadeAnewBeforeItE
   clock_->Advance(hours(24 * 50));
   Open();
   EXPECT_NE(File("admin/cert.pem"), first);
-  EXPECT_GT(Get(DescribeCertificate(File("admin/cert.pem"))).not_after, clock_->Now() + hours(24 * 300));
+  EXPECT_GT(Get(DescribeCertificate(CertificatePem(File("admin/cert.pem")))).not_after,
+            clock_->Now() + hours(24 * 300));
 }
 
 TEST_F(CertificateAuthorityTest, ADamagedKeyIsAnErrorAndIsNotReplaced) {

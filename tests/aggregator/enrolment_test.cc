@@ -19,7 +19,7 @@ class EnrolmentTest : public testing::Test {
     const std::string text = Get(enrolment_.CreateToken(site, lifetime, "aggregator:7444", "admin:first"));
     EXPECT_EQ(text.substr(0, 5), "fgt1.");
     const Json json = Get(ParseJson(Get(Base64UrlDecode(text.substr(5))), "token"));
-    EXPECT_EQ(Get(RequireString(json, "ca")), authority_.certificate_pem());
+    EXPECT_EQ(Get(RequireString(json, "ca")), authority_.certificate_pem().text());
     EXPECT_EQ(Get(RequireString(json, "address")), "aggregator:7444");
     return Get(RequireString(json, "secret"));
   }

@@ -19,14 +19,16 @@ namespace fedglm {
 
 // What a client shows and trusts.
 struct Identity {
-  std::string ca, key, certificate;
+  CaCertificatePem ca;
+  TlsKeyPem key;
+  CertificatePem certificate;
 };
 
 inline std::shared_ptr<grpc::Channel> Dial(const std::string& address, const Identity& identity) {
   grpc::SslCredentialsOptions tls;
-  tls.pem_root_certs = identity.ca;
-  tls.pem_private_key = identity.key;
-  tls.pem_cert_chain = identity.certificate;
+  tls.pem_root_certs = identity.ca.text();
+  tls.pem_private_key = identity.key.secret_text();
+  tls.pem_cert_chain = identity.certificate.text();
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   return grpc::CreateCustomChannel(address, grpc::SslCredentials(tls), arguments);
@@ -50,11 +52,14 @@ class ServerTest : public testing::Test {
   }
 
   struct Token {
-    std::string secret, ca, address;
+    std::string secret;
+    CaCertificatePem ca;
+    std::string address;
   };
   static Token ParseToken(const std::string& text) {
     const Json json = Get(ParseJson(Get(Base64UrlDecode(text.substr(5))), "token"));
-    return {Get(RequireString(json, "secret")), Get(RequireString(json, "ca")), Get(RequireString(json, "address"))};
+    return {Get(RequireString(json, "secret")), CaCertificatePem(Get(RequireString(json, "ca"))),
+            Get(RequireString(json, "address"))};
   }
   grpc::Status Enrol(const Token& token, const std::string& site, const std::string& request,
                      v1::EnrolResponse* response) {
@@ -71,23 +76,24 @@ class ServerTest : public testing::Test {
     v1::EnrolResponse response;
     const grpc::Status status = Enrol(token, site, Get(MakeCertificateRequest(identity.key, site)), &response);
     EXPECT_TRUE(status.ok()) << status.error_message();
-    identity.certificate = response.certificate_pem();
+    identity.certificate = CertificatePem(response.certificate_pem());
     return identity;
   }
   std::string StateFile(const std::string& name) { return Get(ReadFile(options_.state_dir / name)); }
   Identity Administrator() {
-    return {StateFile("admin/ca.pem"), StateFile("admin/key.pem"), StateFile("admin/cert.pem")};
+    return {CaCertificatePem(StateFile("admin/ca.pem")), TlsKeyPem(StateFile("admin/key.pem")),
+            CertificatePem(StateFile("admin/cert.pem"))};
   }
   // A client certificate of the federation's own CA, whatever its name and lifetime.
   Identity Issued(const std::string& name, std::chrono::system_clock::time_point not_after, bool server = false) {
-    Identity identity = {StateFile("ca.pem"), Get(GenerateTlsKey())};
+    Identity identity = {CaCertificatePem(StateFile("ca.pem")), Get(GenerateTlsKey())};
     CertificateTerms terms;
     terms.common_name = name;
     terms.server = server;
     terms.not_before = not_after - std::chrono::hours(24);
     terms.not_after = not_after;
-    identity.certificate = Get(
-        IssueCertificate(StateFile("ca-key.pem"), identity.ca, Get(MakeCertificateRequest(identity.key, name)), terms));
+    identity.certificate = Get(IssueCertificate(TlsKeyPem(StateFile("ca-key.pem")), identity.ca,
+                                                Get(MakeCertificateRequest(identity.key, name)), terms));
     return identity;
   }
 

@@ -121,7 +121,7 @@ class Rooms {
     NodeRow node;
     node.site_id = site;
     node.serial = "01";
-    node.certificate_pem = "-";
+    node.certificate_pem = CertificatePem("-");
     ASSERT_TRUE(store_->PutNode(node).ok());
   }
 

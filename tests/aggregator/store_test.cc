@@ -19,7 +19,7 @@ class StoreTest : public testing::Test {
     NodeRow node;
     node.site_id = site;
     node.serial = "0A";
-    node.certificate_pem = "PEM of " + site;
+    node.certificate_pem = CertificatePem("PEM of " + site);
     ASSERT_TRUE(store_->PutNode(node).ok());
   }
   void OpenRoundOne() {
@@ -82,7 +82,7 @@ TEST_F(StoreTest, NodesAreKeptAndANewCertificateReinstates) {
   NodeRow node = *Get(store_->FindNode("berlin"));
   EXPECT_TRUE(node.revoked);
   EXPECT_EQ(node.serial, "0A");
-  EXPECT_EQ(node.certificate_pem, "PEM of berlin");
+  EXPECT_EQ(node.certificate_pem.text(), "PEM of berlin");
   EXPECT_EQ(node.last_seen_unix_ms, 50);
   EXPECT_EQ(node.training_records, 12);
   EXPECT_EQ(node.installed_round, 3);

@@ -108,9 +108,9 @@ TEST_F(UploadTest, TwoSitesMakeARoundAndTheAdministratorSeesIt) {
   const Adapter adapter = Get(ParseAdapter(Download(*stubs_[0], task.install().adapter().sha256(), 0, &status)));
   std::vector<std::string> digests = {Sha256Hex(updates_[0]), Sha256Hex(updates_[1])};
   EXPECT_THAT(adapter.provenance->contributors, testing::UnorderedElementsAreArray(digests));
-  EXPECT_TRUE(VerifySignature(StateFile("signing-public.pem"), SignedBytes(adapter.config, *adapter.provenance),
-                              Get(Base64UrlDecode(adapter.provenance->signature)))
-                  .ok());
+  const PublicKeyPem key(StateFile("signing-public.pem"));
+  const std::string signature = Get(Base64UrlDecode(adapter.provenance->signature));
+  EXPECT_TRUE(VerifySignature(key, SignedBytes(adapter.config, *adapter.provenance), signature).ok());
   EXPECT_EQ(adapter.provenance->weights_sha256, WeightsSha256(adapter));
   v1::EvaluationReport report;
   report.set_round(1);

@@ -21,14 +21,15 @@ using std::chrono::system_clock;
 
 const system_clock::time_point kNow = system_clock::from_time_t(1800000000);  // 2027-01-15T08:00:00Z
 
-std::string Must(absl::StatusOr<std::string> text) {
-  EXPECT_TRUE(text.ok()) << Message(text.status());
-  return text.value_or("");
+template <typename T>
+T Must(absl::StatusOr<T> made) {
+  EXPECT_TRUE(made.ok()) << Message(made.status());
+  return made.value_or(T());
 }
 
 struct Authority {
-  std::string key = Must(GenerateTlsKey());
-  std::string certificate;
+  TlsKeyPem key = Must(GenerateTlsKey());
+  CaCertificatePem certificate;
   explicit Authority(const std::string& name = "federation CA")
       : certificate(Must(MakeCaCertificate(key, name, kNow, hours(24 * 365)))) {}
 };
@@ -41,7 +42,8 @@ CertificateTerms SiteTerms() {
   return terms;
 }
 
-std::string Issue(const Authority& authority, const CertificateTerms& terms, const std::string& requested = "whoever") {
+CertificatePem Issue(const Authority& authority, const CertificateTerms& terms,
+                     const std::string& requested = "whoever") {
   const std::string request = Must(MakeCertificateRequest(Must(GenerateTlsKey()), requested));
   return Must(IssueCertificate(authority.key, authority.certificate, request, terms));
 }
@@ -54,25 +56,21 @@ struct Freer {
   }
 };
 using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
-using Crl = std::unique_ptr<X509_CRL, Freer<X509_CRL_free>>;
+using Key = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
 using Bio = std::unique_ptr<BIO, Freer<BIO_free_all>>;
 
 Bio Memory(const std::string& text) { return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }
-Certificate Read(const std::string& pem) {
-  return Certificate(PEM_read_bio_X509(Memory(pem).get(), nullptr, nullptr, nullptr));
+template <typename AnyCertificatePem>
+Certificate Read(const AnyCertificatePem& pem) {
+  return Certificate(PEM_read_bio_X509(Memory(pem.text()).get(), nullptr, nullptr, nullptr));
 }
 
 // What OpenSSL's own path validation says, as a TLS peer would: X509_V_OK or the reason.
-int Validate(const std::string& certificate, const std::string& ca, system_clock::time_point at, const char* purpose,
-             const std::string& crl = "") {
+int Validate(const CertificatePem& certificate, const CaCertificatePem& ca, system_clock::time_point at,
+             const char* purpose) {
   const std::unique_ptr<X509_STORE, Freer<X509_STORE_free>> store(X509_STORE_new());
   const std::unique_ptr<X509_STORE_CTX, Freer<X509_STORE_CTX_free>> context(X509_STORE_CTX_new());
   X509_STORE_add_cert(store.get(), Read(ca).get());
-  if (!crl.empty()) {
-    const Crl list(PEM_read_bio_X509_CRL(Memory(crl).get(), nullptr, nullptr, nullptr));
-    X509_STORE_add_crl(store.get(), list.get());
-    X509_STORE_set_flags(store.get(), X509_V_FLAG_CRL_CHECK);
-  }
   const Certificate leaf = Read(certificate);
   X509_STORE_CTX_init(context.get(), store.get(), leaf.get(), nullptr);
   X509_STORE_CTX_set_default(context.get(), purpose);
@@ -85,7 +83,8 @@ TEST(Certificates, TheCasIsValidForItsUseOnly) {
   CertificateTerms server = SiteTerms();
   server.server = true;
   server.dns_names = {"aggregator.example", "127.0.0.1", "::1"};
-  const std::string client_certificate = Issue(authority, SiteTerms()), server_certificate = Issue(authority, server);
+  const CertificatePem client_certificate = Issue(authority, SiteTerms()),
+                       server_certificate = Issue(authority, server);
   const auto at = kNow + hours(1);
   EXPECT_EQ(Validate(client_certificate, authority.certificate, at, "ssl_client"), X509_V_OK);
   EXPECT_EQ(Validate(server_certificate, authority.certificate, at, "ssl_server"), X509_V_OK);
@@ -107,8 +106,8 @@ TEST(Certificates, AnotherCaOfTheSameNameIsNotBelieved) {
 
 TEST(Certificates, AnIssuedOneIsNoCa) {
   const Authority authority;
-  const std::string key = Must(GenerateTlsKey());
-  const std::string site =
+  const TlsKeyPem key = Must(GenerateTlsKey());
+  const CertificatePem site =
       Must(IssueCertificate(authority.key, authority.certificate, Must(MakeCertificateRequest(key, "x")), SiteTerms()));
   EXPECT_EQ(X509_check_ca(Read(site).get()), 0);
   EXPECT_EQ(X509_check_ca(Read(authority.certificate).get()), 1);
@@ -116,7 +115,7 @@ TEST(Certificates, AnIssuedOneIsNoCa) {
 
 TEST(Certificates, AreValidFromBeginToEnd) {
   const Authority authority;
-  const std::string site = Issue(authority, SiteTerms());
+  const CertificatePem site = Issue(authority, SiteTerms());
   const auto valid_at = [&](system_clock::time_point at) {
     return Validate(site, authority.certificate, at, "ssl_client");
   };
@@ -140,14 +139,12 @@ TEST(Certificates, SubjectIsTheIssuersWordNotTheRequests) {
 
 TEST(Certificates, HoldTheKeyOfTheRequest) {
   const Authority authority;
-  const std::string key = Must(GenerateTlsKey());
-  const std::string site =
+  const TlsKeyPem key = Must(GenerateTlsKey());
+  const CertificatePem site =
       Must(IssueCertificate(authority.key, authority.certificate, Must(MakeCertificateRequest(key, "x")), SiteTerms()));
-  const Bio bio(BIO_new(BIO_s_mem()));
-  ASSERT_EQ(PEM_write_bio_PUBKEY(bio.get(), X509_get0_pubkey(Read(site).get())), 1);
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(bio.get(), &data);
-  EXPECT_EQ(std::string(data, static_cast<size_t>(size)), Must(PublicKeyOf(key)));
+  const Key private_key(PEM_read_bio_PrivateKey(Memory(key.secret_text()).get(), nullptr, nullptr, nullptr));
+  ASSERT_NE(private_key, nullptr);
+  EXPECT_EQ(X509_check_private_key(Read(site).get(), private_key.get()), 1);
 }
 
 TEST(Certificates, SerialsAndDigestsAreTheirOwn) {
@@ -202,25 +199,24 @@ TEST(Certificates, ANameThatIsNoneIsNotPutIntoOne) {
 TEST(Certificates, WhatIsNoPemIsABadFile) {
   const Authority authority;
   const std::string request = Must(MakeCertificateRequest(Must(GenerateTlsKey()), "x"));
-  for (const std::string& bad : {std::string(), std::string("nonsense"), authority.key.substr(0, 100),
+  for (const std::string& bad : {std::string(), std::string("nonsense"), authority.key.secret_text().substr(0, 100),
                                  std::string("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")}) {
     const absl::Status statuses[] = {
-        DescribeCertificate(bad).status(),
-        PublicKeyOf(bad).status(),
-        Sign(bad, "x").status(),
-        VerifySignature(bad, "x", "y"),
-        MakeCaCertificate(bad, "x", kNow, hours(1)).status(),
-        MakeCertificateRequest(bad, "x").status(),
+        DescribeCertificate(CertificatePem(bad)).status(),
+        PublicKeyOf(SigningKeyPem(bad)).status(),
+        Sign(SigningKeyPem(bad), "x").status(),
+        VerifySignature(PublicKeyPem(bad), "x", "y"),
+        MakeCaCertificate(TlsKeyPem(bad), "x", kNow, hours(1)).status(),
+        MakeCertificateRequest(TlsKeyPem(bad), "x").status(),
         IssueCertificate(authority.key, authority.certificate, bad, SiteTerms()).status(),
-        IssueCertificate(authority.key, bad, request, SiteTerms()).status(),
-        IssueCertificate(bad, authority.certificate, request, SiteTerms()).status(),
-        MakeRevocationList(bad, authority.certificate, {}, kNow, hours(1)).status(),
+        IssueCertificate(authority.key, CaCertificatePem(bad), request, SiteTerms()).status(),
+        IssueCertificate(TlsKeyPem(bad), authority.certificate, request, SiteTerms()).status(),
     };
     for (const absl::Status& status : statuses) {
       EXPECT_EQ(ExitCodeOf(status), ExitCode::kBadInputFile) << Message(status);
     }
   }
-  EXPECT_EQ(ExitCodeOf(DescribeCertificate(std::string_view()).status()), ExitCode::kBadInputFile);
+  EXPECT_EQ(ExitCodeOf(DescribeCertificate(CertificatePem()).status()), ExitCode::kBadInputFile);
 }
 
 // OpenSSL's default is to ask for the password at the terminal, or on stdin where there is none: a daemon would hang,
@@ -247,39 +243,9 @@ TEST(Certificates, AnEncryptedPemBlockIsRefusedWithoutAskingForAPassword) {
   close(ends[0]);
 }
 
-TEST(RevocationList, RevokesTheSerialsItNames) {
-  const Authority authority;
-  const std::string kept = Issue(authority, SiteTerms()), revoked = Issue(authority, SiteTerms());
-  const std::string serial = DescribeCertificate(revoked)->serial_hex;
-  const std::vector<RevokedSerial> serials = {{serial, kNow}, {"0A", kNow}};
-  const std::string list = Must(MakeRevocationList(authority.key, authority.certificate, serials, kNow, hours(24)));
-  const auto at = kNow + hours(1);
-  EXPECT_EQ(Validate(kept, authority.certificate, at, "ssl_client", list), X509_V_OK);
-  EXPECT_EQ(Validate(revoked, authority.certificate, at, "ssl_client", list), X509_V_ERR_CERT_REVOKED);
-  const std::string empty = Must(MakeRevocationList(authority.key, authority.certificate, {}, kNow, hours(24)));
-  EXPECT_EQ(Validate(revoked, authority.certificate, at, "ssl_client", empty), X509_V_OK);
-}
-
-TEST(RevocationList, HasAnEndAndAnIssuer) {
-  const Authority authority, other;
-  const std::string site = Issue(authority, SiteTerms());
-  const std::string list = Must(MakeRevocationList(authority.key, authority.certificate, {}, kNow, hours(2)));
-  EXPECT_EQ(Validate(site, authority.certificate, kNow + hours(3), "ssl_client", list), X509_V_ERR_CRL_HAS_EXPIRED);
-  const std::string forged = Must(MakeRevocationList(other.key, other.certificate, {}, kNow, hours(24)));
-  EXPECT_NE(Validate(site, authority.certificate, kNow + hours(1), "ssl_client", forged), X509_V_OK);
-}
-
-TEST(RevocationList, ASerialThatIsNoneIsRefused) {
-  const Authority authority;
-  for (const char* serial : {"", "xyz", "12zz", "-12", " 12", "12 "}) {
-    const auto list = MakeRevocationList(authority.key, authority.certificate, {{serial, kNow}}, kNow, hours(1));
-    EXPECT_EQ(ExitCodeOf(list.status()), ExitCode::kBadInputFile) << "'" << serial << "'";
-  }
-}
-
 TEST(Signature, IsVerifiedWithThePublicKey) {
-  const std::string key = Must(GenerateSigningKey());
-  const std::string public_key = Must(PublicKeyOf(key));
+  const SigningKeyPem key = Must(GenerateSigningKey());
+  const PublicKeyPem public_key = Must(PublicKeyOf(key));
   for (const std::string& bytes : {std::string(), std::string("provenance"), std::string(100000, '\0')}) {
     const std::string signature = Must(Sign(key, bytes));
     EXPECT_EQ(signature.size(), 64u);
@@ -289,8 +255,8 @@ TEST(Signature, IsVerifiedWithThePublicKey) {
 }
 
 TEST(Signature, NoFlippedBitPasses) {
-  const std::string key = Must(GenerateSigningKey());
-  const std::string public_key = Must(PublicKeyOf(key));
+  const SigningKeyPem key = Must(GenerateSigningKey());
+  const PublicKeyPem public_key = Must(PublicKeyOf(key));
   const std::string bytes = "round 7", signature = Must(Sign(key, bytes));
   for (size_t bit = 0; bit < 8 * signature.size(); ++bit) {
     std::string flipped = signature;
@@ -305,7 +271,7 @@ TEST(Signature, NoFlippedBitPasses) {
   EXPECT_FALSE(VerifySignature(public_key, bytes, "").ok());
   EXPECT_FALSE(VerifySignature(public_key, bytes, signature.substr(0, 63)).ok());
   EXPECT_FALSE(VerifySignature(public_key, bytes, signature + "x").ok());
-  const std::string other_key = Must(PublicKeyOf(Must(GenerateSigningKey())));
+  const PublicKeyPem other_key = Must(PublicKeyOf(Must(GenerateSigningKey())));
   EXPECT_EQ(ExitCodeOf(VerifySignature(other_key, bytes, signature)), ExitCode::kRefused);
 }
 

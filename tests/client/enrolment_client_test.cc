@@ -91,18 +91,18 @@ TEST_F(EnrolmentClientTest, ANameThatIsNoneNeverBecomesAFile) {
 class HostileEnrolment : public v1::Enrolment::Service {
  public:
   HostileEnrolment() {
-    const std::string key = Get(GenerateTlsKey());
+    const TlsKeyPem key = Get(GenerateTlsKey());
     grpc::SslServerCredentialsOptions tls;
-    tls.pem_key_cert_pairs = {{key, authority.Issue(key, "aggregator", InHours(24), true)}};
+    tls.pem_key_cert_pairs = {{key.secret_text(), authority.Issue(key, "aggregator", InHours(24), true).text()}};
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::SslServerCredentials(tls), &port_);
     builder.RegisterService(this);
     server_ = builder.BuildAndStart();
     // Good, until a test spoils it.
     answer.set_site_id("berlin");
-    answer.set_certificate_pem(authority.Issue(Get(GenerateTlsKey()), "berlin", InHours(24)));
-    answer.set_ca_certificate_pem(authority.certificate);
-    answer.set_signing_public_key_pem(Get(PublicKeyOf(Get(GenerateSigningKey()))));
+    answer.set_certificate_pem(authority.Issue(Get(GenerateTlsKey()), "berlin", InHours(24)).text());
+    answer.set_ca_certificate_pem(authority.certificate.text());
+    answer.set_signing_public_key_pem(Get(PublicKeyOf(Get(GenerateSigningKey()))).text());
     answer.set_federation("test");
     answer.set_federation_address("127.0.0.1:7443");
   }
@@ -130,7 +130,7 @@ TEST(HostileEnrolmentTest, AnAnswerThatCouldNotBeReadAgainIsNotWrittenDown) {
       {"no certificate for this site", [](auto& answer) { answer.set_certificate_pem("-----BEGIN"); }},
       {"a certificate for another site",
        [&](auto& answer) {
-         answer.set_certificate_pem(aggregator.authority.Issue(Get(GenerateTlsKey()), "aachen", InHours(24)));
+         answer.set_certificate_pem(aggregator.authority.Issue(Get(GenerateTlsKey()), "aachen", InHours(24)).text());
        }},
       {"a certificate for another site", [](auto& answer) { answer.set_site_id("../berlin"); }},
       {"no certificate authority", [](auto& answer) { answer.set_ca_certificate_pem("trust me"); }},

@@ -15,7 +15,7 @@ class IdentityTest : public testing::Test {
   const TemporaryDirectory root_ = MakeFolder();
   const std::filesystem::path folder_ = root_.path() / "identity";
   const TestAuthority authority_;
-  const std::string signing_key_ = Get(GenerateSigningKey());
+  const SigningKeyPem signing_key_ = Get(GenerateSigningKey());
 };
 
 TEST_F(IdentityTest, IsReadAsItWasSaved) {
@@ -61,7 +61,7 @@ TEST_F(IdentityTest, ACertificateOfAnotherAuthorityIsRefused) {
 TEST_F(IdentityTest, AHalfWrittenFolderIsNotEnrolledYet) {
   EXPECT_EQ(LoadIdentity(folder_).status().code(), absl::StatusCode::kNotFound) << "no folder";
   ASSERT_TRUE(SaveIdentity(MakeIdentity(authority_, signing_key_), folder_).ok());
-  const std::string key = Get(LoadOrMakeSiteKey(folder_));
+  const TlsKeyPem key = Get(LoadOrMakeSiteKey(folder_));
   std::filesystem::remove(folder_ / "membership.json");
   EXPECT_EQ(LoadIdentity(folder_).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(Get(LoadOrMakeSiteKey(folder_)), key) << "the same key asks for the certificate again";

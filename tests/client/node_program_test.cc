@@ -133,7 +133,7 @@ TEST_F(NodeProgramTest, AWrongTokenIsRefused) {
   EnrolmentToken token = Get(ParseToken(Token()));
   const auto write = [&] {
     WriteToken("fgt1." + Base64UrlEncode(DumpJson(
-                             Json{{"secret", token.secret}, {"ca", token.ca_pem}, {"address", token.address}})));
+                             Json{{"secret", token.secret}, {"ca", token.ca_pem.text()}, {"address", token.address}})));
   };
   const std::string secret = token.secret;
   token.secret = "guessed";

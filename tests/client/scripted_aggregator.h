@@ -18,10 +18,10 @@ namespace fedglm {
 class ScriptedAggregator : public v1::Federation::Service {
  public:
   ScriptedAggregator() {
-    const std::string key = Get(GenerateTlsKey());
+    const TlsKeyPem key = Get(GenerateTlsKey());
     grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-    tls.pem_root_certs = authority.certificate;
-    tls.pem_key_cert_pairs = {{key, authority.Issue(key, "aggregator", InHours(24), true)}};
+    tls.pem_root_certs = authority.certificate.text();
+    tls.pem_key_cert_pairs = {{key.secret_text(), authority.Issue(key, "aggregator", InHours(24), true).text()}};
     int port = 0;
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::SslServerCredentials(tls), &port);
@@ -33,7 +33,7 @@ class ScriptedAggregator : public v1::Federation::Service {
   ~ScriptedAggregator() override { server_->Shutdown(std::chrono::system_clock::now()); }
 
   const TestAuthority authority;
-  const std::string signing_key = Get(GenerateSigningKey());
+  const SigningKeyPem signing_key = Get(GenerateSigningKey());
   SiteIdentity identity;  // of the site that may call
 
   // NextTask.

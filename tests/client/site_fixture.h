@@ -15,12 +15,12 @@ namespace fedglm {
 
 // A certificate authority that exists only in this test.
 struct TestAuthority {
-  std::string key = Get(GenerateTlsKey());
-  std::string certificate =
+  TlsKeyPem key = Get(GenerateTlsKey());
+  CaCertificatePem certificate =
       Get(MakeCaCertificate(key, "test CA", std::chrono::system_clock::now(), std::chrono::hours(24)));
 
-  std::string Issue(const std::string& site_key, const std::string& name,
-                    std::chrono::system_clock::time_point not_after, bool server = false) const {
+  CertificatePem Issue(const TlsKeyPem& site_key, const std::string& name,
+                       std::chrono::system_clock::time_point not_after, bool server = false) const {
     CertificateTerms terms;
     terms.common_name = name;
     if (server) terms.dns_names = {"localhost", "127.0.0.1"};
@@ -36,7 +36,7 @@ inline std::chrono::system_clock::time_point InHours(int hours) {
 }
 
 // A member "berlin" of a federation "test" whose aggregator signs with `signing_key`.
-inline SiteIdentity MakeIdentity(const TestAuthority& authority, const std::string& signing_key,
+inline SiteIdentity MakeIdentity(const TestAuthority& authority, const SigningKeyPem& signing_key,
                                  std::chrono::system_clock::time_point not_after = InHours(24)) {
   SiteIdentity identity;
   identity.site_id = "berlin";
@@ -50,7 +50,7 @@ inline SiteIdentity MakeIdentity(const TestAuthority& authority, const std::stri
 }
 
 // As the aggregator of "test" publishes it.
-inline Adapter SignedAdapter(Adapter adapter, const std::string& signing_key, int64_t round,
+inline Adapter SignedAdapter(Adapter adapter, const SigningKeyPem& signing_key, int64_t round,
                              const std::string& base_sha256) {
   Provenance provenance;
   provenance.base_sha256 = base_sha256;

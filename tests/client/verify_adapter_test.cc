@@ -26,7 +26,7 @@ class VerifyAdapterTest : public testing::Test {
   }
 
   const TestAuthority authority_;
-  const std::string signing_key_ = Get(GenerateSigningKey());
+  const SigningKeyPem signing_key_ = Get(GenerateSigningKey());
   const SiteIdentity identity_ = MakeIdentity(authority_, signing_key_);
   const Adapter good_ = SignedAdapter(SmallAdapter(), signing_key_, 3, kBaseSha256);
 };

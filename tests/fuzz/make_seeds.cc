@@ -133,8 +133,8 @@ void WriteWire() {
   write('\0', "upload-chunk", chunk);
 
   const auto now = std::chrono::system_clock::now();
-  const std::string key = *GenerateTlsKey();
-  const std::string ca = *MakeCaCertificate(key, "fuzz", now, std::chrono::hours(24));
+  const TlsKeyPem key = *GenerateTlsKey();
+  const std::string ca = (*MakeCaCertificate(key, "fuzz", now, std::chrono::hours(24))).text();
   v1::EnrolRequest request;
   request.set_token_secret("secret");
   request.set_site_name("north");
@@ -144,7 +144,7 @@ void WriteWire() {
   response.set_site_id("north");
   response.set_certificate_pem(ca);
   response.set_ca_certificate_pem(ca);
-  response.set_signing_public_key_pem(*PublicKeyOf(*GenerateSigningKey()));
+  response.set_signing_public_key_pem(PublicKeyOf(*GenerateSigningKey())->text());
   response.set_federation_address("127.0.0.1:7443");
   write('\2', "membership", response);
   v1::DownloadChunk download;

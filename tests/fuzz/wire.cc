@@ -16,7 +16,8 @@ namespace fedglm::fuzz {
 namespace {
 
 struct Authority {
-  std::string key, certificate;
+  TlsKeyPem key;
+  CaCertificatePem certificate;
 };
 
 const Authority& TestAuthority() {
@@ -62,9 +63,9 @@ void ReadEnrolment(const v1::EnrolRequest& request) {
 }
 
 void ReadMembership(const v1::EnrolResponse& response) {
-  (void)DescribeCertificate(response.certificate_pem());
-  (void)CheckIssuedBy(response.certificate_pem(), response.ca_certificate_pem());
-  (void)VerifySignature(response.signing_public_key_pem(), "bytes", std::string(64, 'x'));
+  (void)DescribeCertificate(CertificatePem(response.certificate_pem()));
+  (void)CheckIssuedBy(CertificatePem(response.certificate_pem()), CaCertificatePem(response.ca_certificate_pem()));
+  (void)VerifySignature(PublicKeyPem(response.signing_public_key_pem()), "bytes", std::string(64, 'x'));
 }
 
 template <typename Message>

@@ -96,14 +96,16 @@ class BadInput : public testing::Test {
   }
 
   // The site's certificate, made anew.
-  std::string CertificateFor(const std::filesystem::path& identity, const std::string& ca_key, const std::string& ca,
+  std::string CertificateFor(const std::filesystem::path& identity, const TlsKeyPem& ca_key, const CaCertificatePem& ca,
                              std::chrono::hours begins, std::chrono::hours ends) {
     CertificateTerms terms;
     terms.common_name = "north";
     terms.not_before = std::chrono::system_clock::now() + begins;
     terms.not_after = std::chrono::system_clock::now() + ends;
-    return Get(
-        IssueCertificate(ca_key, ca, Get(MakeCertificateRequest(Get(ReadFile(identity / "key.pem")), "north")), terms));
+    return Get(IssueCertificate(ca_key, ca,
+                                Get(MakeCertificateRequest(Get(ReadPem<TlsKeyPem>(identity / "key.pem")), "north")),
+                                terms))
+        .text();
   }
 
   std::optional<TemporaryDirectory> folder_;
@@ -201,10 +203,11 @@ TEST_F(BadInput, AnExpiredOrForeignCertificateIsFour) {
   const std::unique_ptr<Federation> federation = StoppedMember();
   const std::filesystem::path identity = federation->SiteState("north") / "identity",
                               state = federation->AggregatorState();
-  const std::string ca_key = Get(ReadFile(state / "ca-key.pem")), ca = Get(ReadFile(state / "ca.pem"));
+  const TlsKeyPem ca_key = Get(ReadPem<TlsKeyPem>(state / "ca-key.pem"));
+  const CaCertificatePem ca = Get(ReadPem<CaCertificatePem>(state / "ca.pem"));
   const std::string own = Get(ReadFile(identity / "cert.pem"));
-  const std::string foreign_key = Get(GenerateTlsKey());
-  const std::string foreign_ca =
+  const TlsKeyPem foreign_key = Get(GenerateTlsKey());
+  const CaCertificatePem foreign_ca =
       Get(MakeCaCertificate(foreign_key, "elsewhere", std::chrono::system_clock::now(), std::chrono::hours(24)));
   const std::chrono::hours day(24);
 
@@ -219,10 +222,10 @@ TEST_F(BadInput, AnExpiredOrForeignCertificateIsFour) {
   Write(identity / "cert.pem", CertificateFor(identity, ca_key, ca, -day, day));
   NodeRefused(*federation, "north", ExitCode::kRefused, "certificate");
   Write(identity / "cert.pem", own);
-  Write(identity / "ca.pem", foreign_ca);
+  Write(identity / "ca.pem", foreign_ca.text());
   NodeRefused(*federation, "north", ExitCode::kRefused, "certificate");
 
-  Write(identity / "ca.pem", ca);
+  Write(identity / "ca.pem", ca.text());
   ASSERT_TRUE(Done(federation->StartNode("north")));
   EXPECT_TRUE(Done(federation->WaitForRound(1)));
 }

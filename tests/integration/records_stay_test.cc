@@ -154,9 +154,9 @@ class RecordsStay : public testing::Test {
   // One relay for each of the aggregator's two ports.
   void StartRelays() {
     const std::filesystem::path state = federation_->AggregatorState();
-    const std::string ca_key = Get(ReadFile(state / "ca-key.pem"));
+    const TlsKeyPem ca_key = Get(ReadPem<TlsKeyPem>(state / "ca-key.pem"));
     auto keys = std::make_shared<RelayKeys>();
-    keys->ca_pem = Get(ReadFile(state / "ca.pem"));
+    keys->ca_pem = Get(ReadPem<CaCertificatePem>(state / "ca.pem"));
     keys->server.key_pem = Get(GenerateTlsKey());
     CertificateTerms terms;
     terms.common_name = "relay";
@@ -172,8 +172,8 @@ class RecordsStay : public testing::Test {
     with_clients->identity_of = [this](const std::string& site) -> absl::StatusOr<KeyAndCertificate> {
       KeyAndCertificate identity;
       const std::filesystem::path folder = federation_->SiteState(site) / "identity";
-      FEDGLM_ASSIGN_OR_RETURN(identity.key_pem, ReadFile(folder / "key.pem"));
-      FEDGLM_ASSIGN_OR_RETURN(identity.certificate_pem, ReadFile(folder / "cert.pem"));
+      FEDGLM_ASSIGN_OR_RETURN(identity.key_pem, ReadPem<TlsKeyPem>(folder / "key.pem"));
+      FEDGLM_ASSIGN_OR_RETURN(identity.certificate_pem, ReadPem<CertificatePem>(folder / "cert.pem"));
       return identity;
     };
     rounds_ = Get(Relay::Start(federation_->federation_port(), with_clients));

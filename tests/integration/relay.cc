@@ -71,15 +71,17 @@ Certificate ReadCertificate(const std::string& pem) {
 }
 
 // A context that trusts the federation's CA only, shows `own` (if any), and speaks TLS 1.3.
-absl::StatusOr<Context> MakeContext(const SSL_METHOD* method, const std::string& ca_pem, const KeyAndCertificate& own) {
+absl::StatusOr<Context> MakeContext(const SSL_METHOD* method, const CaCertificatePem& ca_pem,
+                                    const KeyAndCertificate& own) {
   Context context(SSL_CTX_new(method));
   SSL_CTX* const c = context.get();
-  const Certificate ca = ReadCertificate(ca_pem);
+  const Certificate ca = ReadCertificate(ca_pem.text());
   if (ca == nullptr || X509_STORE_add_cert(SSL_CTX_get_cert_store(c), ca.get()) != 1) return OpenSslError("relay: CA");
   SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION);
   if (own.key_pem.empty()) return context;
-  const Certificate certificate = ReadCertificate(own.certificate_pem);
-  const Bio bio(BIO_new_mem_buf(own.key_pem.data(), static_cast<int>(own.key_pem.size())));
+  const Certificate certificate = ReadCertificate(own.certificate_pem.text());
+  const std::string& text = own.key_pem.secret_text();
+  const Bio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
   const Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
   if (certificate == nullptr || key == nullptr || SSL_CTX_use_certificate(c, certificate.get()) != 1 ||
       SSL_CTX_use_PrivateKey(c, key.get()) != 1) {

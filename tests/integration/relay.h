@@ -9,16 +9,18 @@
 #include <string>
 #include <vector>
 
+#include "base/pem.h"
 #include "base/status.h"
 
 namespace fedglm {
 
 struct KeyAndCertificate {
-  std::string key_pem, certificate_pem;
+  TlsKeyPem key_pem;
+  CertificatePem certificate_pem;
 };
 
 struct RelayKeys {
-  std::string ca_pem;        // whose certificates both sides show
+  CaCertificatePem ca_pem;   // whose certificates both sides show
   KeyAndCertificate server;  // shown to sites, in the aggregator's place
   bool client_certificates = false;
   // Shown to the aggregator in the place of the site of this name.

@@ -104,23 +104,23 @@ TEST_F(GuardedServerTest, AKeyHasSoManyRequestsAtOnce) {
 TEST_F(GuardedServerTest, TlsFromVersion12On) {
   if (engine_ == nullptr) return;
   const auto now = Clock::System().Now();
-  const std::string ca_key = *GenerateTlsKey(), key = *GenerateTlsKey();
-  const std::string ca = *MakeCaCertificate(ca_key, "test", now, std::chrono::hours(1));
+  const TlsKeyPem ca_key = *GenerateTlsKey(), key = *GenerateTlsKey();
+  const CaCertificatePem ca = *MakeCaCertificate(ca_key, "test", now, std::chrono::hours(1));
   CertificateTerms terms;
   terms.common_name = "localhost";
   terms.dns_names = {"localhost", "127.0.0.1"};
   terms.server = true;
   terms.not_before = now - std::chrono::minutes(1);
   terms.not_after = now + std::chrono::hours(1);
-  const std::string certificate = *IssueCertificate(ca_key, ca, *MakeCertificateRequest(key, "localhost"), terms);
+  const CertificatePem certificate = *IssueCertificate(ca_key, ca, *MakeCertificateRequest(key, "localhost"), terms);
   const auto write = [&](const char* name, const std::string& pem) {
     EXPECT_TRUE(WriteFileAtomically(folder_.path() / name, pem, 0600).ok());
     return folder_.path() / name;
   };
-  const std::filesystem::path ca_file = write("ca.pem", ca);
+  const std::filesystem::path ca_file = write("ca.pem", ca.text());
   ApiOptions options;
-  options.tls_certificate = write("certificate.pem", certificate);
-  options.tls_key = write("key.pem", key);
+  options.tls_certificate = write("certificate.pem", certificate.text());
+  options.tls_key = write("key.pem", key.secret_text());
   Serve(options);
   httplib::SSLClient client("127.0.0.1", server_->port());
   client.set_ca_cert_path(ca_file.c_str());
