@@ -53,8 +53,6 @@ std::string SqlRow::Text(size_t column) const {
   return value != nullptr ? *value : "";
 }
 
-bool SqlRow::IsNull(size_t column) const { return std::holds_alternative<std::nullptr_t>(values_.at(column)); }
-
 struct Database::State {
   sqlite3* handle = nullptr;
   std::string path;

@@ -24,7 +24,6 @@ class SqlRow {
   int64_t Integer(size_t column) const;  // 0 if not an integer
   double Number(size_t column) const;
   std::string Text(size_t column) const;  // also blobs; empty if NULL
-  bool IsNull(size_t column) const;
 
  private:
   std::vector<SqlValue> values_;

@@ -158,8 +158,6 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeOptions& options, co
 
 Node::~Node() { (void)Stop(); }
 
-int Node::serving_port() const { return state_->api->port(); }
-
 bool Node::Running() const { return !state_->ended; }
 
 absl::Status Node::Stop() {

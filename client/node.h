@@ -22,7 +22,6 @@ class Node {
                                                      std::unique_ptr<TrainerSupervisor> supervisor);
   ~Node();  // stops
 
-  int serving_port() const;
   bool Running() const;  // false once the rounds have ended for good with an error
   absl::Status Stop();
 

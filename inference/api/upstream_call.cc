@@ -48,15 +48,14 @@ void UpstreamCall::Run() {
   if (!request_.api_key.empty()) http.set_header("Authorization", "Bearer " + request_.api_key);
   http.response_handler = [this](const httplib::Response& response) {
     MutexLock lock(mutex_);
-    head_ = UpstreamHead{response.status, response.get_header_value("Content-Type"),
-                         response.get_header_value("Retry-After"), ""};
+    head_ = UpstreamHead{response.status, response.get_header_value("Content-Type"), ""};
     changed_.notify_all();
     return !cancelled_;
   };
   http.content_receiver = [this](const char* bytes, size_t count, uint64_t, uint64_t) { return Put(bytes, count); };
   const httplib::Result result = client_->http.send(http);
   MutexLock lock(mutex_);
-  if (!head_) head_ = UpstreamHead{0, "", "", httplib::to_string(result.error())};
+  if (!head_) head_ = UpstreamHead{0, "", httplib::to_string(result.error())};
   broken_ = !result;
   done_ = true;
   changed_.notify_all();

@@ -28,7 +28,6 @@ struct UpstreamRequest {
 struct UpstreamHead {
   int status = 0;  // HTTP; 0: there was no answer
   std::string content_type;
-  std::string retry_after;
   std::string failure;  // of status 0
 };
 

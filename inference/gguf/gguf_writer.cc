@@ -139,11 +139,6 @@ void GgufWriter::AddInt32s(std::string_view key, const std::vector<int32_t>& val
   for (const int32_t value : values) State::Put(state_->metadata, value);
 }
 
-void GgufWriter::AddFloat32s(std::string_view key, const std::vector<float>& values) {
-  state_->PutArrayHead(key, kFloat32, values.size());
-  for (const float value : values) State::Put(state_->metadata, value);
-}
-
 absl::Status GgufWriter::CopyMetadata(const GgufFile& from, std::string_view key) {
   const std::span<const std::byte> raw = from.RawValue(key);
   if (raw.empty()) return BadFileError(from.path().string() + ": '" + std::string(key) + "' is missing");

