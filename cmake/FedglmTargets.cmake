@@ -4,7 +4,7 @@ add_library(fedglm_flags INTERFACE)
 target_compile_options(fedglm_flags INTERFACE -Wall -Wextra -Wno-missing-field-initializers
   $<$<BOOL:${FEDGLM_WARNINGS_AS_ERRORS}>:-Werror>
   "$<$<CXX_COMPILER_ID:Clang>:-Wthread-safety;-Werror=thread-safety>")
-target_include_directories(fedglm_flags INTERFACE ${CMAKE_SOURCE_DIR})
+target_include_directories(fedglm_flags INTERFACE ${PROJECT_SOURCE_DIR})
 if(FEDGLM_SANITIZE)
   add_compile_options(-fsanitize=${FEDGLM_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${FEDGLM_SANITIZE})
@@ -38,6 +38,15 @@ endfunction()
 set(fedglm_common_headers <nlohmann/json.hpp> <absl/status/status.h> <absl/status/statusor.h> <algorithm> <atomic> <chrono>
   <cstdint> <filesystem> <functional> <map> <memory> <mutex> <optional> <span> <string> <string_view> <thread> <utility> <vector>)
 
+# What a room's users need beside its libraries, in this build and where it is installed (FedglmInstall.cmake). Warnings are
+# not among it: whoever links a room from elsewhere chooses their own.
+function(fedglm_room_usage name scope)
+  target_compile_features(fedglm_${name} ${scope} cxx_std_20)
+  target_include_directories(fedglm_${name} ${scope}
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include/fedglm>)
+  set_target_properties(fedglm_${name} PROPERTIES EXPORT_NAME ${name})
+endfunction()
+
 # PRECOMPILED_FROM another target (default: fedglm_headers), or NONE: for rooms whose files have flags of their own.
 function(fedglm_room name)
   cmake_parse_arguments(ROOM "" "PRECOMPILED_FROM" "DEPENDS;PRIVATE_DEPENDS;EXCLUDE" ${ARGN})
@@ -48,12 +57,14 @@ function(fedglm_room name)
   if(NOT sources)
     add_library(fedglm_${name} INTERFACE)
     add_library(fedglm::${name} ALIAS fedglm_${name})
-    target_link_libraries(fedglm_${name} INTERFACE fedglm_flags ${ROOM_DEPENDS} ${ROOM_PRIVATE_DEPENDS})
+    target_link_libraries(fedglm_${name} INTERFACE ${ROOM_DEPENDS} ${ROOM_PRIVATE_DEPENDS})
+    fedglm_room_usage(${name} INTERFACE)
     return()
   endif()
   add_library(fedglm_${name} STATIC ${sources})
   add_library(fedglm::${name} ALIAS fedglm_${name})
-  target_link_libraries(fedglm_${name} PUBLIC fedglm_flags ${ROOM_DEPENDS} PRIVATE ${ROOM_PRIVATE_DEPENDS})
+  target_link_libraries(fedglm_${name} PUBLIC ${ROOM_DEPENDS} PRIVATE ${ROOM_PRIVATE_DEPENDS} $<BUILD_INTERFACE:fedglm_flags>)
+  fedglm_room_usage(${name} PUBLIC)
   if(NOT ROOM_PRECOMPILED_FROM)
     set(ROOM_PRECOMPILED_FROM fedglm_headers)
   endif()

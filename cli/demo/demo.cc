@@ -34,8 +34,13 @@ struct DemoOptions {
   bool json = false;
 };
 
-// The demo's own base lies beside the programs.
-std::filesystem::path OwnModel() { return ExecutableDirectory() / "glm4-hospital.gguf"; }
+// The demo's own base lies beside the programs of a build; an installation has it in share/fedglm.
+std::filesystem::path OwnModel() {
+  const std::filesystem::path programs = ExecutableDirectory(), built = programs / "glm4-hospital.gguf";
+  std::error_code ignored;
+  if (std::filesystem::exists(built, ignored)) return built;
+  return programs.parent_path() / "share/fedglm/glm4-hospital.gguf";
+}
 
 // A folder that is empty, or not there yet: nothing of anybody's is written over.
 absl::Status CheckWorkDir(const std::filesystem::path& folder) {
