@@ -16,65 +16,56 @@ constexpr size_t kMaxShownBytes = 64;  // of a file's text, in a message
 
 constexpr size_t kMaxTemplateBytes = 1 << 20;
 
-// Reads "ARCHITECTURE.key" and remembers the first thing that is wrong. A key that is there with another type is wrong:
-// the default in its place would give other numbers in silence.
+// Reads "ARCHITECTURE.key". A key that is there with another type is wrong: the default in its place would give other
+// numbers in silence.
 class KeyReader {
  public:
-  KeyReader(const GgufFile& file, std::string prefix) : file_(file), prefix_(std::move(prefix)) {}
+  KeyReader(const GgufFile& file, std::string_view architecture)
+      : file_(file), prefix_(std::string(architecture) + ".") {}
 
-  int64_t Required(const std::string& key, int64_t maximum) { return Integer(key, 1, maximum); }
-  int64_t Optional(const std::string& key, int64_t fallback, int64_t maximum) {
+  absl::StatusOr<int64_t> Required(const std::string& key, int64_t maximum) const { return Integer(key, 1, maximum); }
+  absl::StatusOr<int64_t> Optional(const std::string& key, int64_t fallback, int64_t maximum) const {
     return Has(key) ? Integer(key, 1, maximum) : InRange(key, fallback, 1, maximum);
   }
-  int64_t Count(const std::string& key) { return Has(key) ? Integer(key, 0, INT64_MAX) : 0; }
-  double Number(const std::string& key, double fallback) {
+  absl::StatusOr<int64_t> Count(const std::string& key) const { return Has(key) ? Integer(key, 0, INT64_MAX) : 0; }
+  absl::StatusOr<double> Number(const std::string& key, double fallback) const {
     if (!Has(key)) return fallback;
     // NaN, if the value is no number.
     const double value = file_.NumberOr(Name(key), std::nan(""));
-    if (!std::isfinite(value)) Fail(BadFileError(Name(key) + " is not a finite number"));
+    if (!std::isfinite(value)) return BadFileError(Name(key) + " is not a finite number");
     return value;
   }
-  double PositiveNumber(const std::string& key, double fallback) {
-    const double value = Number(key, fallback);
-    if (!(value > 0)) Fail(BadFileError(Name(key) + " must be positive"));
+  absl::StatusOr<double> PositiveNumber(const std::string& key, double fallback) const {
+    FEDGLM_ASSIGN_OR_RETURN(const double value, Number(key, fallback));
+    if (!(value > 0)) return BadFileError(Name(key) + " must be positive");
     return value;
   }
-  std::string Text(const std::string& key, std::string fallback) {
+  absl::StatusOr<std::string> Text(const std::string& key, const std::string& fallback) const {
     if (!Has(key)) return fallback;
-    absl::StatusOr<std::string> text = file_.RequireString(Name(key));
-    if (text.ok()) return *std::move(text);
-    Fail(text.status());
-    return fallback;
+    return file_.RequireString(Name(key));
   }
   // Empty if it is not there.
-  std::vector<int64_t> Integers(const std::string& key) {
-    if (!Has(key)) return {};
+  absl::StatusOr<std::vector<int64_t>> Integers(const std::string& key) const {
+    if (!Has(key)) return std::vector<int64_t>();
     const GgufArray* const array = file_.FindArray(Name(key));
     if (array != nullptr && array->strings.empty() && array->numbers.empty()) return array->integers;
-    Fail(BadFileError(Name(key) + " is not an array of integers"));
-    return {};
+    return BadFileError(Name(key) + " is not an array of integers");
   }
-  const absl::Status& status() const { return status_; }
 
  private:
-  std::string Name(const std::string& key) const { return prefix_ + "." + key; }
+  std::string Name(const std::string& key) const { return prefix_ + key; }
   bool Has(const std::string& key) const { return file_.FindValue(Name(key)) != nullptr; }
-  int64_t Integer(const std::string& key, int64_t minimum, int64_t maximum) {
-    const absl::StatusOr<int64_t> value = file_.RequireInteger(Name(key));
-    if (!value.ok()) return Fail(value.status());
-    return InRange(key, *value, minimum, maximum);
+  absl::StatusOr<int64_t> Integer(const std::string& key, int64_t minimum, int64_t maximum) const {
+    FEDGLM_ASSIGN_OR_RETURN(const int64_t value, file_.RequireInteger(Name(key)));
+    return InRange(key, value, minimum, maximum);
   }
-  int64_t InRange(const std::string& key, int64_t value, int64_t minimum, int64_t maximum) {
+  absl::StatusOr<int64_t> InRange(const std::string& key, int64_t value, int64_t minimum, int64_t maximum) const {
     if (value >= minimum && value <= maximum) return value;
-    return Fail(BadFileError(Name(key) + " is " + std::to_string(value)));
+    return BadFileError(Name(key) + " is " + std::to_string(value));
   }
-  int64_t Fail(absl::Status status) {
-    if (status_.ok()) status_ = std::move(status);
-    return 1;
-  }
+
   const GgufFile& file_;
-  std::string prefix_;
-  absl::Status status_;
+  const std::string prefix_;
 };
 
 absl::Status CheckShape(const GgufFile& file, const std::string& name, int64_t columns, int64_t rows, bool required) {
@@ -153,10 +144,10 @@ absl::Status CheckTensors(const GgufFile& file, const Hyperparameters& h, int64_
 }
 
 // Only linear scaling is known here; what else a file asks for would silently give other numbers.
-absl::Status ReadRotaryScaling(KeyReader& keys, Hyperparameters& h) {
-  const std::string type = keys.Text("rope.scaling.type", "linear");  // llama.cpp's default
-  const double factor = keys.Number("rope.scaling.factor", keys.Number("rope.scale_linear", 1.0));
-  FEDGLM_RETURN_IF_ERROR(keys.status());
+absl::Status ReadRotaryScaling(const KeyReader& keys, Hyperparameters& h) {
+  FEDGLM_ASSIGN_OR_RETURN(const std::string type, keys.Text("rope.scaling.type", "linear"));  // llama.cpp's default
+  FEDGLM_ASSIGN_OR_RETURN(const double old_factor, keys.Number("rope.scale_linear", 1.0));
+  FEDGLM_ASSIGN_OR_RETURN(const double factor, keys.Number("rope.scaling.factor", old_factor));
   if (factor < 0) return BadFileError("rope.scaling.factor is not a positive number");
   if (type == "none") return absl::OkStatus();
   if (type == "linear") {
@@ -167,13 +158,12 @@ absl::Status ReadRotaryScaling(KeyReader& keys, Hyperparameters& h) {
                       "' is not supported (none and linear are)");
 }
 
-absl::Status ReadRotaryLayout(KeyReader& keys, Hyperparameters& h) {
+absl::Status ReadRotaryLayout(const KeyReader& keys, Hyperparameters& h) {
   h.rotary_layout = RotaryLayout::kInterleaved;
   if (h.kind != ArchitectureKind::kGlm4) return absl::OkStatus();
   // Temporal, height, width, extra. A text token has the same position in the first three, so that its rotation is
   // NeoX's; the extra one has no position for text.
-  const std::vector<int64_t> sections = keys.Integers("rope.dimension_sections");
-  FEDGLM_RETURN_IF_ERROR(keys.status());
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<int64_t> sections, keys.Integers("rope.dimension_sections"));
   int64_t sum = 0;
   for (const int64_t section : sections) {
     if (section < 0 || section > h.rotary_size) return BadFileError("rope.dimension_sections is out of range");
@@ -229,23 +219,23 @@ absl::StatusOr<Hyperparameters> Read(const GgufFile& file) {
                         "' is not supported (glm4 and llama are)");
   }
   h.name = file.StringOr("general.name", architecture);
-  KeyReader keys(file, architecture);
-  const int64_t blocks = keys.Required("block_count", 1024);
+  const KeyReader keys(file, architecture);
+  FEDGLM_ASSIGN_OR_RETURN(const int64_t blocks, keys.Required("block_count", 1024));
   // The last blocks of GLM-OCR and others only predict further tokens (multi-token prediction): they are not run.
-  const int64_t prediction_blocks = keys.Count("nextn_predict_layers");
+  FEDGLM_ASSIGN_OR_RETURN(const int64_t prediction_blocks, keys.Count("nextn_predict_layers"));
   h.layers = blocks - prediction_blocks;
-  h.hidden = keys.Required("embedding_length", kMaxWidth);
-  h.feed_forward = keys.Required("feed_forward_length", kMaxWidth);
-  h.heads = keys.Required("attention.head_count", 4096);
-  h.kv_heads = keys.Optional("attention.head_count_kv", h.heads, 4096);
-  h.context_length = keys.Optional("context_length", 2048, int64_t{1} << 31);
-  h.head_size = keys.Optional("attention.key_length", std::max<int64_t>(1, h.hidden / h.heads), 4096);
-  const int64_t value_size = keys.Optional("attention.value_length", h.head_size, 4096);
-  h.rotary_size = keys.Optional("rope.dimension_count", h.head_size, 4096);
-  h.rotary_base = keys.PositiveNumber("rope.freq_base", 10000.0);
-  h.rms_epsilon = keys.PositiveNumber("attention.layer_norm_rms_epsilon", 1e-5);
-  const int64_t experts = keys.Count("expert_count");
-  FEDGLM_RETURN_IF_ERROR(keys.status());
+  FEDGLM_ASSIGN_OR_RETURN(h.hidden, keys.Required("embedding_length", kMaxWidth));
+  FEDGLM_ASSIGN_OR_RETURN(h.feed_forward, keys.Required("feed_forward_length", kMaxWidth));
+  FEDGLM_ASSIGN_OR_RETURN(h.heads, keys.Required("attention.head_count", 4096));
+  FEDGLM_ASSIGN_OR_RETURN(h.kv_heads, keys.Optional("attention.head_count_kv", h.heads, 4096));
+  FEDGLM_ASSIGN_OR_RETURN(h.context_length, keys.Optional("context_length", 2048, int64_t{1} << 31));
+  FEDGLM_ASSIGN_OR_RETURN(h.head_size,
+                          keys.Optional("attention.key_length", std::max<int64_t>(1, h.hidden / h.heads), 4096));
+  FEDGLM_ASSIGN_OR_RETURN(const int64_t value_size, keys.Optional("attention.value_length", h.head_size, 4096));
+  FEDGLM_ASSIGN_OR_RETURN(h.rotary_size, keys.Optional("rope.dimension_count", h.head_size, 4096));
+  FEDGLM_ASSIGN_OR_RETURN(h.rotary_base, keys.PositiveNumber("rope.freq_base", 10000.0));
+  FEDGLM_ASSIGN_OR_RETURN(h.rms_epsilon, keys.PositiveNumber("attention.layer_norm_rms_epsilon", 1e-5));
+  FEDGLM_ASSIGN_OR_RETURN(const int64_t experts, keys.Count("expert_count"));
   if (h.layers < 1) return BadFileError("nextn_predict_layers is " + std::to_string(prediction_blocks));
   if (h.heads % h.kv_heads != 0) return BadFileError("the number of heads is no multiple of the K/V heads");
   if (value_size != h.head_size) return BadFileError("keys and values of different sizes are not supported");

@@ -12,51 +12,44 @@ namespace {
 
 constexpr int64_t kMaxWidth = 1 << 20;
 
-// Reads members and remembers the first thing that is wrong.
 class ConfigReader {
  public:
   explicit ConfigReader(const Json& config) : config_(config) {}
 
-  int64_t Required(const std::string& key, int64_t maximum) {
-    if (MemberOf(config_, key) == nullptr) return Fail("\"" + key + "\" is missing");
+  absl::StatusOr<int64_t> Required(const std::string& key, int64_t maximum) const {
+    if (MemberOf(config_, key) == nullptr) return BadFileError("\"" + key + "\" is missing");
     return Optional(key, 1, maximum);
   }
-  int64_t Optional(const std::string& key, int64_t fallback, int64_t maximum) {
+  absl::StatusOr<int64_t> Optional(const std::string& key, int64_t fallback, int64_t maximum) const {
     const Json* const value = MemberOf(config_, key);
     if (value == nullptr) return fallback;
     if (!value->is_number_integer() || value->get<int64_t>() < 1 || value->get<int64_t>() > maximum) {
-      return Fail("\"" + key + "\" is not an integer between 1 and " + std::to_string(maximum));
+      return BadFileError("\"" + key + "\" is not an integer between 1 and " + std::to_string(maximum));
     }
     return value->get<int64_t>();
   }
-  double Positive(const Json* value, const std::string& key, double fallback) {
-    if (value == nullptr) return fallback;
-    if (!value->is_number() || !(value->get<double>() > 0) || !std::isfinite(value->get<double>())) {
-      Fail("\"" + key + "\" is not a positive number");
-      return fallback;
-    }
-    return value->get<double>();
-  }
-  int64_t Fail(std::string reason) {
-    if (status_.ok()) status_ = BadFileError(std::move(reason));
-    return 1;
-  }
-  const absl::Status& status() const { return status_; }
 
  private:
   const Json& config_;
-  absl::Status status_;
 };
+
+absl::StatusOr<double> Positive(const Json* value, const std::string& key, double fallback) {
+  if (value == nullptr) return fallback;
+  if (!value->is_number() || !(value->get<double>() > 0) || !std::isfinite(value->get<double>())) {
+    return BadFileError("\"" + key + "\" is not a positive number");
+  }
+  return value->get<double>();
+}
 
 // Llama 3.1's: wavelengths that the original context held many times stay, those it did not hold once are stretched by
 // `factor`, and between the two it is blended. (transformers, _compute_llama3_parameters)
-std::vector<float> Llama3Divisors(const Hyperparameters& h, const Json& scaling, ConfigReader& reader) {
-  const auto number = [&](const char* key, double fallback) {
-    return reader.Positive(MemberOf(scaling, key), key, fallback);
-  };
-  const double factor = number("factor", 8), low = number("low_freq_factor", 1), high = number("high_freq_factor", 4);
-  const double context = number("original_max_position_embeddings", 8192);
-  if (!(high > low)) reader.Fail("\"high_freq_factor\" is not above \"low_freq_factor\"");
+absl::StatusOr<std::vector<float>> Llama3Divisors(const Hyperparameters& h, const Json& scaling) {
+  const auto number = [&](const char* key, double fallback) { return Positive(MemberOf(scaling, key), key, fallback); };
+  FEDGLM_ASSIGN_OR_RETURN(const double factor, number("factor", 8));
+  FEDGLM_ASSIGN_OR_RETURN(const double low, number("low_freq_factor", 1));
+  FEDGLM_ASSIGN_OR_RETURN(const double high, number("high_freq_factor", 4));
+  FEDGLM_ASSIGN_OR_RETURN(const double context, number("original_max_position_embeddings", 8192));
+  if (!(high > low)) return BadFileError("\"high_freq_factor\" is not above \"low_freq_factor\"");
   std::vector<float> divisors;
   for (int64_t i = 0; i < h.rotary_size / 2; ++i) {
     const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(h.rotary_size);
@@ -68,13 +61,15 @@ std::vector<float> Llama3Divisors(const Hyperparameters& h, const Json& scaling,
   return divisors;
 }
 
-absl::Status ReadRotary(const Json& config, ConfigReader& reader, CheckpointConfig& out) {
+absl::Status ReadRotary(const Json& config, CheckpointConfig& out) {
   Hyperparameters& h = out.hyperparameters;
   const Json *const parameters = MemberOf(config, "rope_parameters"), *const scaling = MemberOf(config, "rope_scaling");
   const bool glm = h.kind == ArchitectureKind::kGlm4;
-  h.rotary_base = reader.Positive(MemberOfAny({parameters, &config}, "rope_theta"), "rope_theta", 10000.0);
+  FEDGLM_ASSIGN_OR_RETURN(h.rotary_base,
+                          Positive(MemberOfAny({parameters, &config}, "rope_theta"), "rope_theta", 10000.0));
   constexpr char kPart[] = "partial_rotary_factor";
-  const double part = reader.Positive(MemberOfAny({parameters, &config}, kPart), kPart, glm ? 0.5 : 1.0);
+  FEDGLM_ASSIGN_OR_RETURN(const double part,
+                          Positive(MemberOfAny({parameters, &config}, kPart), kPart, glm ? 0.5 : 1.0));
   h.rotary_size = static_cast<int64_t>(static_cast<double>(h.head_size) * std::min(part, 2.0));
   if (h.rotary_size < 2 || h.rotary_size > h.head_size || h.rotary_size % 2 != 0) {
     return BadFileError("\"partial_rotary_factor\" does not fit the heads");
@@ -98,9 +93,10 @@ absl::Status ReadRotary(const Json& config, ConfigReader& reader, CheckpointConf
   if (type == nullptr) type = MemberOfAny({parameters, scaling}, "type");
   const std::string name = type == nullptr ? "default" : TextOf(type);
   if (name == "linear") {
-    h.rotary_scale = 1.0 / reader.Positive(MemberOfAny({parameters, scaling}, "factor"), "factor", 1.0);
+    FEDGLM_ASSIGN_OR_RETURN(const double factor, Positive(MemberOfAny({parameters, scaling}, "factor"), "factor", 1.0));
+    h.rotary_scale = 1.0 / factor;
   } else if (name == "llama3") {
-    out.rotary_divisors = Llama3Divisors(h, scaling != nullptr ? *scaling : *parameters, reader);
+    FEDGLM_ASSIGN_OR_RETURN(out.rotary_divisors, Llama3Divisors(h, scaling != nullptr ? *scaling : *parameters));
   } else if (name != "default" && name != "mrope") {
     return BadFileError("rotary scaling of type '" + name.substr(0, 64) + "' is not supported");
   }
@@ -120,23 +116,21 @@ absl::StatusOr<CheckpointConfig> Read(const Json& root) {
   if (text == nullptr) return BadFileError("\"text_config\" is missing");
   const Json& config = *text;
 
-  ConfigReader reader(config);
-  h.vocabulary = reader.Required("vocab_size", kMaxWidth * 4);
-  h.layers = reader.Required("num_hidden_layers", 1024);
-  h.hidden = reader.Required("hidden_size", kMaxWidth);
-  h.feed_forward = reader.Required("intermediate_size", kMaxWidth);
-  h.heads = reader.Required("num_attention_heads", 4096);
-  h.kv_heads = reader.Optional("num_key_value_heads", h.heads, 4096);
-  h.head_size = reader.Optional("head_dim", std::max<int64_t>(1, h.hidden / h.heads), 4096);
-  h.context_length = reader.Optional("max_position_embeddings", 2048, int64_t{1} << 31);
-  h.rms_epsilon = reader.Positive(MemberOf(config, "rms_norm_eps"), "rms_norm_eps", 1e-5);
-  FEDGLM_RETURN_IF_ERROR(reader.status());
+  const ConfigReader reader(config);
+  FEDGLM_ASSIGN_OR_RETURN(h.vocabulary, reader.Required("vocab_size", kMaxWidth * 4));
+  FEDGLM_ASSIGN_OR_RETURN(h.layers, reader.Required("num_hidden_layers", 1024));
+  FEDGLM_ASSIGN_OR_RETURN(h.hidden, reader.Required("hidden_size", kMaxWidth));
+  FEDGLM_ASSIGN_OR_RETURN(h.feed_forward, reader.Required("intermediate_size", kMaxWidth));
+  FEDGLM_ASSIGN_OR_RETURN(h.heads, reader.Required("num_attention_heads", 4096));
+  FEDGLM_ASSIGN_OR_RETURN(h.kv_heads, reader.Optional("num_key_value_heads", h.heads, 4096));
+  FEDGLM_ASSIGN_OR_RETURN(h.head_size, reader.Optional("head_dim", std::max<int64_t>(1, h.hidden / h.heads), 4096));
+  FEDGLM_ASSIGN_OR_RETURN(h.context_length, reader.Optional("max_position_embeddings", 2048, int64_t{1} << 31));
+  FEDGLM_ASSIGN_OR_RETURN(h.rms_epsilon, Positive(MemberOf(config, "rms_norm_eps"), "rms_norm_eps", 1e-5));
   if (h.heads % h.kv_heads != 0) return BadFileError("the number of heads is no multiple of the K/V heads");
   if (const Json* activation = MemberOf(config, "hidden_act"); activation != nullptr && TextOf(activation) != "silu") {
     return BadFileError("\"hidden_act\" is not \"silu\"");
   }
-  FEDGLM_RETURN_IF_ERROR(ReadRotary(config, reader, out));
-  FEDGLM_RETURN_IF_ERROR(reader.status());
+  FEDGLM_RETURN_IF_ERROR(ReadRotary(config, out));
   h.tied_embeddings = IsTrue(MemberOfAny({&root, text}, "tie_word_embeddings"));
   h.qkv_bias = IsTrue(MemberOf(config, "attention_bias"));
   return out;
