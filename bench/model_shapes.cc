@@ -9,7 +9,6 @@ namespace {
 Hyperparameters Glm4(int64_t layers, int64_t hidden, int64_t feed_forward, int64_t heads, int64_t head_size,
                      int64_t vocabulary, int64_t context_length) {
   Hyperparameters shape;
-  shape.kind = ArchitectureKind::kGlm4;
   shape.layers = layers;
   shape.hidden = hidden;
   shape.feed_forward = feed_forward;
@@ -28,7 +27,6 @@ Hyperparameters Glm4(int64_t layers, int64_t hidden, int64_t feed_forward, int64
 Hyperparameters Llama(int64_t layers, int64_t hidden, int64_t feed_forward, int64_t heads, int64_t kv_heads,
                       double rotary_base, int64_t vocabulary, int64_t context_length) {
   Hyperparameters shape;
-  shape.kind = ArchitectureKind::kLlama;
   shape.layers = layers;
   shape.hidden = hidden;
   shape.feed_forward = feed_forward;
@@ -44,16 +42,16 @@ Hyperparameters Llama(int64_t layers, int64_t hidden, int64_t feed_forward, int6
 }
 
 struct NamedShape {
-  std::string_view name;
+  std::string_view name, architecture;
   Hyperparameters shape;
 };
 
 const std::vector<NamedShape>& Shapes() {
   static const std::vector<NamedShape> shapes = {
-      {"glm4-9b", Glm4(40, 4096, 13696, 32, 128, 151552, 32768)},  // zai-org/GLM-4-9B-0414
-      {"glm4-tiny", Glm4(2, 256, 256, 4, 64, 1024, 2048)},         // the golden data's
-      {"llama3.2-1b", Llama(16, 2048, 8192, 32, 8, 500000.0, 128256, 131072)},
-      {"smollm2-135m", Llama(30, 576, 1536, 9, 3, 100000.0, 49152, 8192)},
+      {"glm4-9b", "glm4", Glm4(40, 4096, 13696, 32, 128, 151552, 32768)},  // zai-org/GLM-4-9B-0414
+      {"glm4-tiny", "glm4", Glm4(2, 256, 256, 4, 64, 1024, 2048)},         // the golden data's
+      {"llama3.2-1b", "llama", Llama(16, 2048, 8192, 32, 8, 500000.0, 128256, 131072)},
+      {"smollm2-135m", "llama", Llama(30, 576, 1536, 9, 3, 100000.0, 49152, 8192)},
   };
   return shapes;
 }
@@ -72,6 +70,8 @@ absl::StatusOr<Hyperparameters> ShapeOf(std::string_view name) {
     if (known.name == name) {
       Hyperparameters shape = known.shape;
       shape.name = name;
+      FEDGLM_ASSIGN_OR_RETURN(shape.architecture, FindArchitecture(known.architecture));
+      shape.rotary_layout = shape.architecture->rotary_layout;
       return shape;
     }
     names += (names.empty() ? "" : ", ") + std::string(known.name);

@@ -29,7 +29,7 @@ class TensorPlan {
   explicit TensorPlan(const RandomModelOptions& options) : options_(options), shape_(options.shape) {
     AddMatrix("token_embd.weight", shape_.hidden, shape_.vocabulary, 1.0f);
     for (int64_t layer = 0; layer < shape_.layers; ++layer) AddLayer("blk." + std::to_string(layer) + ".");
-    AddNorm("output_norm.weight", 1.0f);
+    AddNorm("output_norm.weight", shape_.hidden, 1.0f);
     if (shape_.tied_embeddings) return;
     AddMatrix("output.weight", shape_.hidden, shape_.vocabulary, Deviation(shape_.hidden));
     tensors_.back().type = Fitting(options_.output_type, shape_.hidden);
@@ -46,35 +46,43 @@ class TensorPlan {
   void AddMatrix(const std::string& name, int64_t columns, int64_t rows, float deviation) {
     tensors_.push_back({name, Fitting(options_.type, columns), {columns, rows}, 0.0f, deviation});
   }
-  void AddNorm(const std::string& name, float mean) {
-    tensors_.push_back({name, BlockType::kF32, {shape_.hidden}, mean, 0.05f});
+  void AddNorm(const std::string& name, int64_t width, float mean) {
+    tensors_.push_back({name, BlockType::kF32, {width}, mean, 0.05f});
   }
-  void AddBias(const std::string& name, int64_t width) {
-    tensors_.push_back({name, BlockType::kF32, {width}, 0.0f, 0.1f});
+
+  // Nothing if the architecture has none of this name, here and below.
+  void AddLayerNorm(const std::string& prefix, std::string_view name, float mean) {
+    const NormRow* const row = shape_.architecture->FindNorm(name);
+    if (row != nullptr) AddNorm(prefix + std::string(name) + ".weight", shape_.Size(row->width), mean);
+  }
+  void AddLinear(const std::string& prefix, std::string_view name, float share = 1.0f) {
+    const LinearRow* const row = shape_.architecture->FindLinear(name);
+    if (row == nullptr) return;
+    const int64_t inputs = shape_.Size(row->inputs), outputs = shape_.Size(row->outputs);
+    AddMatrix(prefix + std::string(name) + ".weight", inputs, outputs, Deviation(inputs) * share);
+  }
+  void AddBiases(const std::string& prefix) {
+    for (const LinearRow& row : shape_.architecture->linears) {
+      if (!row.qkv || !shape_.qkv_bias) continue;
+      tensors_.push_back(
+          {prefix + std::string(row.gguf) + ".bias", BlockType::kF32, {shape_.Size(row.outputs)}, 0.0f, 0.1f});
+    }
   }
 
   void AddLayer(const std::string& prefix) {
-    const bool glm = shape_.kind == ArchitectureKind::kGlm4;
     // 2 x layers additions: each small enough that their sum is of the embedding's size. GLM-4 norms what it adds.
     const float share = 1.0f / std::sqrt(2.0f * static_cast<float>(shape_.layers));
-    AddNorm(prefix + "attn_norm.weight", 1.0f);
-    AddMatrix(prefix + "attn_q.weight", shape_.hidden, shape_.query_width(), Deviation(shape_.hidden));
-    AddMatrix(prefix + "attn_k.weight", shape_.hidden, shape_.kv_width(), Deviation(shape_.hidden));
-    AddMatrix(prefix + "attn_v.weight", shape_.hidden, shape_.kv_width(), Deviation(shape_.hidden));
-    if (shape_.qkv_bias) {
-      AddBias(prefix + "attn_q.bias", shape_.query_width());
-      AddBias(prefix + "attn_k.bias", shape_.kv_width());
-      AddBias(prefix + "attn_v.bias", shape_.kv_width());
-    }
-    AddMatrix(prefix + "attn_output.weight", shape_.query_width(), shape_.hidden,
-              Deviation(shape_.query_width()) * (glm ? 1.0f : share));
-    if (glm) AddNorm(prefix + "post_attention_norm.weight", share);
-    AddNorm(prefix + "ffn_norm.weight", 1.0f);
-    if (!glm) AddMatrix(prefix + "ffn_gate.weight", shape_.hidden, shape_.feed_forward, Deviation(shape_.hidden));
-    AddMatrix(prefix + "ffn_up.weight", shape_.hidden, (glm ? 2 : 1) * shape_.feed_forward, Deviation(shape_.hidden));
-    AddMatrix(prefix + "ffn_down.weight", shape_.feed_forward, shape_.hidden,
-              Deviation(shape_.feed_forward) * (glm ? 1.0f : share));
-    if (glm) AddNorm(prefix + "post_ffw_norm.weight", share);
+    const float unless_normed = shape_.architecture->FindNorm("post_attention_norm") != nullptr ? 1.0f : share;
+    AddLayerNorm(prefix, "attn_norm", 1.0f);
+    for (const char* name : {"attn_q", "attn_k", "attn_v"}) AddLinear(prefix, name);
+    AddBiases(prefix);
+    AddLinear(prefix, "attn_output", unless_normed);
+    AddLayerNorm(prefix, "post_attention_norm", share);
+    AddLayerNorm(prefix, "ffn_norm", 1.0f);
+    AddLinear(prefix, "ffn_gate");
+    AddLinear(prefix, "ffn_up");
+    AddLinear(prefix, "ffn_down", unless_normed);
+    AddLayerNorm(prefix, "post_ffw_norm", share);
   }
 
   const RandomModelOptions& options_;
@@ -82,32 +90,11 @@ class TensorPlan {
   std::vector<PlannedTensor> tensors_;
 };
 
-void AddHyperparameters(const Hyperparameters& shape, GgufWriter& writer) {
-  const std::string architecture = shape.kind == ArchitectureKind::kGlm4 ? "glm4" : "llama";
-  const auto put = [&](const std::string& key, int64_t value) {
-    writer.AddUint32(architecture + "." + key, static_cast<uint32_t>(value));
-  };
-  writer.AddString("general.architecture", architecture);
-  writer.AddString("general.name", shape.name + " of random weights");
-  writer.AddUint32("general.quantization_version", 2);
-  put("block_count", shape.layers);
-  put("context_length", shape.context_length);
-  put("embedding_length", shape.hidden);
-  put("feed_forward_length", shape.feed_forward);
-  put("attention.head_count", shape.heads);
-  put("attention.head_count_kv", shape.kv_heads);
-  put("attention.key_length", shape.head_size);
-  put("attention.value_length", shape.head_size);
-  put("rope.dimension_count", shape.rotary_size);
-  put("vocab_size", shape.vocabulary);
-  writer.AddFloat32(architecture + ".rope.freq_base", static_cast<float>(shape.rotary_base));
-  writer.AddFloat32(architecture + ".attention.layer_norm_rms_epsilon", static_cast<float>(shape.rms_epsilon));
-}
-
 // The 256 bytes, as many pairs and then triples of bytes as fit, and the control tokens last: as many entries and
 // merges to load as a trained vocabulary of this size has.
 void AddVocabulary(const Hyperparameters& shape, GgufWriter& writer) {
-  const bool glm = shape.kind == ArchitectureKind::kGlm4;
+  const Architecture& architecture = *shape.architecture;
+  const bool glm = architecture.control_tokens.begin == "[gMASK]";
   const std::vector<std::string> controls =
       glm ? std::vector<std::string>{"<|endoftext|>", "[gMASK]",       "<sop>",          "<|system|>",
                                      "<|user|>",      "<|assistant|>", "<|observation|>"}
@@ -126,7 +113,8 @@ void AddVocabulary(const Hyperparameters& shape, GgufWriter& writer) {
   tokens.insert(tokens.end(), controls.begin(), controls.end());
   types.resize(tokens.size(), kControlToken);
   writer.AddString("tokenizer.ggml.model", "gpt2");
-  writer.AddString("tokenizer.ggml.pre", glm ? "glm4" : "smollm");
+  writer.AddString("tokenizer.ggml.pre",
+                   architecture.pretokenizers.empty() ? "smollm" : architecture.pretokenizers.front());
   writer.AddStrings("tokenizer.ggml.tokens", tokens);
   writer.AddInt32s("tokenizer.ggml.token_type", types);
   writer.AddStrings("tokenizer.ggml.merges", merges);
@@ -160,7 +148,10 @@ absl::Status AppendMatrix(const PlannedTensor& tensor, uint64_t seed, GgufWriter
 absl::StatusOr<uint64_t> WriteRandomModel(const RandomModelOptions& options, const std::filesystem::path& path,
                                           const TensorProgress& progress) {
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufWriter> writer, GgufWriter::Create(path));
-  AddHyperparameters(options.shape, *writer);
+  Hyperparameters named = options.shape;
+  named.name += " of random weights";
+  WriteHyperparameters(named, *writer);
+  writer->AddUint32("general.quantization_version", 2);
   AddVocabulary(options.shape, *writer);
   const TensorPlan plan(options);
   for (const PlannedTensor& tensor : plan.tensors()) writer->DeclareTensor(tensor.name, tensor.type, tensor.extent);

@@ -53,7 +53,7 @@ Json DescribeModel(const GgufFile& file, const absl::StatusOr<Hyperparameters>& 
       {"weights", weights}, {"types", by_type}};
   if (architecture.ok()) {
     const Hyperparameters& h = *architecture;
-    result["architecture"] = {{"name", h.kind == ArchitectureKind::kGlm4 ? "glm4" : "llama"},
+    result["architecture"] = {{"name", h.architecture->name},
                               {"vocabulary", h.vocabulary},
                               {"context_length", h.context_length},
                               {"layers", h.layers},

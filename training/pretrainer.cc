@@ -14,7 +14,7 @@
 namespace fedglm {
 namespace {
 
-constexpr char kPretokenizer[] = "glm4";
+constexpr char kArchitecture[] = "glm4", kPretokenizer[] = "glm4";
 constexpr int64_t kMaxSize = 1 << 20;
 constexpr const char* kControlTokens[] = {"<|endoftext|>", "[MASK]",         "[gMASK]",    "[sMASK]",
                                           "<sop>",         "<eop>",          "<|system|>", "<|user|>",
@@ -32,7 +32,7 @@ absl::StatusOr<Hyperparameters> ShapeOf(const PretrainShape& shape, int64_t voca
     return UsageError("the hidden size must be a multiple of the heads, and the heads of the K/V heads");
   }
   Hyperparameters h;
-  h.kind = ArchitectureKind::kGlm4;
+  FEDGLM_ASSIGN_OR_RETURN(h.architecture, FindArchitecture(kArchitecture));
   h.name = shape.name;
   h.vocabulary = vocabulary;
   h.context_length = shape.context_length;
@@ -71,22 +71,7 @@ absl::StatusOr<NewVocabulary> MakeVocabulary(const TrainingJob& job) {
 }
 
 void WriteMetadata(GgufWriter& writer, const Hyperparameters& h, const NewVocabulary& vocabulary) {
-  const auto number = [&](const char* key, int64_t value) {
-    writer.AddUint32(std::string("glm4.") + key, static_cast<uint32_t>(value));
-  };
-  writer.AddString("general.architecture", "glm4");
-  writer.AddString("general.name", h.name);
-  number("block_count", h.layers);
-  number("context_length", h.context_length);
-  number("embedding_length", h.hidden);
-  number("feed_forward_length", h.feed_forward);
-  number("attention.head_count", h.heads);
-  number("attention.head_count_kv", h.kv_heads);
-  number("attention.key_length", h.head_size);
-  number("attention.value_length", h.head_size);
-  number("rope.dimension_count", h.rotary_size);
-  writer.AddFloat32("glm4.rope.freq_base", static_cast<float>(h.rotary_base));
-  writer.AddFloat32("glm4.attention.layer_norm_rms_epsilon", static_cast<float>(h.rms_epsilon));
+  WriteHyperparameters(h, writer);
   writer.AddString("tokenizer.ggml.model", "gpt2");
   writer.AddString("tokenizer.ggml.pre", kPretokenizer);
   writer.AddStrings("tokenizer.ggml.tokens", vocabulary.tokens);

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <unordered_set>
 
+#include "inference/gguf/gguf_writer.h"
 #include "inference/quantization/codec.h"
 
 namespace fedglm {
@@ -87,30 +88,14 @@ struct ExpectedTensor {
 
 // A layer's tensors, without their prefix "blk.N.".
 std::vector<ExpectedTensor> LayerTensors(const Hyperparameters& h) {
-  const bool glm = h.kind == ArchitectureKind::kGlm4;
-  const int64_t up_width = glm ? 2 * h.feed_forward : h.feed_forward;  // glm4: gate and up are one matrix
-  std::vector<ExpectedTensor> expected = {
-      {"attn_norm.weight", h.hidden, 1, true},
-      {"attn_q.weight", h.hidden, h.query_width(), true},
-      {"attn_k.weight", h.hidden, h.kv_width(), true},
-      {"attn_v.weight", h.hidden, h.kv_width(), true},
-      {"attn_q.bias", h.query_width(), 1, false},
-      {"attn_k.bias", h.kv_width(), 1, false},
-      {"attn_v.bias", h.kv_width(), 1, false},
-      {"attn_output.weight", h.query_width(), h.hidden, true},
-      {"attn_output.bias", h.hidden, 1, false},
-      {"ffn_norm.weight", h.hidden, 1, true},
-      {"ffn_up.weight", h.hidden, up_width, true},
-      {"ffn_up.bias", up_width, 1, false},
-      {"ffn_down.weight", h.feed_forward, h.hidden, true},
-      {"ffn_down.bias", h.hidden, 1, false},
-  };
-  if (glm) {
-    expected.push_back({"post_attention_norm.weight", h.hidden, 1, true});
-    expected.push_back({"post_ffw_norm.weight", h.hidden, 1, true});
-  } else {
-    expected.push_back({"ffn_gate.weight", h.hidden, h.feed_forward, true});
-    expected.push_back({"ffn_gate.bias", h.feed_forward, 1, false});
+  std::vector<ExpectedTensor> expected;
+  for (const NormRow& norm : h.architecture->norms) {
+    expected.push_back({std::string(norm.gguf) + ".weight", h.Size(norm.width), 1, true});
+  }
+  for (const LinearRow& linear : h.architecture->linears) {
+    const std::string name(linear.gguf);
+    expected.push_back({name + ".weight", h.Size(linear.inputs), h.Size(linear.outputs), true});
+    expected.push_back({name + ".bias", h.Size(linear.outputs), 1, linear.qkv && h.architecture->always_qkv_bias});
   }
   return expected;
 }
@@ -159,8 +144,8 @@ absl::Status ReadRotaryScaling(const KeyReader& keys, Hyperparameters& h) {
 }
 
 absl::Status ReadRotaryLayout(const KeyReader& keys, Hyperparameters& h) {
-  h.rotary_layout = RotaryLayout::kInterleaved;
-  if (h.kind != ArchitectureKind::kGlm4) return absl::OkStatus();
+  h.rotary_layout = h.architecture->rotary_layout;
+  if (!h.architecture->rotary_sections) return absl::OkStatus();
   // Temporal, height, width, extra. A text token has the same position in the first three, so that its rotation is
   // NeoX's; the extra one has no position for text.
   FEDGLM_ASSIGN_OR_RETURN(const std::vector<int64_t> sections, keys.Integers("rope.dimension_sections"));
@@ -210,14 +195,7 @@ absl::Status CheckTokenizerSize(const Hyperparameters& h, const GgufFile& file) 
 absl::StatusOr<Hyperparameters> Read(const GgufFile& file) {
   FEDGLM_ASSIGN_OR_RETURN(const std::string architecture, file.RequireString("general.architecture"));
   Hyperparameters h;
-  if (architecture == "glm4") {
-    h.kind = ArchitectureKind::kGlm4;
-  } else if (architecture == "llama") {
-    h.kind = ArchitectureKind::kLlama;
-  } else {
-    return BadFileError("architecture '" + architecture.substr(0, kMaxShownBytes) +
-                        "' is not supported (glm4 and llama are)");
-  }
+  FEDGLM_ASSIGN_OR_RETURN(h.architecture, FindArchitecture(architecture));
   h.name = file.StringOr("general.name", architecture);
   const KeyReader keys(file, architecture);
   FEDGLM_ASSIGN_OR_RETURN(const int64_t blocks, keys.Required("block_count", 1024));
@@ -255,12 +233,11 @@ absl::StatusOr<Hyperparameters> Read(const GgufFile& file) {
   return h;
 }
 
-// The GGUF row of Hugging Face's row i, for Q or K with `heads` heads.
+// The GGUF row of Hugging Face's row i, for the heads of Q or K. Empty where both have the same layout.
 std::vector<int32_t> RowsInGguf(const Hyperparameters& h, int64_t heads) {
-  const bool half_split_in_gguf = h.rotary_layout == RotaryLayout::kNeox;
-  // Hugging Face: llama is half-split, glm4 interleaved. Where the GGUF has the same, nothing is permuted.
-  const bool half_split_in_hf = h.kind == ArchitectureKind::kLlama;
-  if (half_split_in_gguf == half_split_in_hf) return {};
+  const RotaryLayout in_checkpoint = h.architecture->checkpoint_rotary_layout;
+  if (h.rotary_layout == in_checkpoint) return {};
+  const bool half_split_in_hf = in_checkpoint == RotaryLayout::kNeox;
   const int64_t half = h.rotary_size / 2;
   std::vector<int32_t> rows;
   for (int64_t head = 0; head < heads; ++head) {
@@ -275,12 +252,58 @@ std::vector<int32_t> RowsInGguf(const Hyperparameters& h, int64_t heads) {
 
 }  // namespace
 
+int64_t Hyperparameters::Size(Extent extent) const {
+  switch (extent) {
+    case Extent::kHidden:
+      return hidden;
+    case Extent::kQuery:
+      return query_width();
+    case Extent::kKeyValue:
+      return kv_width();
+    case Extent::kHead:
+      return head_size;
+    case Extent::kFeedForward:
+      return feed_forward;
+    case Extent::kUp:
+      return up_width();
+  }
+  return 0;
+}
+
 absl::StatusOr<Hyperparameters> ReadHyperparameters(const GgufFile& file) {
   absl::StatusOr<Hyperparameters> hyperparameters = Read(file);
   if (!hyperparameters.ok() && Message(hyperparameters.status()).rfind(file.path().string(), 0) != 0) {
     return Annotate(hyperparameters.status(), file.path().string());
   }
   return hyperparameters;
+}
+
+void WriteHyperparameters(const Hyperparameters& h, GgufWriter& writer) {
+  const std::string prefix = std::string(h.architecture->name) + ".";
+  const auto integer = [&](const char* key, int64_t value) {
+    writer.AddUint32(prefix + key, static_cast<uint32_t>(value));
+  };
+  const auto number = [&](const char* key, double value) {
+    writer.AddFloat32(prefix + key, static_cast<float>(value));
+  };
+  writer.AddString("general.architecture", h.architecture->name);
+  writer.AddString("general.name", h.name);
+  integer("block_count", h.layers);
+  integer("context_length", h.context_length);
+  integer("embedding_length", h.hidden);
+  integer("feed_forward_length", h.feed_forward);
+  integer("attention.head_count", h.heads);
+  integer("attention.head_count_kv", h.kv_heads);
+  integer("attention.key_length", h.head_size);
+  integer("attention.value_length", h.head_size);
+  number("attention.layer_norm_rms_epsilon", h.rms_epsilon);
+  number("rope.freq_base", h.rotary_base);
+  integer("rope.dimension_count", h.rotary_size);
+  if (h.rotary_scale != 1.0) {
+    writer.AddString(prefix + "rope.scaling.type", "linear");
+    number("rope.scaling.factor", 1.0 / h.rotary_scale);
+  }
+  integer("vocab_size", h.vocabulary);
 }
 
 std::vector<double> RotaryFrequencies(const Hyperparameters& h, const GgufFile& file) {
@@ -302,22 +325,18 @@ std::vector<LinearModule> LinearModules(const Hyperparameters& h) {
   for (int64_t layer = 0; layer < h.layers; ++layer) {
     const std::string gguf = "blk." + std::to_string(layer) + ".";
     const std::string peft = "model.layers." + std::to_string(layer) + ".";
-    const auto add = [&](const char* gguf_name, const char* group, const char* target, int64_t inputs, int64_t outputs,
-                         std::vector<int32_t> rows = {}) {
-      modules.push_back(
-          {layer, gguf + gguf_name + ".weight", peft + group + "." + target, target, inputs, outputs, std::move(rows)});
-    };
-    add("attn_q", "self_attn", "q_proj", h.hidden, h.query_width(), query_rows);
-    add("attn_k", "self_attn", "k_proj", h.hidden, h.kv_width(), key_rows);
-    add("attn_v", "self_attn", "v_proj", h.hidden, h.kv_width());
-    add("attn_output", "self_attn", "o_proj", h.query_width(), h.hidden);
-    if (h.kind == ArchitectureKind::kGlm4) {
-      add("ffn_up", "mlp", "gate_up_proj", h.hidden, 2 * h.feed_forward);
-    } else {
-      add("ffn_gate", "mlp", "gate_proj", h.hidden, h.feed_forward);
-      add("ffn_up", "mlp", "up_proj", h.hidden, h.feed_forward);
+    for (const LinearRow& row : h.architecture->linears) {
+      LinearModule module;
+      module.layer = layer;
+      module.gguf_name = gguf + std::string(row.gguf) + ".weight";
+      module.peft_name = peft + std::string(row.checkpoint);
+      module.target = row.checkpoint.substr(row.checkpoint.rfind('.') + 1);
+      module.inputs = h.Size(row.inputs);
+      module.outputs = h.Size(row.outputs);
+      if (row.rotated) module.gguf_row_of = row.outputs == Extent::kQuery ? query_rows : key_rows;
+      module.needs_bias = row.qkv && h.qkv_bias;
+      modules.push_back(std::move(module));
     }
-    add("ffn_down", "mlp", "down_proj", h.feed_forward, h.hidden);
   }
   return modules;
 }

@@ -8,18 +8,16 @@
 #include <vector>
 
 #include "base/status.h"
+#include "inference/gguf/architecture_table.h"
 #include "inference/gguf/gguf_file.h"
 
 namespace fedglm {
 
-enum class ArchitectureKind { kGlm4, kLlama };
-
-// Which of a head's rotated components form a pair: (2i, 2i+1), or (i, i + rotary/2).
-enum class RotaryLayout { kInterleaved, kNeox };
+class GgufWriter;
 
 struct Hyperparameters {
-  ArchitectureKind kind = ArchitectureKind::kGlm4;
-  std::string name;  // general.name
+  const Architecture* architecture = nullptr;  // a row of the table; never nullptr in what is read
+  std::string name;                            // general.name
   int64_t vocabulary = 0;
   int64_t context_length = 0;  // trained context
   int64_t layers = 0;
@@ -38,13 +36,17 @@ struct Hyperparameters {
 
   int64_t query_width() const { return heads * head_size; }
   int64_t kv_width() const { return kv_heads * head_size; }
+  int64_t up_width() const { return architecture->gate_in_up ? 2 * feed_forward : feed_forward; }
+  int64_t Size(Extent extent) const;
 };
 
 // Reads and validates: every tensor that the forward pass needs is there with the shape that the hyperparameters say,
-// and no other. BadFile for an unknown architecture, a missing key, or a tensor that does not fit. Supported: "glm4"
-// (sandwich norms, fused gate-up, partial rotary; M-RoPE sections make the layout kNeox), "llama" (GQA, optional
-// rope_freqs.weight, optional tied embeddings and biases).
+// and no other. BadFile for an architecture that is not in the table, a missing key, or a tensor that does not fit.
 absl::StatusOr<Hyperparameters> ReadHyperparameters(const GgufFile& file);
+
+// The keys that ReadHyperparameters reads: general.architecture, general.name and the architecture's own; but for
+// M-RoPE's sections, which are not in them.
+void WriteHyperparameters(const Hyperparameters& hyperparameters, GgufWriter& writer);
 
 // The rotary angle per position of each pair: scale / (base^(2i / rotary_size) * rope_freqs[i]), [rotary_size / 2].
 std::vector<double> RotaryFrequencies(const Hyperparameters& hyperparameters, const GgufFile& file);
@@ -57,13 +59,13 @@ struct LinearModule {
   std::string target;     // "q_proj": PEFT's target_modules
   int64_t inputs, outputs;
   // gguf_row_of[i]: the row of the GGUF matrix (and so of the adapter's B in the engine) that is row i in Hugging
-  // Face's order. Empty: the same order. Only Q and K: `llama` (interleaved in GGUF, half-split in HF) and `glm4` with
-  // M-RoPE (half-split in GGUF, interleaved in HF, over the rotary part of each head).
+  // Face's order. Empty: the same order. Only of what is rotated, over the rotary part of each head: `llama`
+  // (interleaved in GGUF, half-split in HF) and `glm4` with M-RoPE (half-split in GGUF, interleaved in HF).
   std::vector<int32_t> gguf_row_of;
+  bool needs_bias = false;  // Q, K or V of a model that has biases there; others may have one
 };
 
-// All linear layers, layer by layer, in the order q k v o, then gate/up/down (glm4: gate_up_proj is GGUF's ffn_up,
-// fused).
+// All linear layers, layer by layer, in the order of the architecture's row.
 std::vector<LinearModule> LinearModules(const Hyperparameters& hyperparameters);
 
 }  // namespace fedglm

@@ -64,12 +64,11 @@ absl::StatusOr<std::vector<float>> Llama3Divisors(const Hyperparameters& h, cons
 absl::Status ReadRotary(const Json& config, CheckpointConfig& out) {
   Hyperparameters& h = out.hyperparameters;
   const Json *const parameters = MemberOf(config, "rope_parameters"), *const scaling = MemberOf(config, "rope_scaling");
-  const bool glm = h.kind == ArchitectureKind::kGlm4;
   FEDGLM_ASSIGN_OR_RETURN(h.rotary_base,
                           Positive(MemberOfAny({parameters, &config}, "rope_theta"), "rope_theta", 10000.0));
   constexpr char kPart[] = "partial_rotary_factor";
   FEDGLM_ASSIGN_OR_RETURN(const double part,
-                          Positive(MemberOfAny({parameters, &config}, kPart), kPart, glm ? 0.5 : 1.0));
+                          Positive(MemberOfAny({parameters, &config}, kPart), kPart, h.architecture->rotary_part));
   h.rotary_size = static_cast<int64_t>(static_cast<double>(h.head_size) * std::min(part, 2.0));
   if (h.rotary_size < 2 || h.rotary_size > h.head_size || h.rotary_size % 2 != 0) {
     return BadFileError("\"partial_rotary_factor\" does not fit the heads");
@@ -83,7 +82,8 @@ absl::Status ReadRotary(const Json& config, CheckpointConfig& out) {
       out.mrope_sections.push_back(section.get<int32_t>());
       sum += section.get<int64_t>();
     }
-    if (!glm || !sections->is_array() || sections->size() != 3 || sum != h.rotary_size / 2) {
+    if (!h.architecture->rotary_sections || !sections->is_array() || sections->size() != 3 ||
+        sum != h.rotary_size / 2) {
       return BadFileError("\"mrope_section\" is not three numbers that make half of the rotary size");
     }
     out.mrope_sections.push_back(0);
@@ -107,13 +107,12 @@ absl::StatusOr<CheckpointConfig> Read(const Json& root) {
   const std::string model_type = TextOf(MemberOf(root, "model_type"));
   CheckpointConfig out;
   Hyperparameters& h = out.hyperparameters;
-  if (model_type == "llama") {
-    h.kind = ArchitectureKind::kLlama;
-  } else if (model_type != "glm4" && model_type != "glm4v") {
-    return BadFileError("model_type '" + model_type.substr(0, 64) + "' is not supported (glm4, glm4v and llama are)");
-  }
-  const Json* const text = model_type == "glm4v" ? MemberOf(root, "text_config") : &root;
-  if (text == nullptr) return BadFileError("\"text_config\" is missing");
+  FEDGLM_ASSIGN_OR_RETURN(const CheckpointArchitecture found, FindCheckpointArchitecture(model_type));
+  h.architecture = found.architecture;
+  h.rotary_layout = found.architecture->rotary_layout;
+  const std::string part(found.part);
+  const Json* const text = part.empty() ? &root : MemberOf(root, part);
+  if (text == nullptr) return BadFileError("\"" + part + "\" is missing");
   const Json& config = *text;
 
   const ConfigReader reader(config);
@@ -123,7 +122,10 @@ absl::StatusOr<CheckpointConfig> Read(const Json& root) {
   FEDGLM_ASSIGN_OR_RETURN(h.feed_forward, reader.Required("intermediate_size", kMaxWidth));
   FEDGLM_ASSIGN_OR_RETURN(h.heads, reader.Required("num_attention_heads", 4096));
   FEDGLM_ASSIGN_OR_RETURN(h.kv_heads, reader.Optional("num_key_value_heads", h.heads, 4096));
-  FEDGLM_ASSIGN_OR_RETURN(h.head_size, reader.Optional("head_dim", std::max<int64_t>(1, h.hidden / h.heads), 4096));
+  const int64_t usual_head = h.architecture->head_size;
+  FEDGLM_ASSIGN_OR_RETURN(
+      h.head_size,
+      reader.Optional("head_dim", usual_head > 0 ? usual_head : std::max<int64_t>(1, h.hidden / h.heads), 4096));
   FEDGLM_ASSIGN_OR_RETURN(h.context_length, reader.Optional("max_position_embeddings", 2048, int64_t{1} << 31));
   FEDGLM_ASSIGN_OR_RETURN(h.rms_epsilon, Positive(MemberOf(config, "rms_norm_eps"), "rms_norm_eps", 1e-5));
   if (h.heads % h.kv_heads != 0) return BadFileError("the number of heads is no multiple of the K/V heads");
@@ -132,7 +134,7 @@ absl::StatusOr<CheckpointConfig> Read(const Json& root) {
   }
   FEDGLM_RETURN_IF_ERROR(ReadRotary(config, out));
   h.tied_embeddings = IsTrue(MemberOfAny({&root, text}, "tie_word_embeddings"));
-  h.qkv_bias = IsTrue(MemberOf(config, "attention_bias"));
+  h.qkv_bias = h.architecture->always_qkv_bias || IsTrue(MemberOf(config, "attention_bias"));
   return out;
 }
 

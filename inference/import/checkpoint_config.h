@@ -19,9 +19,9 @@ struct CheckpointConfig {
   int64_t begin_token_id = -1;          // -1: none
 };
 
-// Reads config.json and, if there, generation_config.json. BadFile for a model_type that is not supported ("glm4",
-// "glm4v", of which the text part, and "llama" are), a key that is missing, of another type or out of range, rotary
-// scaling other than linear and Llama 3's, an activation other than silu.
+// Reads config.json and, if there, generation_config.json. BadFile for a model_type that is none of the
+// architecture table's, a key that is missing, of another type or out of range, rotary scaling other than linear and
+// Llama 3's, an activation other than silu.
 absl::StatusOr<CheckpointConfig> ReadCheckpointConfig(const std::filesystem::path& folder);
 
 }  // namespace fedglm

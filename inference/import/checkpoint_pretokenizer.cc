@@ -12,12 +12,11 @@ namespace {
 
 constexpr int kMaxDepth = 8;
 
-// One for each pattern that models of these architectures come with; the first that fits is taken.
-constexpr const char* kGlmNames[] = {"glm4", "chatglm-bpe"};
-constexpr const char* kNames[] = {"llama-bpe", "gpt-2",        "smollm",         "qwen2",       "dbrx",   "tekken",
-                                  "gpt-4o",    "deepseek-llm", "deepseek-coder", "deepseek-v3", "falcon", "seed-coder",
-                                  "bloom",     "bailingmoe",   "exaone-moe",     "kimi-k2",     "qwen35", "viking",
-                                  "glm4"};
+// One for each pattern that models come with; the first that fits is taken.
+constexpr std::string_view kNames[] = {
+    "llama-bpe",    "gpt-2",          "smollm",      "qwen2",  "dbrx",       "tekken", "gpt-4o",
+    "deepseek-llm", "deepseek-coder", "deepseek-v3", "falcon", "seed-coder", "bloom",  "bailingmoe",
+    "exaone-moe",   "kimi-k2",        "qwen35",      "viking", "glm4"};
 
 // What a step without a pattern of its own splits by.
 std::string Gpt2Pattern() { return FindPretokenizer("gpt-2")->patterns.front().regex; }
@@ -82,7 +81,7 @@ std::string Respelled(const std::string& pattern) {
   return out;
 }
 
-bool StandsFor(const char* name, const std::vector<std::string>& patterns, bool ignore_merges) {
+bool StandsFor(std::string_view name, const std::vector<std::string>& patterns, bool ignore_merges) {
   const absl::StatusOr<PretokenizerFacts> facts = FindPretokenizer(name);
   if (!facts.ok() || facts->characters || facts->ignore_merges != ignore_merges) return false;
   return std::equal(facts->patterns.begin(), facts->patterns.end(), patterns.begin(), patterns.end(),
@@ -93,12 +92,13 @@ bool StandsFor(const char* name, const std::vector<std::string>& patterns, bool 
 
 }  // namespace
 
-absl::StatusOr<std::string> NameOfPretokenizer(const Json& pre_tokenizer, bool ignore_merges, ArchitectureKind kind) {
+absl::StatusOr<std::string> NameOfPretokenizer(const Json& pre_tokenizer, bool ignore_merges,
+                                               const Architecture& architecture) {
   std::vector<std::string> patterns;
   FEDGLM_RETURN_IF_ERROR(CollectPatterns(pre_tokenizer, 0, patterns));
-  std::vector<const char*> names(std::begin(kNames), std::end(kNames));
-  if (kind == ArchitectureKind::kGlm4) names.insert(names.begin(), std::begin(kGlmNames), std::end(kGlmNames));
-  for (const char* name : names) {
+  std::vector<std::string_view> names(architecture.pretokenizers.begin(), architecture.pretokenizers.end());
+  names.insert(names.end(), std::begin(kNames), std::end(kNames));
+  for (const std::string_view name : names) {
     if (StandsFor(name, patterns, ignore_merges)) return std::string(name);
   }
   return BadFileError("no pre-tokenizer that is known has its patterns");

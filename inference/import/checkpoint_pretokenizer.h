@@ -11,6 +11,7 @@ namespace fedglm {
 
 // The name for tokenizer.ggml.pre. Of names with the same pattern, the one that is usual for the architecture.
 // BadFile if its steps are none that are known, or no name stands for their patterns and `ignore_merges`.
-absl::StatusOr<std::string> NameOfPretokenizer(const Json& pre_tokenizer, bool ignore_merges, ArchitectureKind kind);
+absl::StatusOr<std::string> NameOfPretokenizer(const Json& pre_tokenizer, bool ignore_merges,
+                                               const Architecture& architecture);
 
 }  // namespace fedglm

@@ -52,9 +52,9 @@ class Planner {
     tensors_.push_back(std::move(tensor));
   }
 
-  void AddBias(const LinearModule& module, bool required) {
+  void AddBias(const LinearModule& module) {
     const std::string name = module.peft_name + ".bias";
-    if (!required && shards_.Find(SourceName(name)) == nullptr) return;
+    if (!module.needs_bias && shards_.Find(SourceName(name)) == nullptr) return;
     const std::string stem = module.gguf_name.substr(0, module.gguf_name.size() - std::string_view("weight").size());
     Add(stem + "bias", name, 0, module.outputs, module.gguf_row_of);
   }
@@ -93,11 +93,9 @@ class Planner {
 
 void AddNorms(const Hyperparameters& h, int64_t layer, Planner& planner) {
   const std::string gguf = "blk." + std::to_string(layer) + ".", model = "model.layers." + std::to_string(layer) + ".";
-  planner.Add(gguf + "attn_norm.weight", model + "input_layernorm.weight", 0, h.hidden);
-  planner.Add(gguf + "ffn_norm.weight", model + "post_attention_layernorm.weight", 0, h.hidden);
-  if (h.kind == ArchitectureKind::kGlm4) {
-    planner.Add(gguf + "post_attention_norm.weight", model + "post_self_attn_layernorm.weight", 0, h.hidden);
-    planner.Add(gguf + "post_ffw_norm.weight", model + "post_mlp_layernorm.weight", 0, h.hidden);
+  for (const NormRow& norm : h.architecture->norms) {
+    planner.Add(gguf + std::string(norm.gguf) + ".weight", model + std::string(norm.checkpoint) + ".weight", 0,
+                h.Size(norm.width));
   }
 }
 
@@ -128,8 +126,7 @@ absl::StatusOr<std::vector<PlannedTensor>> PlanTensors(const CheckpointConfig& c
   for (const LinearModule& module : LinearModules(h)) {
     if (module.layer != layer) AddNorms(h, layer = module.layer, planner);
     planner.Add(module.gguf_name, module.peft_name + ".weight", module.outputs, module.inputs, module.gguf_row_of);
-    const bool of_qkv = module.target == "q_proj" || module.target == "k_proj" || module.target == "v_proj";
-    planner.AddBias(module, h.qkv_bias && of_qkv);
+    planner.AddBias(module);
   }
   planner.Add("output_norm.weight", "model.norm.weight", 0, h.hidden);
   if (h.tied_embeddings) {

@@ -38,7 +38,7 @@ class TokenizerReader {
     const Json* const pre_tokenizer = MemberOf(json_, "pre_tokenizer");
     absl::StatusOr<std::string> name =
         NameOfPretokenizer(pre_tokenizer == nullptr ? Json() : *pre_tokenizer,
-                           IsTrue(MemberOf(*model, "ignore_merges")), config_.hyperparameters.kind);
+                           IsTrue(MemberOf(*model, "ignore_merges")), *config_.hyperparameters.architecture);
     if (!name.ok()) return Annotate(name.status(), "pre_tokenizer");
     vocabulary_.pretokenizer = *std::move(name);
     for (size_t i = 0; i < vocabulary_.tokens.size(); ++i) {
@@ -170,12 +170,10 @@ class SpecialTokens {
     for (const int64_t id : config_.end_token_ids) {
       if (vocabulary_.end_of_turn < 0 && id != vocabulary_.end && InVocabulary(id)) vocabulary_.end_of_turn = id;
     }
-    // GLM-4 has no BOS; llama.cpp's converter names these.
-    if (config_.hyperparameters.kind == ArchitectureKind::kGlm4) {
-      if (const int64_t id = Find("<|endoftext|>"); id >= 0) vocabulary_.end = vocabulary_.unknown = id;
-      if (const int64_t id = Find("<|user|>"); id >= 0) vocabulary_.end_of_turn = id;
-      if (const int64_t id = Find("[gMASK]"); id >= 0) vocabulary_.begin = id;
-    }
+    const ControlTokens& named = config_.hyperparameters.architecture->control_tokens;
+    if (const int64_t id = Find(named.end); id >= 0) vocabulary_.end = vocabulary_.unknown = id;
+    if (const int64_t id = Find(named.end_of_turn); id >= 0) vocabulary_.end_of_turn = id;
+    if (const int64_t id = Find(named.begin); id >= 0) vocabulary_.begin = id;
     const Json* const processor = MemberOf(tokenizer_, "post_processor");
     if (processor != nullptr) ReadTemplate(*processor);
     for (const auto& [key, flag] :
@@ -187,8 +185,9 @@ class SpecialTokens {
 
  private:
   bool InVocabulary(int64_t id) const { return id >= 0 && id < static_cast<int64_t>(vocabulary_.tokens.size()); }
-  int64_t Find(const std::string& text) const {
-    const auto found = ids_.find(text);
+  // -1: there is none; as of an empty text.
+  int64_t Find(std::string_view text) const {
+    const auto found = text.empty() ? ids_.end() : ids_.find(std::string(text));
     return found == ids_.end() ? -1 : found->second;
   }
   int64_t Named(const char* key, int64_t fallback) const {

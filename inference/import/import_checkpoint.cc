@@ -13,36 +13,6 @@
 namespace fedglm {
 namespace {
 
-void WriteHyperparameters(const CheckpointConfig& config, GgufWriter& writer) {
-  const Hyperparameters& h = config.hyperparameters;
-  const std::string prefix = h.kind == ArchitectureKind::kGlm4 ? "glm4." : "llama.";
-  const auto integer = [&](const char* key, int64_t value) {
-    writer.AddUint32(prefix + key, static_cast<uint32_t>(value));
-  };
-  const auto number = [&](const char* key, double value) {
-    writer.AddFloat32(prefix + key, static_cast<float>(value));
-  };
-  writer.AddString("general.architecture", prefix.substr(0, prefix.size() - 1));
-  writer.AddString("general.name", h.name);
-  integer("block_count", h.layers);
-  integer("context_length", h.context_length);
-  integer("embedding_length", h.hidden);
-  integer("feed_forward_length", h.feed_forward);
-  integer("attention.head_count", h.heads);
-  integer("attention.head_count_kv", h.kv_heads);
-  integer("attention.key_length", h.head_size);
-  integer("attention.value_length", h.head_size);
-  number("attention.layer_norm_rms_epsilon", h.rms_epsilon);
-  number("rope.freq_base", h.rotary_base);
-  integer("rope.dimension_count", h.rotary_size);
-  if (!config.mrope_sections.empty()) writer.AddInt32s(prefix + "rope.dimension_sections", config.mrope_sections);
-  if (h.rotary_scale != 1.0) {
-    writer.AddString(prefix + "rope.scaling.type", "linear");
-    number("rope.scaling.factor", 1.0 / h.rotary_scale);
-  }
-  integer("vocab_size", h.vocabulary);
-}
-
 BlockType TypeInCheckpoint(const PlannedTensor& tensor) {
   if (tensor.dimensions < 2 || tensor.source == nullptr) return BlockType::kF32;
   if (tensor.source->element_type == "F16") return BlockType::kF16;
@@ -88,7 +58,10 @@ absl::StatusOr<QuantizeReport> ImportCheckpoint(const std::filesystem::path& fol
   }
 
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufWriter> writer, GgufWriter::Create(out));
-  WriteHyperparameters(config, *writer);
+  WriteHyperparameters(h, *writer);
+  if (!config.mrope_sections.empty()) {
+    writer->AddInt32s(std::string(h.architecture->name) + ".rope.dimension_sections", config.mrope_sections);
+  }
   writer->AddUint32("general.file_type", options.mix ? options.mix->file_type : FileTypeOfMost(matrices));
   writer->AddUint32("general.quantization_version", 2);
   vocabulary.WriteTo(*writer);

@@ -205,7 +205,7 @@ void Transformer::FeedForward(const Layer& layer, const Pass& pass) const {
   Workspace& w = pass.w;
   w.quantized_.Assign(w.normed_, pass.rows(), hyperparameters_.hidden, pass.pool);
   Linear(layer.up, w.normed_, w.up_, pass);
-  const bool fused = layer.gate.name.empty();
+  const bool fused = hyperparameters_.architecture->gate_in_up;
   if (!fused) Linear(layer.gate, w.normed_, w.gate_, pass);
   ForEachRow(pass.rows(), width, pass.pool, [&](int64_t row) {
     float* const out = w.gate_ + row * width;

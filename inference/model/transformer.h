@@ -1,4 +1,4 @@
-// The forward pass of `glm4` and `llama` over a mapped GGUF: weights are multiplied as they lie in the file.
+// The forward pass over a mapped GGUF of any architecture of the table: weights are multiplied as they lie in the file.
 #pragma once
 
 #include <cstddef>
@@ -52,9 +52,9 @@ class Transformer {
 
  private:
   struct Layer {
-    std::vector<float> attention_norm, post_attention_norm, ffn_norm, post_ffn_norm;  // post_*: empty in llama
+    std::vector<float> attention_norm, post_attention_norm, ffn_norm, post_ffn_norm;  // post_*: may be empty
     LinearLayer query, key, value, output;
-    LinearLayer gate;  // empty name in glm4: up holds both, the gate first
+    LinearLayer gate;  // empty name if up holds both, the gate first
     LinearLayer up, down;
   };
   struct Pass;

@@ -16,12 +16,11 @@ struct Plan {
   int64_t residual = 0, normed, query, key, value, up, gate, cosines, sines, logits, end;
 
   Plan(const Hyperparameters& h, int64_t rows, int64_t logit_rows) {
-    const int64_t up_width = h.kind == ArchitectureKind::kGlm4 ? 2 * h.feed_forward : h.feed_forward;
     normed = Aligned(rows * h.hidden);
     query = up = normed + Aligned(rows * h.hidden);
     key = query + Aligned(rows * h.query_width());
     value = key + Aligned(rows * h.kv_width());
-    gate = up + Aligned(rows * up_width);
+    gate = up + Aligned(rows * h.up_width());
     cosines = std::max(value + Aligned(rows * h.kv_width()), gate + Aligned(rows * h.feed_forward));
     sines = cosines + Aligned(rows * h.rotary_size / 2);
     logits = sines + Aligned(rows * h.rotary_size / 2);

@@ -40,7 +40,7 @@ class Workspace {
   float* normed_ = nullptr;                      // [rows][hidden]
   float* query_ = nullptr;                       // [rows][query_width]
   float *key_ = nullptr, *value_ = nullptr;      // [rows][kv_width]
-  float* up_ = nullptr;                          // [rows][feed_forward], glm4: twice as wide
+  float* up_ = nullptr;                          // [rows][up_width]
   float* gate_ = nullptr;                        // [rows][feed_forward]
   float *cosines_ = nullptr, *sines_ = nullptr;  // [rows][rotary_size / 2]
   float* logits_ = nullptr;

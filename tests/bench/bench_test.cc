@@ -71,7 +71,7 @@ TEST(RandomModel, IsReadWithTheShapeOfItsModel) {
     ASSERT_TRUE(file.ok()) << Message(file.status());
     const auto read = ReadHyperparameters(**file);
     ASSERT_TRUE(read.ok()) << Message(read.status());
-    EXPECT_EQ(read->kind, options.shape.kind);
+    EXPECT_EQ(read->architecture, options.shape.architecture);
     EXPECT_EQ(read->vocabulary, options.shape.vocabulary);
     EXPECT_EQ(read->layers, 2);
     EXPECT_EQ(read->heads, options.shape.heads);
@@ -90,6 +90,20 @@ TEST(RandomModel, IsReadWithTheShapeOfItsModel) {
     EXPECT_EQ((*tokenizer)->Decode((*tokenizer)->Encode(text, {})), text);
     ASSERT_TRUE((*tokenizer)->eos().has_value());
     EXPECT_TRUE((*tokenizer)->IsControl(*(*tokenizer)->eos()));
+  }
+}
+
+TEST(RandomModel, MayBeOfAnyArchitecture) {
+  const auto folder = TemporaryDirectory::Make();
+  for (const Architecture& architecture : Architectures()) {
+    RandomModelOptions options;
+    options.shape = *ShapeOf("glm4-tiny");
+    options.shape.architecture = &architecture;
+    ASSERT_TRUE(WriteRandomModel(options, folder->path() / "m", NoProgress).ok());
+    const auto read = ReadHyperparameters(**GgufFile::Open(folder->path() / "m"));
+    ASSERT_TRUE(read.ok()) << Message(read.status());
+    EXPECT_EQ(read->architecture, &architecture);
+    EXPECT_TRUE(read->qkv_bias);
   }
 }
 

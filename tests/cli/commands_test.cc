@@ -159,6 +159,15 @@ TEST_F(Commands, AnUnknownArchitectureIsNamed) {
           "'mamba'");
 }
 
+TEST_F(Commands, InspectNamesEveryArchitecture) {
+  for (const char* name : ArchitectureNames()) {
+    TinyModel(name).Write(Path("tiny.gguf"));
+    const absl::StatusOr<Json> shown = ParseJson(Run({"inspect", Path("tiny.gguf"), "--json"}).out, "stdout");
+    ASSERT_TRUE(shown.ok()) << Message(shown.status());
+    EXPECT_EQ((*shown)["architecture"]["name"], name);
+  }
+}
+
 TEST_F(Commands, AModelWithoutVocabularyComputesLogitsButNoText) {
   TinyModel("llama").Write(Path("mute.gguf"));
   EXPECT_EQ(Run({"logits", "-m", Path("mute.gguf"), "--tokens", "1,2,3", "--out", Path("out")}).status, 0);

@@ -1,6 +1,6 @@
-// A model of random weights that a test writes itself: two layers, hidden 32, four heads of 8, two K/V heads,
-// vocabulary 40, float32, no vocabulary file. What makes a test's model special is put into `metadata` and `tensors`
-// before Write().
+// A model of random weights, of any architecture, that a test writes itself: two layers, hidden 32, four heads of 8,
+// two K/V heads, vocabulary 40, float32, no vocabulary file. What makes a test's model special is put into `metadata`
+// and `tensors` before Write().
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "inference/gguf/architecture_table.h"
 #include "inference/gguf/gguf_writer.h"
 
 namespace fedglm {
@@ -75,6 +76,14 @@ struct TinyModel {
       Add(prefix + "ffn_gate.weight", {kHidden, kFeedForward});
       Add(prefix + "ffn_up.weight", {kHidden, kFeedForward});
     }
+    // What the rows of others have beside these.
+    const absl::StatusOr<const Architecture*> row = FindArchitecture(architecture);
+    ASSERT_TRUE(row.ok());
+    if ((*row)->always_qkv_bias) Add(prefix + "attn_v.bias", {kKvHeads * kHeadSize});
+    for (const NormRow& norm : (*row)->norms) {
+      const std::string name = prefix + std::string(norm.gguf) + ".weight";
+      if (!tensors.contains(name)) Add(name, {norm.width == Extent::kHead ? kHeadSize : kHidden}, 1.0f);
+    }
   }
 
   void Write(const std::filesystem::path& path) const {
@@ -94,6 +103,13 @@ struct TinyModel {
     ASSERT_TRUE(writer->Finish().ok());
   }
 };
+
+// Of every row of the table, as parameters of a test.
+inline std::vector<const char*> ArchitectureNames() {
+  std::vector<const char*> names;
+  for (const Architecture& architecture : Architectures()) names.push_back(architecture.name.data());
+  return names;
+}
 
 // Token ids of its vocabulary.
 inline std::vector<int32_t> RandomTokens(int64_t count, uint32_t seed) {

@@ -343,8 +343,7 @@ TEST_F(LoraGradients, OfALlamaWithGroupedQueriesAndTiedEmbeddings) {
 // Rows of Q and K are in another order in the file than in the adapter.
 TEST_F(LoraGradients, OfAGlm4WithRotarySections) {
   const std::filesystem::path model = folder_.path() / "glm4.gguf";
-  const TinyShape shape = {
-      .kind = ArchitectureKind::kGlm4, .m_rope = true, .tied_embeddings = false, .type = BlockType::kF16};
+  const TinyShape shape = {.architecture = "glm4", .m_rope = true, .tied_embeddings = false, .type = BlockType::kF16};
   ASSERT_TRUE(WriteTinyModel(model, shape, 2).ok());
   Open(model, std::nullopt);
   CheckEveryFactor();

@@ -109,9 +109,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(TinyCase{"llama_tied", {.type = BlockType::kF32}},
                     TinyCase{"llama_untied", {.tied_embeddings = false, .type = BlockType::kQ8_0}},
                     TinyCase{"llama_without_groups", {.type = BlockType::kQ4_0, .kv_heads = 4}},
-                    TinyCase{"glm4_sections",
-                             {.kind = ArchitectureKind::kGlm4, .m_rope = true, .type = BlockType::kQ8_0}},
-                    TinyCase{"glm4_tied", {.kind = ArchitectureKind::kGlm4, .type = BlockType::kBF16, .kv_heads = 1}}),
+                    TinyCase{"glm4_sections", {.architecture = "glm4", .m_rope = true, .type = BlockType::kQ8_0}},
+                    TinyCase{"glm4_tied", {.architecture = "glm4", .type = BlockType::kBF16, .kv_heads = 1}}),
     [](const auto& info) { return std::string(info.param.name); });
 
 class Batching : public testing::Test {

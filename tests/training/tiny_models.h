@@ -1,4 +1,4 @@
-// Small random models of both architectures, and records for them. The tokenizer is the golden model's.
+// Small random models of any architecture, and records for them. The tokenizer is the golden model's.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -20,7 +20,7 @@ constexpr char kGoldenModel[] = "golden/glm4-tiny-q4_k_m.gguf";
 constexpr char kGoldenLora[] = "golden/glm4-tiny-lora";
 
 struct TinyShape {
-  ArchitectureKind kind = ArchitectureKind::kLlama;
+  std::string architecture = "llama";
   bool m_rope = false;  // of glm4
   bool tied_embeddings = true;
   BlockType type = BlockType::kQ8_0;
@@ -32,30 +32,33 @@ struct TinyTensor {
   int64_t columns, rows;  // rows 0: a vector
 };
 
+inline Hyperparameters HyperparametersOf(const TinyShape& s, int64_t vocabulary) {
+  Hyperparameters h;
+  h.architecture = *FindArchitecture(s.architecture);
+  h.name = "tiny";
+  h.vocabulary = vocabulary;
+  h.context_length = 512;
+  h.layers = s.layers, h.hidden = s.hidden, h.feed_forward = s.feed_forward;
+  h.heads = s.heads, h.kv_heads = s.kv_heads, h.head_size = s.hidden / s.heads;
+  h.rotary_size = static_cast<int64_t>(static_cast<double>(h.head_size) * h.architecture->rotary_part);
+  h.tied_embeddings = s.tied_embeddings;
+  return h;
+}
+
 inline std::vector<TinyTensor> TensorsOfTinyModel(const TinyShape& s, int64_t vocabulary) {
-  const bool glm = s.kind == ArchitectureKind::kGlm4;
-  const int64_t head = s.hidden / s.heads, kv = s.kv_heads * head;
-  std::vector<TinyTensor> tensors = {{"token_embd.weight", s.hidden, vocabulary}, {"output_norm.weight", s.hidden, 0}};
-  if (!s.tied_embeddings) tensors.push_back({"output.weight", s.hidden, vocabulary});
-  if (!glm) tensors.push_back({"rope_freqs.weight", head / 2, 0});
-  for (int64_t layer = 0; layer < s.layers; ++layer) {
-    const auto add = [&](const char* name, int64_t columns, int64_t rows) {
-      tensors.push_back({"blk." + std::to_string(layer) + "." + name, columns, rows});
+  const Hyperparameters h = HyperparametersOf(s, vocabulary);
+  std::vector<TinyTensor> tensors = {{"token_embd.weight", h.hidden, vocabulary}, {"output_norm.weight", h.hidden, 0}};
+  if (!h.tied_embeddings) tensors.push_back({"output.weight", h.hidden, vocabulary});
+  if (s.architecture == "llama") tensors.push_back({"rope_freqs.weight", h.rotary_size / 2, 0});
+  for (int64_t layer = 0; layer < h.layers; ++layer) {
+    const auto add = [&](std::string_view name, const char* what, int64_t columns, int64_t rows) {
+      tensors.push_back({"blk." + std::to_string(layer) + "." + std::string(name) + what, columns, rows});
     };
-    add("attn_norm.weight", s.hidden, 0);
-    add("attn_q.weight", s.hidden, s.hidden);
-    add("attn_k.weight", s.hidden, kv);
-    add("attn_v.weight", s.hidden, kv);
-    add("attn_q.bias", s.hidden, 0);
-    add("attn_k.bias", kv, 0);
-    add("attn_v.bias", kv, 0);
-    add("attn_output.weight", s.hidden, s.hidden);
-    add("ffn_norm.weight", s.hidden, 0);
-    add("ffn_up.weight", s.hidden, glm ? 2 * s.feed_forward : s.feed_forward);
-    if (!glm) add("ffn_gate.weight", s.hidden, s.feed_forward);
-    add("ffn_down.weight", s.feed_forward, s.hidden);
-    if (glm) add("post_attention_norm.weight", s.hidden, 0);
-    if (glm) add("post_ffw_norm.weight", s.hidden, 0);
+    for (const NormRow& norm : h.architecture->norms) add(norm.gguf, ".weight", h.Size(norm.width), 0);
+    for (const LinearRow& row : h.architecture->linears) {
+      add(row.gguf, ".weight", h.Size(row.inputs), h.Size(row.outputs));
+      if (row.qkv) add(row.gguf, ".bias", h.Size(row.outputs), 0);
+    }
   }
   return tensors;
 }
@@ -64,26 +67,12 @@ inline std::vector<TinyTensor> TensorsOfTinyModel(const TinyShape& s, int64_t vo
 inline absl::Status WriteTinyModel(const std::filesystem::path& path, const TinyShape& s, uint32_t seed) {
   FEDGLM_ASSIGN_OR_RETURN(const auto golden, GgufFile::Open(GoldenPath(kGoldenModel)));
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<GgufWriter> writer, GgufWriter::Create(path));
-  const bool glm = s.kind == ArchitectureKind::kGlm4;
-  const std::string architecture = glm ? "glm4" : "llama";
-  const auto head = static_cast<uint32_t>(s.hidden / s.heads);
-  const auto number = [&](const char* key, int64_t value) {
-    writer->AddUint32(architecture + "." + key, static_cast<uint32_t>(value));
-  };
-  writer->AddString("general.architecture", architecture);
-  number("block_count", s.layers);
-  number("context_length", 512);
-  number("embedding_length", s.hidden);
-  number("feed_forward_length", s.feed_forward);
-  number("attention.head_count", s.heads);
-  number("attention.head_count_kv", s.kv_heads);
-  number("rope.dimension_count", glm ? head / 2 : head);
-  writer->AddFloat32(architecture + ".attention.layer_norm_rms_epsilon", 1e-5f);
+  const int64_t vocabulary = (*golden->RequireTensor("token_embd.weight"))->rows();
+  WriteHyperparameters(HyperparametersOf(s, vocabulary), *writer);
   if (s.m_rope) writer->AddInt32s("glm4.rope.dimension_sections", {2, 1, 1, 0});
   for (const auto& [key, value] : golden->metadata()) {
     if (key.rfind("tokenizer.", 0) == 0) FEDGLM_RETURN_IF_ERROR(writer->CopyMetadata(*golden, key));
   }
-  const int64_t vocabulary = (*golden->RequireTensor("token_embd.weight"))->rows();
   const std::vector<TinyTensor> tensors = TensorsOfTinyModel(s, vocabulary);
   for (const TinyTensor& tensor : tensors) {
     std::vector<int64_t> extent = {tensor.columns};

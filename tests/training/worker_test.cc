@@ -139,11 +139,8 @@ TEST_F(Worker, ATruncatedModelIsABadFileWhereverItEnds) {
 // decoded whole, be it once and for a moment, the difference would be seen.
 TEST_F(Worker, TheBaseIsNeverCopiedWhole) {
   const auto peak_of = [&](const char* name, int64_t feed_forward) {
-    const TinyShape shape = {.kind = ArchitectureKind::kGlm4,
-                             .type = BlockType::kQ4_0,
-                             .layers = 1,
-                             .hidden = 512,
-                             .feed_forward = feed_forward};
+    const TinyShape shape = {
+        .architecture = "glm4", .type = BlockType::kQ4_0, .layers = 1, .hidden = 512, .feed_forward = feed_forward};
     EXPECT_TRUE(WriteTinyModel(Path(name), shape, 4).ok());
     TrainingJob job = SgdJob("adapter");
     job.model = Path(name);

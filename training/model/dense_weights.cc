@@ -25,12 +25,12 @@ DenseWeights::DenseWeights(const Hyperparameters& h, uint64_t seed) : hyperparam
   }
   for (int64_t layer = 0; layer < h.layers; ++layer) {
     const std::string prefix = "blk." + std::to_string(layer) + ".";
-    for (const char* norm : {"attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"}) {
-      vector(prefix + norm + ".weight", h.hidden, 1);
+    for (const NormRow& norm : h.architecture->norms) {
+      vector(prefix + std::string(norm.gguf) + ".weight", h.Size(norm.width), 1);
     }
-    vector(prefix + "attn_q.bias", h.query_width(), 0);
-    vector(prefix + "attn_k.bias", h.kv_width(), 0);
-    vector(prefix + "attn_v.bias", h.kv_width(), 0);
+    for (const LinearRow& row : h.architecture->linears) {
+      if (row.qkv && h.qkv_bias) vector(prefix + std::string(row.gguf) + ".bias", h.Size(row.outputs), 0);
+    }
   }
 }
 

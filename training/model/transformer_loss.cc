@@ -53,7 +53,7 @@ at::Tensor TransformerLoss::Rotate(const at::Tensor& heads, const Rotation& rota
 
 at::Tensor TransformerLoss::Norm(const at::Tensor& x, const std::string& name) const {
   const at::Tensor weight = weights_.Vector(name);
-  if (!weight.defined()) return x;  // llama has no norm after a branch
+  if (!weight.defined()) return x;  // some have no norm after a branch
   return x * (x.square().mean(-1, true) + hyperparameters_.rms_epsilon).rsqrt() * weight;
 }
 
@@ -118,7 +118,7 @@ at::Tensor TransformerLoss::Attention(const std::string& prefix, const at::Tenso
 
 at::Tensor TransformerLoss::FeedForward(const std::string& prefix, const at::Tensor& x) const {
   at::Tensor gate, up;
-  if (hyperparameters_.kind == ArchitectureKind::kGlm4) {
+  if (hyperparameters_.architecture->gate_in_up) {
     const at::Tensor both = weights_.Linear(prefix + "ffn_up", x);
     gate = both.narrow(1, 0, hyperparameters_.feed_forward);
     up = both.narrow(1, hyperparameters_.feed_forward, hyperparameters_.feed_forward);

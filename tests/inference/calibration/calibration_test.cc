@@ -166,8 +166,8 @@ TEST(MomentCollector, TakesTwoHundredAndSeventyTwoBytesForEachInputColumn) {
   Hyperparameters h;
   h.layers = 40, h.hidden = 4096, h.feed_forward = 13696;
   h.heads = 32, h.kv_heads = 2, h.head_size = 128;
-  for (const ArchitectureKind kind : {ArchitectureKind::kGlm4, ArchitectureKind::kLlama}) {
-    h.kind = kind;
+  for (const Architecture& architecture : Architectures()) {
+    h.architecture = &architecture;
     EXPECT_EQ(MomentCollector::Bytes(h), 272u * (40 * (3 * 4096 + 13696) + 4096));
   }
 }

@@ -71,7 +71,7 @@ TEST_P(StreamedWeights, AFileThatShrinksEndsTheRequestOnly) {
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kBadInputFile) << Message(status);
 }
 
-INSTANTIATE_TEST_SUITE_P(Architectures, StreamedWeights, testing::Values("glm4", "llama"));
+INSTANTIATE_TEST_SUITE_P(Architectures, StreamedWeights, testing::ValuesIn(ArchitectureNames()));
 
 }  // namespace
 }  // namespace fedglm

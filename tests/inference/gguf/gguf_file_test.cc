@@ -101,7 +101,7 @@ TEST(GgufFile, GoldenModelsAreReadAndUnderstood) {
     ASSERT_TRUE(file.ok()) << Message(file.status());
     const auto h = ReadHyperparameters(**file);
     ASSERT_TRUE(h.ok()) << Message(h.status());
-    EXPECT_EQ(h->kind, ArchitectureKind::kGlm4);
+    EXPECT_EQ(h->architecture->name, "glm4");
     EXPECT_EQ(h->layers, 2);
     EXPECT_EQ(h->hidden, 256);
     EXPECT_EQ(h->heads, 4);

@@ -65,7 +65,7 @@ TEST(LoraGguf, ModulesOfATextModelWithinALargerOneAreFound) {
 TEST(LoraGguf, OrdersAreInverseForLlamaAndForMRope) {
   for (const bool llama : {true, false}) {
     Hyperparameters h;
-    h.kind = llama ? ArchitectureKind::kLlama : ArchitectureKind::kGlm4;
+    h.architecture = *FindArchitecture(llama ? "llama" : "glm4");
     h.rotary_layout = llama ? RotaryLayout::kInterleaved : RotaryLayout::kNeox;
     h.layers = 1, h.hidden = 16, h.feed_forward = 8, h.heads = 2, h.kv_heads = 1, h.head_size = 8;
     h.rotary_size = llama ? 8 : 4;

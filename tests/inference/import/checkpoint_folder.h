@@ -102,8 +102,7 @@ struct CheckpointFolder {
   static CheckpointFolder FromGguf(const GgufFile& file) {
     CheckpointFolder folder;
     const Hyperparameters h = *ReadHyperparameters(file);
-    const bool glm = h.kind == ArchitectureKind::kGlm4;
-    folder.config = {{"model_type", glm ? "glm4" : "llama"},
+    folder.config = {{"model_type", std::string(h.architecture->checkpoint_types.front().model_type)},
                      {"hidden_size", h.hidden},
                      {"intermediate_size", h.feed_forward},
                      {"num_hidden_layers", h.layers},
@@ -147,10 +146,9 @@ struct CheckpointFolder {
     for (int64_t layer = 0; layer < h.layers; ++layer) {
       const std::string number = std::to_string(layer);
       const std::string gguf = "blk." + number + ".", model = "model.layers." + number + ".";
-      put(gguf + "attn_norm.weight", model + "input_layernorm.weight", {});
-      put(gguf + "ffn_norm.weight", model + "post_attention_layernorm.weight", {});
-      put(gguf + "post_attention_norm.weight", model + "post_self_attn_layernorm.weight", {});
-      put(gguf + "post_ffw_norm.weight", model + "post_mlp_layernorm.weight", {});
+      for (const NormRow& norm : h.architecture->norms) {
+        put(gguf + std::string(norm.gguf) + ".weight", model + std::string(norm.checkpoint) + ".weight", {});
+      }
     }
     return folder;
   }

@@ -20,7 +20,7 @@ struct RandomModel {
       return low + static_cast<int64_t>(random() % static_cast<uint64_t>(high - low + 1));
     };
     Hyperparameters& h = hyperparameters;
-    h.kind = between(0, 1) == 0 ? ArchitectureKind::kGlm4 : ArchitectureKind::kLlama;
+    h.architecture = *FindArchitecture(between(0, 1) == 0 ? "glm4" : "llama");
     h.layers = between(1, 80);
     h.hidden = between(1, 64) * 64;
     h.feed_forward = h.hidden * between(1, 4);

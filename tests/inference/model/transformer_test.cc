@@ -185,7 +185,7 @@ TEST_P(TransformerTest, TheWorkspaceIsChargedToTheBudget) {
   EXPECT_EQ(Workspace::Make(h, 1 << 20, 1, budget_).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, TransformerTest, testing::Values("glm4", "llama"),
+INSTANTIATE_TEST_SUITE_P(Kinds, TransformerTest, testing::ValuesIn(ArchitectureNames()),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
