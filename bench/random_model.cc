@@ -76,6 +76,7 @@ class TensorPlan {
     AddLayerNorm(prefix, "attn_norm", 1.0f);
     for (const char* name : {"attn_q", "attn_k", "attn_v"}) AddLinear(prefix, name);
     AddBiases(prefix);
+    for (const char* name : {"attn_q_norm", "attn_k_norm"}) AddLayerNorm(prefix, name, 1.0f);
     AddLinear(prefix, "attn_output", unless_normed);
     AddLayerNorm(prefix, "post_attention_norm", share);
     AddLayerNorm(prefix, "ffn_norm", 1.0f);

@@ -118,6 +118,8 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Make(std::shared_ptr<c
     layer.post_attention_norm = DecodeVector(*file, prefix + "post_attention_norm.weight");
     layer.ffn_norm = DecodeVector(*file, prefix + "ffn_norm.weight");
     layer.post_ffn_norm = DecodeVector(*file, prefix + "post_ffw_norm.weight");
+    layer.query_norm = DecodeVector(*file, prefix + "attn_q_norm.weight");
+    layer.key_norm = DecodeVector(*file, prefix + "attn_k_norm.weight");
     layer.query = BindLinear(*file, prefix + "attn_q");
     layer.key = BindLinear(*file, prefix + "attn_k");
     layer.value = BindLinear(*file, prefix + "attn_v");
@@ -161,7 +163,7 @@ void Transformer::Linear(const LinearLayer& layer, const float* x, float* y, con
   }
 }
 
-void Transformer::RotateAndStore(int64_t index, const Pass& pass) const {
+void Transformer::RotateAndStore(const Layer& layer, int64_t index, const Pass& pass) const {
   const Hyperparameters& h = hyperparameters_;
   const int64_t half = h.rotary_size / 2, size = h.head_size;
   for (const SequenceRows& rows : pass.batch.sequences) {
@@ -174,12 +176,14 @@ void Transformer::RotateAndStore(int64_t index, const Pass& pass) const {
       float* const query = pass.w.query_ + row * h.query_width();
       float* const key = pass.w.key_ + row * h.kv_width();
       const float* const value = pass.w.value_ + row * h.kv_width();
-      for (int64_t head = 0; head < h.heads; ++head) {
-        Rotate(h.rotary_layout, h.rotary_size, cosines, sines, query + head * size);
-      }
+      const auto norm_and_rotate = [&](const std::vector<float>& norm, float* head) {
+        if (!norm.empty()) pass.kernels.rms_norm(head, norm.data(), h.rms_epsilon, size, head);
+        Rotate(h.rotary_layout, h.rotary_size, cosines, sines, head);
+      };
+      for (int64_t head = 0; head < h.heads; ++head) norm_and_rotate(layer.query_norm, query + head * size);
       const int64_t page = position / kPageTokens, offset = position % kPageTokens * row_bytes;
       for (int64_t head = 0; head < h.kv_heads; ++head) {
-        Rotate(h.rotary_layout, h.rotary_size, cosines, sines, key + head * size);
+        norm_and_rotate(layer.key_norm, key + head * size);
         pass.kernels.encode_row(cache.format(), key + head * size, size, cache.Keys(index, head, page) + offset);
         pass.kernels.encode_row(cache.format(), value + head * size, size, cache.Values(index, head, page) + offset);
       }
@@ -194,7 +198,7 @@ void Transformer::Attention(const Layer& layer, int64_t index, const Pass& pass)
   Linear(layer.query, w.normed_, w.query_, pass);
   Linear(layer.key, w.normed_, w.key_, pass);
   Linear(layer.value, w.normed_, w.value_, pass);
-  RotateAndStore(index, pass);
+  RotateAndStore(layer, index, pass);
   CausalAttention(h, index, pass.tiles, pass.kernels, w.query_, pass.pool);
   w.quantized_.Assign(w.query_, pass.rows(), h.query_width(), pass.pool);
   Linear(layer.output, w.query_, w.normed_, pass);

@@ -53,6 +53,7 @@ class Transformer {
  private:
   struct Layer {
     std::vector<float> attention_norm, post_attention_norm, ffn_norm, post_ffn_norm;  // post_*: may be empty
+    std::vector<float> query_norm, key_norm;  // [head_size], of each head before it is rotated; may be empty
     LinearLayer query, key, value, output;
     LinearLayer gate;  // empty name if up holds both, the gate first
     LinearLayer up, down;
@@ -63,7 +64,7 @@ class Transformer {
   void EmbedRows(const Pass& pass) const;
   void Linear(const LinearLayer& layer, const float* x, float* y, const Pass& pass) const;
   void Attention(const Layer& layer, int64_t index, const Pass& pass) const;
-  void RotateAndStore(int64_t index, const Pass& pass) const;
+  void RotateAndStore(const Layer& layer, int64_t index, const Pass& pass) const;
   void FeedForward(const Layer& layer, const Pass& pass) const;
   void AddBranchAndNorm(const std::vector<float>& post_norm, const std::vector<float>* next_norm,
                         const Pass& pass) const;

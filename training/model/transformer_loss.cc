@@ -53,7 +53,7 @@ at::Tensor TransformerLoss::Rotate(const at::Tensor& heads, const Rotation& rota
 
 at::Tensor TransformerLoss::Norm(const at::Tensor& x, const std::string& name) const {
   const at::Tensor weight = weights_.Vector(name);
-  if (!weight.defined()) return x;  // some have no norm after a branch
+  if (!weight.defined()) return x;  // some have no norm after a branch, or of a head
   return x * (x.square().mean(-1, true) + hyperparameters_.rms_epsilon).rsqrt() * weight;
 }
 
@@ -110,8 +110,9 @@ at::Tensor TransformerLoss::Attention(const std::string& prefix, const at::Tenso
   };
   // Each K/V head serves a group of query heads.
   const int64_t group = h.heads / h.kv_heads;
-  const at::Tensor q = Rotate(heads("attn_q", h.heads), rotation);
-  const at::Tensor k = Rotate(heads("attn_k", h.kv_heads), rotation).repeat_interleave(group, 1);
+  const at::Tensor normed_q = Norm(heads("attn_q", h.heads), prefix + "attn_q_norm.weight");
+  const at::Tensor normed_k = Norm(heads("attn_k", h.kv_heads), prefix + "attn_k_norm.weight");
+  const at::Tensor q = Rotate(normed_q, rotation), k = Rotate(normed_k, rotation).repeat_interleave(group, 1);
   const at::Tensor v = heads("attn_v", h.kv_heads).repeat_interleave(group, 1);
   return weights_.Linear(prefix + "attn_output", Attend(q, k, v, batch, layout));
 }
