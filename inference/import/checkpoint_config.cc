@@ -103,6 +103,15 @@ absl::Status ReadRotary(const Json& config, CheckpointConfig& out) {
   return absl::OkStatus();
 }
 
+// Attention over a window of the last tokens only: with all of them the numbers would be others.
+absl::Status CheckAttention(const Json& config) {
+  bool whole = !IsTrue(MemberOf(config, "use_sliding_window"));
+  if (const Json* types = MemberOf(config, "layer_types"); types != nullptr && types->is_array()) {
+    for (const Json& type : *types) whole = whole && TextOf(&type) == "full_attention";
+  }
+  return whole ? absl::OkStatus() : BadFileError("attention over a sliding window is not supported");
+}
+
 absl::StatusOr<CheckpointConfig> Read(const Json& root) {
   const std::string model_type = TextOf(MemberOf(root, "model_type"));
   CheckpointConfig out;
@@ -132,6 +141,7 @@ absl::StatusOr<CheckpointConfig> Read(const Json& root) {
   if (const Json* activation = MemberOf(config, "hidden_act"); activation != nullptr && TextOf(activation) != "silu") {
     return BadFileError("\"hidden_act\" is not \"silu\"");
   }
+  FEDGLM_RETURN_IF_ERROR(CheckAttention(config));
   FEDGLM_RETURN_IF_ERROR(ReadRotary(config, out));
   h.tied_embeddings = IsTrue(MemberOfAny({&root, text}, "tie_word_embeddings"));
   h.qkv_bias = h.architecture->always_qkv_bias || IsTrue(MemberOf(config, "attention_bias"));

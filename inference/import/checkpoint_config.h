@@ -21,7 +21,7 @@ struct CheckpointConfig {
 
 // Reads config.json and, if there, generation_config.json. BadFile for a model_type that is none of the
 // architecture table's, a key that is missing, of another type or out of range, rotary scaling other than linear and
-// Llama 3's, an activation other than silu.
+// Llama 3's, an activation other than silu, attention over a sliding window.
 absl::StatusOr<CheckpointConfig> ReadCheckpointConfig(const std::filesystem::path& folder);
 
 }  // namespace fedglm

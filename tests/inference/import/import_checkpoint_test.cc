@@ -335,6 +335,8 @@ TEST_F(Import, ContradictionsInTheConfigurationAreRefused) {
                 {"vocab_size", 39, "expected 39 x 32"},
                 {"vocab_size", 20, "no id below 20"},
                 {"hidden_act", "gelu", "hidden_act"},
+                {"use_sliding_window", true, "sliding window"},
+                {"layer_types", Json::array({"full_attention", "sliding_attention"}), "sliding window"},
                 {"rope_scaling", Json{{"type", "yarn"}}, "'yarn'"},
                 {"rope_scaling", Json{{"type", "linear"}, {"factor", 0}}, "factor"},
                 {"partial_rotary_factor", 0.01, "partial_rotary_factor"}};
