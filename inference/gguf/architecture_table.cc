@@ -37,6 +37,7 @@ constexpr LinearRow kLinearsWithFusedGate[] = {
 
 constexpr CheckpointType kGlm4Types[] = {{"glm4", ""}, {"glm4v", "text_config"}};
 constexpr CheckpointType kLlamaTypes[] = {{"llama", ""}};
+constexpr CheckpointType kQwen2Types[] = {{"qwen2", ""}};
 
 constexpr std::string_view kGlm4Pretokenizers[] = {"glm4", "chatglm-bpe"};
 
@@ -57,6 +58,13 @@ constexpr Architecture kArchitectures[] = {
      .norms = kNorms,
      .linears = kLinears,
      .rotary_layout = RotaryLayout::kInterleaved,
+     .checkpoint_rotary_layout = RotaryLayout::kNeox},
+    {.name = "qwen2",
+     .checkpoint_types = kQwen2Types,
+     .norms = kNorms,
+     .linears = kLinears,
+     .always_qkv_bias = true,
+     .rotary_layout = RotaryLayout::kNeox,
      .checkpoint_rotary_layout = RotaryLayout::kNeox},
 };
 
