@@ -19,6 +19,12 @@ constexpr NormRow kSandwichNorms[] = {kAttentionNorm,
                                       {"post_attention_norm", "post_self_attn_layernorm"},
                                       {"post_ffw_norm", "post_mlp_layernorm"}};
 
+// Also of each head's query and key, before they are rotated.
+constexpr NormRow kNormsWithHeads[] = {kAttentionNorm,
+                                       kFeedForwardNorm,
+                                       {"attn_q_norm", "self_attn.q_norm", Extent::kHead},
+                                       {"attn_k_norm", "self_attn.k_norm", Extent::kHead}};
+
 constexpr LinearRow kQuery = {"attn_q", "self_attn.q_proj", Extent::kHidden, Extent::kQuery, true, true};
 constexpr LinearRow kKey = {"attn_k", "self_attn.k_proj", Extent::kHidden, Extent::kKeyValue, true, true};
 constexpr LinearRow kValue = {"attn_v", "self_attn.v_proj", Extent::kHidden, Extent::kKeyValue, false, true};
@@ -38,6 +44,7 @@ constexpr LinearRow kLinearsWithFusedGate[] = {
 constexpr CheckpointType kGlm4Types[] = {{"glm4", ""}, {"glm4v", "text_config"}};
 constexpr CheckpointType kLlamaTypes[] = {{"llama", ""}};
 constexpr CheckpointType kQwen2Types[] = {{"qwen2", ""}};
+constexpr CheckpointType kQwen3Types[] = {{"qwen3", ""}};
 
 constexpr std::string_view kGlm4Pretokenizers[] = {"glm4", "chatglm-bpe"};
 
@@ -66,6 +73,13 @@ constexpr Architecture kArchitectures[] = {
      .always_qkv_bias = true,
      .rotary_layout = RotaryLayout::kNeox,
      .checkpoint_rotary_layout = RotaryLayout::kNeox},
+    {.name = "qwen3",
+     .checkpoint_types = kQwen3Types,
+     .norms = kNormsWithHeads,
+     .linears = kLinears,
+     .rotary_layout = RotaryLayout::kNeox,
+     .checkpoint_rotary_layout = RotaryLayout::kNeox,
+     .head_size = 128},
 };
 
 // "architecture 'mamba' is not supported (glm4 and llama are)".

@@ -340,6 +340,14 @@ TEST_F(LoraGradients, OfALlamaWithGroupedQueriesAndTiedEmbeddings) {
   CheckEveryFactor();
 }
 
+// The norm of a head stands between its factors and the loss.
+TEST_F(LoraGradients, OfAQwen3WithNormsOfHeads) {
+  const std::filesystem::path model = folder_.path() / "qwen3.gguf";
+  ASSERT_TRUE(WriteTinyModel(model, {.architecture = "qwen3", .type = BlockType::kF16, .head_size = 32}, 5).ok());
+  Open(model, std::nullopt);
+  CheckEveryFactor();
+}
+
 // Rows of Q and K are in another order in the file than in the adapter.
 TEST_F(LoraGradients, OfAGlm4WithRotarySections) {
   const std::filesystem::path model = folder_.path() / "glm4.gguf";

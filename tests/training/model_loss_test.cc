@@ -108,6 +108,7 @@ INSTANTIATE_TEST_SUITE_P(
     Architectures, TinyLoss,
     testing::Values(TinyCase{"llama_tied", {.type = BlockType::kF32}},
                     TinyCase{"qwen2", {.architecture = "qwen2", .type = BlockType::kF32}},
+                    TinyCase{"qwen3", {.architecture = "qwen3", .type = BlockType::kF32, .head_size = 32}},
                     TinyCase{"llama_untied", {.tied_embeddings = false, .type = BlockType::kQ8_0}},
                     TinyCase{"llama_without_groups", {.type = BlockType::kQ4_0, .kv_heads = 4}},
                     TinyCase{"glm4_sections", {.architecture = "glm4", .m_rope = true, .type = BlockType::kQ8_0}},

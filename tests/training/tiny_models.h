@@ -25,6 +25,7 @@ struct TinyShape {
   bool tied_embeddings = true;
   BlockType type = BlockType::kQ8_0;
   int64_t layers = 2, hidden = 64, feed_forward = 96, heads = 4, kv_heads = 2;
+  int64_t head_size = 0;  // 0: hidden / heads
 };
 
 struct TinyTensor {
@@ -39,7 +40,7 @@ inline Hyperparameters HyperparametersOf(const TinyShape& s, int64_t vocabulary)
   h.vocabulary = vocabulary;
   h.context_length = 512;
   h.layers = s.layers, h.hidden = s.hidden, h.feed_forward = s.feed_forward;
-  h.heads = s.heads, h.kv_heads = s.kv_heads, h.head_size = s.hidden / s.heads;
+  h.heads = s.heads, h.kv_heads = s.kv_heads, h.head_size = s.head_size > 0 ? s.head_size : s.hidden / s.heads;
   h.rotary_size = static_cast<int64_t>(static_cast<double>(h.head_size) * h.architecture->rotary_part);
   h.tied_embeddings = s.tied_embeddings;
   return h;

@@ -86,7 +86,7 @@ TEST_P(TransformersLogits, WithAnAdapter) {
   ExpectNear(Logits(*GgufFile::Open(Path("merged.gguf")), nullptr), expected, "merged");
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, TransformersLogits, testing::Values("qwen2"),
+INSTANTIATE_TEST_SUITE_P(Models, TransformersLogits, testing::Values("qwen2", "qwen3"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
