@@ -7,19 +7,19 @@
 namespace fedglm {
 namespace {
 
-int64_t CommonLength(std::span<const int32_t> a, std::span<const int32_t> b) {
+int64_t CommonLength(std::span<const Token> a, std::span<const Token> b) {
   return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
 }
 
 }  // namespace
 
-bool PrefixTree::TokensLess::operator()(std::span<const int32_t> a, std::span<const int32_t> b) const {
+bool PrefixTree::TokensLess::operator()(std::span<const Token> a, std::span<const Token> b) const {
   return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end());
 }
 
 PrefixTree::Node& PrefixTree::Root(const PrefixOwner& owner) { return roots_[owner]; }
 
-PrefixTree::Node& PrefixTree::Add(Node& parent, std::span<const int32_t> tokens, std::shared_ptr<KvPage> page) {
+PrefixTree::Node& PrefixTree::Add(Node& parent, std::span<const Token> tokens, std::shared_ptr<KvPage> page) {
   // A page that is only the beginning of this one serves no more.
   if (const auto after = parent.children.lower_bound(tokens); after != parent.children.begin()) {
     const auto before = std::prev(after);
@@ -31,7 +31,7 @@ PrefixTree::Node& PrefixTree::Add(Node& parent, std::span<const int32_t> tokens,
   node->page = std::move(page);
   node->recency = recency_.insert(recency_.end(), node.get());
   Node& added = *node;
-  added.place = parent.children.emplace(std::vector<int32_t>(tokens.begin(), tokens.end()), std::move(node)).first;
+  added.place = parent.children.emplace(std::vector<Token>(tokens.begin(), tokens.end()), std::move(node)).first;
   return added;
 }
 
@@ -44,7 +44,7 @@ void PrefixTree::Touch(Node& node) {
   for (Node* n = &node; n->page != nullptr; n = n->parent) recency_.splice(recency_.end(), recency_, n->recency);
 }
 
-int64_t PrefixTree::Lookup(const PrefixOwner& owner, std::span<const int32_t> tokens, SequenceCache& cache) {
+int64_t PrefixTree::Lookup(const PrefixOwner& owner, std::span<const Token> tokens, SequenceCache& cache) {
   if (cache.length() % kPageTokens != 0 || tokens.empty()) return 0;
   const auto root = roots_.find(owner);
   if (root == roots_.end()) return 0;
@@ -84,7 +84,7 @@ int64_t PrefixTree::Lookup(const PrefixOwner& owner, std::span<const int32_t> to
   return cache.length() - begin;
 }
 
-void PrefixTree::Insert(const PrefixOwner& owner, std::span<const int32_t> tokens, SequenceCache& cache,
+void PrefixTree::Insert(const PrefixOwner& owner, std::span<const Token> tokens, SequenceCache& cache,
                         bool with_partial) {
   Node* node = &Root(owner);
   int64_t position = 0;

@@ -11,6 +11,7 @@
 
 #include "inference/cache/page_pool.h"
 #include "inference/cache/sequence_cache.h"
+#include "inference/gguf/token.h"
 
 namespace fedglm {
 
@@ -32,11 +33,11 @@ class PrefixTree {
 
   // Puts what the tree has of tokens[cache.length()…] into the cache; at least the last token is left to compute.
   // Returns how many positions that are. Does nothing in the middle of a page.
-  int64_t Lookup(const PrefixOwner& owner, std::span<const int32_t> tokens, SequenceCache& cache);
+  int64_t Lookup(const PrefixOwner& owner, std::span<const Token> tokens, SequenceCache& cache);
 
   // Keeps the pages of tokens[0…cache.length()): the full ones, and the last too if `with_partial`, which the sequence
   // must not write any more. Where the tree has a page of the same tokens, the cache uses that one from now on.
-  void Insert(const PrefixOwner& owner, std::span<const int32_t> tokens, SequenceCache& cache, bool with_partial);
+  void Insert(const PrefixOwner& owner, std::span<const Token> tokens, SequenceCache& cache, bool with_partial);
 
   // Gives up the least recently used page that no sequence uses. False if there is none.
   bool EvictOne();
@@ -48,11 +49,11 @@ class PrefixTree {
  private:
   struct TokensLess {
     using is_transparent = void;
-    bool operator()(std::span<const int32_t> a, std::span<const int32_t> b) const;
+    bool operator()(std::span<const Token> a, std::span<const Token> b) const;
   };
   struct Node;
   // In lexicographic order: the child that shares most with a text is beside the place where the text would be.
-  using Children = std::map<std::vector<int32_t>, std::unique_ptr<Node>, TokensLess>;
+  using Children = std::map<std::vector<Token>, std::unique_ptr<Node>, TokensLess>;
   struct Node {
     Node* parent = nullptr;        // nullptr: a root
     Children* siblings = nullptr;  // where it is itself; nullptr: a root
@@ -63,7 +64,7 @@ class PrefixTree {
   };
 
   Node& Root(const PrefixOwner& owner);
-  Node& Add(Node& parent, std::span<const int32_t> tokens, std::shared_ptr<KvPage> page);
+  Node& Add(Node& parent, std::span<const Token> tokens, std::shared_ptr<KvPage> page);
   void Remove(Node& node);
   // The node and those above it become the most recently used, its root last: a leaf is always older than its parents.
   void Touch(Node& node);

@@ -10,11 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "inference/gguf/token.h"
 #include "inference/memory/memory_monitor.h"
 #include "inference/memory/weight_streamer.h"
 #include "inference/sampling/sampler.h"
 #include "inference/sampling/token_constraint.h"
-#include "inference/tokenizer/tokenizer.h"
 
 namespace fedglm {
 

@@ -16,6 +16,7 @@
 #include "inference/engine/generation.h"
 #include "inference/engine/text_stream.h"
 #include "inference/sampling/sampler.h"
+#include "inference/tokenizer/tokenizer.h"
 
 namespace fedglm {
 

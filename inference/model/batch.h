@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "inference/cache/sequence_cache.h"
+#include "inference/gguf/token.h"
 #include "inference/model/bound_adapter.h"
-#include "inference/tokenizer/tokenizer.h"
 
 namespace fedglm {
 

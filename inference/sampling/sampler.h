@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "inference/tokenizer/tokenizer.h"
+#include "inference/gguf/token.h"
 
 namespace fedglm {
 

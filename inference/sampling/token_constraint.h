@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "inference/tokenizer/tokenizer.h"
+#include "inference/gguf/token.h"
 
 namespace fedglm {
 

@@ -12,10 +12,9 @@
 
 #include "base/status.h"
 #include "inference/gguf/gguf_file.h"
+#include "inference/gguf/token.h"
 
 namespace fedglm {
-
-using Token = int32_t;
 
 struct EncodeOptions {
   bool add_special = true;     // BOS and EOS as the GGUF says (tokenizer.ggml.add_bos_token …)

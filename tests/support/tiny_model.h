@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "inference/gguf/architecture_table.h"
 #include "inference/gguf/gguf_writer.h"
+#include "inference/gguf/token.h"
 
 namespace fedglm {
 
@@ -112,10 +113,10 @@ inline std::vector<const char*> ArchitectureNames() {
 }
 
 // Token ids of its vocabulary.
-inline std::vector<int32_t> RandomTokens(int64_t count, uint32_t seed) {
+inline std::vector<Token> RandomTokens(int64_t count, uint32_t seed) {
   std::mt19937 random(seed);
-  std::vector<int32_t> tokens;
-  for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<int32_t>(random() % TinyModel::kVocabulary));
+  std::vector<Token> tokens;
+  for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<Token>(random() % TinyModel::kVocabulary));
   return tokens;
 }
 

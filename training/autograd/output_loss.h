@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "inference/tokenizer/tokenizer.h"
+#include "inference/gguf/token.h"
 #include "training/autograd/mapped_linear.h"
 
 namespace fedglm {

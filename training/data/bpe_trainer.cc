@@ -6,13 +6,14 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "inference/gguf/token.h"
 #include "inference/tokenizer/byte_encoding.h"
 #include "inference/tokenizer/pretokenizer.h"
 
 namespace fedglm {
 namespace {
 
-using Pair = std::pair<int32_t, int32_t>;
+using Pair = std::pair<Token, Token>;
 
 struct HashPair {
   size_t operator()(const Pair& pair) const {
@@ -22,7 +23,7 @@ struct HashPair {
 };
 
 struct Word {
-  std::vector<int32_t> pieces;
+  std::vector<Token> pieces;
   int64_t count = 0;
 };
 
@@ -31,7 +32,7 @@ class MergeLearner {
  public:
   explicit MergeLearner(std::vector<Word> words) : words_(std::move(words)) {
     for (size_t w = 0; w < words_.size(); ++w) {
-      const std::vector<int32_t>& pieces = words_[w].pieces;
+      const std::vector<Token>& pieces = words_[w].pieces;
       for (size_t i = 0; i + 1 < pieces.size(); ++i) Change({pieces[i], pieces[i + 1]}, words_[w].count, w);
     }
     for (const auto& [pair, count] : counts_) queue_.push({count, pair});
@@ -54,7 +55,7 @@ class MergeLearner {
     return false;
   }
 
-  void Merge(const Pair& pair, int32_t merged) {
+  void Merge(const Pair& pair, Token merged) {
     const std::unordered_set<size_t> affected = std::move(where_[pair]);
     std::unordered_set<Pair, HashPair> changed;
     for (const size_t w : affected) MergeIn(words_[w], w, pair, merged, changed);
@@ -79,8 +80,7 @@ class MergeLearner {
     if (by > 0) where_[pair].insert(word);
   }
 
-  void MergeIn(Word& word, size_t index, const Pair& pair, int32_t merged,
-               std::unordered_set<Pair, HashPair>& changed) {
+  void MergeIn(Word& word, size_t index, const Pair& pair, Token merged, std::unordered_set<Pair, HashPair>& changed) {
     const auto count_all = [&](int64_t by) {
       for (size_t i = 0; i + 1 < word.pieces.size(); ++i) {
         const Pair neighbour = {word.pieces[i], word.pieces[i + 1]};
@@ -89,7 +89,7 @@ class MergeLearner {
       }
     };
     count_all(-word.count);
-    std::vector<int32_t> pieces;
+    std::vector<Token> pieces;
     for (size_t i = 0; i < word.pieces.size(); ++i) {
       if (i + 1 < word.pieces.size() && word.pieces[i] == pair.first && word.pieces[i + 1] == pair.second) {
         pieces.push_back(merged);
@@ -135,15 +135,15 @@ absl::StatusOr<BpeVocabulary> TrainBpe(const std::vector<std::string>& texts, in
   for (int byte = 0; byte < 256; ++byte) vocabulary.tokens.push_back(ByteCharacter(static_cast<unsigned char>(byte)));
   MergeLearner learner(std::move(words));
   // Two pairs may spell the same token; it gets one id, and the later merge leads to it as well.
-  std::unordered_map<std::string, int32_t> ids;
-  for (size_t i = 0; i < vocabulary.tokens.size(); ++i) ids[vocabulary.tokens[i]] = static_cast<int32_t>(i);
+  std::unordered_map<std::string, Token> ids;
+  for (size_t i = 0; i < vocabulary.tokens.size(); ++i) ids[vocabulary.tokens[i]] = static_cast<Token>(i);
   Pair best;
   while (static_cast<int64_t>(vocabulary.tokens.size()) < size && learner.Best(best)) {
     const std::string& left = vocabulary.tokens[static_cast<size_t>(best.first)];
     const std::string& right = vocabulary.tokens[static_cast<size_t>(best.second)];
     vocabulary.merges.push_back(left + " " + right);
-    const auto [found, added] = ids.emplace(left + right, static_cast<int32_t>(vocabulary.tokens.size()));
-    const int32_t merged = found->second;
+    const auto [found, added] = ids.emplace(left + right, static_cast<Token>(vocabulary.tokens.size()));
+    const Token merged = found->second;
     if (added) vocabulary.tokens.push_back(found->first);
     learner.Merge(best, merged);
   }

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "inference/tokenizer/tokenizer.h"
+#include "inference/gguf/token.h"
 
 namespace fedglm {
 

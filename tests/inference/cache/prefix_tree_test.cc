@@ -12,13 +12,13 @@ constexpr KvFormat kFormat = KvFormat::kFloat32;
 constexpr PrefixOwner kBase{0, kFormat};
 
 // `count` tokens from `first` on.
-std::vector<int32_t> Tokens(int32_t first, int64_t count) {
-  std::vector<int32_t> tokens(static_cast<size_t>(count));
+std::vector<Token> Tokens(Token first, int64_t count) {
+  std::vector<Token> tokens(static_cast<size_t>(count));
   std::iota(tokens.begin(), tokens.end(), first);
   return tokens;
 }
 
-std::vector<int32_t> operator+(std::vector<int32_t> a, const std::vector<int32_t>& b) {
+std::vector<Token> operator+(std::vector<Token> a, const std::vector<Token>& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
 }
@@ -26,14 +26,14 @@ std::vector<int32_t> operator+(std::vector<int32_t> a, const std::vector<int32_t
 class PrefixTreeTest : public testing::Test {
  protected:
   // A sequence that computed these tokens: each position's first byte is its token's.
-  SequenceCache Computed(const std::vector<int32_t>& tokens) {
+  SequenceCache Computed(const std::vector<Token>& tokens) {
     SequenceCache cache(pool_, kFormat);
     EXPECT_TRUE(cache.Reserve(static_cast<int64_t>(tokens.size())).ok());
     for (size_t i = 0; i < tokens.size(); ++i) Mark(cache, static_cast<int64_t>(i), tokens[i]);
     cache.Advance(static_cast<int64_t>(tokens.size()));
     return cache;
   }
-  void Mark(SequenceCache& cache, int64_t position, int32_t token) {
+  void Mark(SequenceCache& cache, int64_t position, Token token) {
     cache.Keys(0, 0, position / kPageTokens)[position % kPageTokens * RowBytes()] = static_cast<std::byte>(token);
   }
   int Marked(const SequenceCache& cache, int64_t position) {
@@ -41,11 +41,11 @@ class PrefixTreeTest : public testing::Test {
   }
   int64_t RowBytes() const { return pool_.layout().RowBytes(kFormat); }
 
-  void Keep(const PrefixOwner& owner, const std::vector<int32_t>& tokens) {
+  void Keep(const PrefixOwner& owner, const std::vector<Token>& tokens) {
     SequenceCache cache = Computed(tokens);
     tree_.Insert(owner, tokens, cache, true);
   }
-  int64_t Found(const PrefixOwner& owner, const std::vector<int32_t>& tokens) {
+  int64_t Found(const PrefixOwner& owner, const std::vector<Token>& tokens) {
     SequenceCache cache(pool_, owner.format);
     return tree_.Lookup(owner, tokens, cache);
   }
@@ -76,7 +76,7 @@ TEST_F(PrefixTreeTest, GivesNothingOfAnotherAdapterOrFormat) {
 
 TEST_F(PrefixTreeTest, WhoGoesOnInTheMiddleOfAPageGetsACopy) {
   Keep(kBase, Tokens(0, 50));
-  const std::vector<int32_t> other = Tokens(0, 40) + Tokens(100, 20);
+  const std::vector<Token> other = Tokens(0, 40) + Tokens(100, 20);
   SequenceCache cache(pool_, kFormat);
   ASSERT_EQ(tree_.Lookup(kBase, other, cache), 40);
   ASSERT_TRUE(cache.Reserve(1).ok());
@@ -91,7 +91,7 @@ TEST_F(PrefixTreeTest, WhoGoesOnInTheMiddleOfAPageGetsACopy) {
 }
 
 TEST_F(PrefixTreeTest, TheSamePageIsKeptOnce) {
-  const std::vector<int32_t> tokens = Tokens(0, 64);
+  const std::vector<Token> tokens = Tokens(0, 64);
   SequenceCache one = Computed(tokens), two = Computed(tokens);
   EXPECT_EQ(pool_.allocated(), 4);
   tree_.Insert(kBase, tokens, one, true);
@@ -141,7 +141,7 @@ TEST_F(PrefixTreeTest, ForgetsAnAdapterThatIsGone) {
 }
 
 TEST_F(PrefixTreeTest, ASequenceGoesOnFromWhatAnotherHasComputedMeanwhile) {
-  const std::vector<int32_t> tokens = Tokens(0, 100);
+  const std::vector<Token> tokens = Tokens(0, 100);
   SequenceCache late = Computed(Tokens(0, 32));
   tree_.Insert(kBase, tokens, late, false);
   SequenceCache early = Computed(Tokens(0, 96));
