@@ -35,23 +35,39 @@ std::vector<GenerationRequest> MakeGenerationRequests(const ApiContext& context,
 
 absl::StatusOr<std::unique_ptr<Generation>> Generation::Start(ApiContext& context, Exchange& exchange,
                                                               std::vector<GenerationRequest> requests) {
-  FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<ParallelAnswers> answers,
-                          ParallelAnswers::Start(context.engine, std::move(requests)));
+  FEDGLM_ASSIGN_OR_RETURN(std::vector<PendingAnswer> answers, context.engine.Take(std::move(requests)));
   std::unique_ptr<Generation> generation(new Generation(context, exchange, std::move(answers)));
   FEDGLM_ASSIGN_OR_RETURN(generation->first_, generation->Next());
   return generation;
 }
 
+std::optional<AnswerEvent> Generation::EventOf(PendingAnswer::Piece piece) const {
+  AnswerEvent event{static_cast<int>(piece.answer), "", {}, std::move(piece.end)};
+  if (piece.token) {
+    AnswerToken& token = *piece.token;
+    event.text = std::move(token.text);
+    // The token that ends a turn is no part of the answer: it only brings text that was held back.
+    if (token.of_answer && answers_[piece.answer].request().logprobs >= 0) {
+      event.scores.push_back({{token.token, token.logprob}, std::move(token.top)});
+    }
+  }
+  if (event.text.empty() && event.scores.empty() && !event.end) return std::nullopt;
+  return event;
+}
+
 absl::StatusOr<std::optional<AnswerEvent>> Generation::Next() {
   if (first_) return std::exchange(first_, std::nullopt);
-  while (!answers_->ended()) {
-    std::optional<AnswerEvent> event = answers_->Next(kPoll);
+  while (running_ > 0) {
+    PendingAnswer::Piece piece = PendingAnswer::NextOf(answers_, kPoll);
     if (exchange_.Abandoned()) {
-      answers_->Cancel();
+      answers_.clear();  // gives them up
+      running_ = 0;
       exchange_.facts.broken_off = true;
       return CancelledError("the server is stopping");
     }
+    std::optional<AnswerEvent> event = EventOf(std::move(piece));
     if (!event) continue;
+    if (event->end) --running_;
     FEDGLM_RETURN_IF_ERROR(Account(*event));
     return event;
   }

@@ -1,47 +1,57 @@
 #include "inference/engine/answer_channel.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace fedglm {
 
-bool AnswerChannel::HasRoom() const {
+bool AnswerChannel::HasRoom(size_t answer) const {
   MutexLock lock(mutex_);
-  return tokens_.size() < kCapacity;
+  return tokens_on_the_way_[answer] < kCapacity;
 }
 
-void AnswerChannel::Put(AnswerToken token) {
+void AnswerChannel::Put(size_t answer, AnswerToken token) {
   MutexLock lock(mutex_);
-  tokens_.push_back(std::move(token));
-  arrived_.notify_one();
+  ++tokens_on_the_way_[answer];
+  Append({answer, std::move(token), std::nullopt});
 }
 
-void AnswerChannel::Close(AnswerEnd end) {
+void AnswerChannel::Close(size_t answer, AnswerEnd end) {
   MutexLock lock(mutex_);
-  end_ = std::move(end);
-  arrived_.notify_one();
+  Append({answer, std::nullopt, std::move(end)});
 }
 
-AnswerChannel::Item AnswerChannel::Take(std::chrono::milliseconds timeout) {
-  Item item;
+void AnswerChannel::Append(Item item) {
+  items_.push_back(std::move(item));
+  arrived_.notify_all();  // several may wait, each for another answer
+}
+
+AnswerChannel::Item AnswerChannel::Take(std::chrono::milliseconds timeout) { return TakeFirst(std::nullopt, timeout); }
+
+AnswerChannel::Item AnswerChannel::TakeOf(size_t answer, std::chrono::milliseconds timeout) {
+  return TakeFirst(answer, timeout);
+}
+
+AnswerChannel::Item AnswerChannel::TakeFirst(std::optional<size_t> answer, std::chrono::milliseconds timeout) {
+  Item taken;
   bool was_full = false;
   {
     MutexLock lock(mutex_);
+    const auto is_wanted = [&](const Item& item) { return !answer || item.answer == *answer; };
     const auto until = std::chrono::steady_clock::now() + timeout;
-    while (tokens_.empty() && !end_) {
+    auto found = std::ranges::find_if(items_, is_wanted);
+    while (found == items_.end()) {
       const auto left = until - std::chrono::steady_clock::now();
-      if (left <= left.zero()) return item;
+      if (left <= left.zero()) return taken;
       lock.WaitFor(arrived_, left);
+      found = std::ranges::find_if(items_, is_wanted);
     }
-    if (tokens_.empty()) {
-      item.end = std::move(end_);
-      return item;
-    }
-    was_full = tokens_.size() >= kCapacity;
-    item.token = std::move(tokens_.front());
-    tokens_.pop_front();
+    taken = std::move(*found);
+    items_.erase(found);
+    if (taken.token) was_full = tokens_on_the_way_[taken.answer]-- == kCapacity;
   }
   if (was_full) on_room_();
-  return item;
+  return taken;
 }
 
 }  // namespace fedglm

@@ -1,4 +1,4 @@
-// An answer on its way from the engine's thread to the thread that asked for it.
+// Answers on their way from the engine's thread to the thread that asked for them.
 #pragma once
 
 #include <chrono>
@@ -31,32 +31,41 @@ struct AnswerEnd {
   std::vector<float> embedding;  // of Embed
 };
 
-// Thread-safe, for one on either side. The engine never waits: it leaves out an answer that has no room.
+// The answers of requests that were taken together, numbered from 0. Thread-safe. The engine never waits: it leaves out
+// an answer that has no room, and computes the others.
 class AnswerChannel {
  public:
-  // Tokens that may be on the way. With fewer, an answer would stand still whenever its reader is not at once awake.
+  // Tokens of one answer that may be on the way. With fewer, an answer would stand still whenever its reader is not at
+  // once awake.
   static constexpr size_t kCapacity = 16;
 
-  // `on_room` is called, from the reader's thread, when a full channel has room again.
-  explicit AnswerChannel(std::function<void()> on_room) : on_room_(std::move(on_room)) {}
+  // `on_room` is called, from the reader's thread, when an answer that had no room has some again.
+  AnswerChannel(size_t answers, std::function<void()> on_room)
+      : on_room_(std::move(on_room)), tokens_on_the_way_(answers, 0) {}
 
-  bool HasRoom() const;
-  void Put(AnswerToken token);
-  void Close(AnswerEnd end);  // the last thing that is put
+  bool HasRoom(size_t answer) const;
+  void Put(size_t answer, AnswerToken token);
+  void Close(size_t answer, AnswerEnd end);  // the last thing that is put of this answer
 
-  // The next token, or after the last one the end; neither if nothing comes within `timeout`.
+  // A token or the end of an answer; neither if nothing came in time.
   struct Item {
+    size_t answer = 0;
     std::optional<AnswerToken> token;
     std::optional<AnswerEnd> end;
   };
+  // What came first: of all answers, or of one.
   Item Take(std::chrono::milliseconds timeout);
+  Item TakeOf(size_t answer, std::chrono::milliseconds timeout);
 
  private:
+  Item TakeFirst(std::optional<size_t> answer, std::chrono::milliseconds timeout);
+  void Append(Item item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const std::function<void()> on_room_;
   mutable Mutex mutex_;
   std::condition_variable arrived_;
-  std::deque<AnswerToken> tokens_ ABSL_GUARDED_BY(mutex_);
-  std::optional<AnswerEnd> end_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Item> items_ ABSL_GUARDED_BY(mutex_);                 // as they came
+  std::vector<size_t> tokens_on_the_way_ ABSL_GUARDED_BY(mutex_);  // by answer
 };
 
 }  // namespace fedglm

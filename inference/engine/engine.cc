@@ -160,11 +160,15 @@ struct Engine::State {
     return core.adapters.Find(name);
   }
 
+  std::shared_ptr<AnswerChannel> MakeChannel(size_t answers) {
+    return std::make_shared<AnswerChannel>(answers, [this] { scheduler->Wake(); });
+  }
+
   absl::StatusOr<std::shared_ptr<Sequence>> MakeSequence(GenerationRequest request, SequencePurpose purpose,
-                                                         std::optional<InstalledAdapter> adapter) {
+                                                         std::optional<InstalledAdapter> adapter, AnswerPlace place) {
     FEDGLM_RETURN_IF_ERROR(CheckTokens(request.prompt));
     return std::make_shared<Sequence>(std::move(request), purpose, std::move(adapter), core.SharedPages(),
-                                      [this] { scheduler->Wake(); });
+                                      std::move(place));
   }
 };
 
@@ -221,12 +225,14 @@ absl::Status Engine::AddAdapter(std::string name, std::shared_ptr<const Adapter>
 std::vector<std::string> Engine::AdapterNames() const { return state_->core.adapters.Names(); }
 
 absl::StatusOr<std::vector<PendingAnswer>> Engine::Take(std::vector<GenerationRequest> requests) {
+  const std::shared_ptr<AnswerChannel> channel = state_->MakeChannel(requests.size());
   std::vector<std::shared_ptr<Sequence>> sequences;
   for (GenerationRequest& request : requests) {
+    const AnswerPlace place = {channel, sequences.size()};
     if (request.logprobs > kMostLogprobs) return UsageError("at most " + std::to_string(kMostLogprobs) + " logprobs");
     FEDGLM_ASSIGN_OR_RETURN(std::optional<InstalledAdapter> adapter, state_->FindAdapter(request.adapter));
-    FEDGLM_ASSIGN_OR_RETURN(sequences.emplace_back(),
-                            state_->MakeSequence(std::move(request), SequencePurpose::kAnswer, std::move(adapter)));
+    FEDGLM_ASSIGN_OR_RETURN(sequences.emplace_back(), state_->MakeSequence(std::move(request), SequencePurpose::kAnswer,
+                                                                           std::move(adapter), place));
   }
   std::vector<PendingAnswer> answers;
   answers.reserve(sequences.size());  // once they are submitted, nothing may fail
@@ -248,8 +254,9 @@ absl::StatusOr<std::vector<std::vector<float>>> Engine::Embed(const std::vector<
   for (const std::vector<Token>& text : texts) {
     GenerationRequest request;
     request.prompt = text;
-    FEDGLM_ASSIGN_OR_RETURN(sequences.emplace_back(),
-                            state_->MakeSequence(std::move(request), SequencePurpose::kEmbedding, installed));
+    FEDGLM_ASSIGN_OR_RETURN(
+        sequences.emplace_back(),
+        state_->MakeSequence(std::move(request), SequencePurpose::kEmbedding, installed, {state_->MakeChannel(1), 0}));
   }
   const auto no_token = [](AnswerToken&) { return true; };
   const auto wanted = [&] { return !still_wanted || still_wanted(); };

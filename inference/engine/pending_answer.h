@@ -1,9 +1,11 @@
 // A request that the engine has taken: it has a place in the queue, and is not refused for want of one any more.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "base/clock.h"
 #include "base/status.h"
@@ -15,7 +17,8 @@ namespace fedglm {
 class Scheduler;
 class Sequence;
 
-// Movable. For one thread at a time; the engine must outlive it.
+// Movable. For one thread at a time; the engine must outlive it. Who does not read it holds AnswerChannel::kCapacity
+// tokens: the engine computes no more until some are read.
 class PendingAnswer {
  public:
   // `sequence` was submitted to `scheduler`.
@@ -36,13 +39,27 @@ class PendingAnswer {
   std::optional<AnswerEnd> AwaitEnd(const std::function<bool(AnswerToken& token)>& take,
                                     const std::function<bool()>& wanted);
 
+  // The same for all answers of one Engine::Take, piece by piece as they come. `answer` is the index; nothing comes of
+  // it after its end, which is as Wait's. Neither token nor end: nothing came in time. still_wanted is not asked: who
+  // wants no more lets go of the answers.
+  struct Piece {
+    size_t answer = 0;
+    std::optional<AnswerToken> token;
+    std::optional<absl::StatusOr<GenerationResult>> end;
+  };
+  static Piece NextOf(std::span<PendingAnswer> answers, std::chrono::milliseconds timeout);
+
  private:
+  bool InTime() const;
+  void Add(const AnswerToken& token);  // to the result
+  absl::StatusOr<GenerationResult> ResultOf(const AnswerEnd& end);
   void GiveUp();
 
   Scheduler* scheduler_;
   std::shared_ptr<Sequence> sequence_;  // nullptr: moved from
   Stopwatch since_taken_;
-  bool left_ = false;  // the scheduler has it no more, or has been told to forget it
+  GenerationResult result_;  // so far
+  bool left_ = false;        // the scheduler has it no more, or has been told to forget it
 };
 
 }  // namespace fedglm

@@ -353,7 +353,7 @@ std::vector<Scheduler::Share> Scheduler::Plan() {
   std::vector<Share> shares;
   std::vector<std::shared_ptr<Sequence>> reading;
   for (const auto& sequence : running_) {
-    if (!sequence->channel().HasRoom()) continue;
+    if (!sequence->HasRoom()) continue;
     if (sequence->answered() > 0 && sequence->pending() == 1) {
       shares.push_back({sequence, 1});
     } else {

@@ -8,12 +8,12 @@
 namespace fedglm {
 
 Sequence::Sequence(GenerationRequest request, SequencePurpose purpose, std::optional<InstalledAdapter> adapter,
-                   PagePool& pages, std::function<void()> on_room)
+                   PagePool& pages, AnswerPlace place)
     : cache(pages, KvFormat::kFloat16),
       request_(std::move(request)),
       purpose_(purpose),
       adapter_(std::move(adapter)),
-      channel_(std::move(on_room)),
+      place_(std::move(place)),
       tokens_(request_.prompt),
       sampler_(request_.sampling),
       text_(request_.stop) {
@@ -51,7 +51,8 @@ std::optional<FinishReason> Sequence::Accept(TokenChoice choice, const Tokenizer
   if (!first_token_) first_token_ = since_arrival_.Seconds();
   if (!request_.ignore_end && tokenizer.EndsGeneration(choice.token)) {
     if (std::string rest = text_.Flush(); !rest.empty()) {
-      channel_.Put({choice.token, std::move(rest), choice.logprob, std::move(choice.top), /*of_answer=*/false});
+      place_.channel->Put(place_.answer,
+                          {choice.token, std::move(rest), choice.logprob, std::move(choice.top), /*of_answer=*/false});
     }
     return FinishReason::kStop;
   }
@@ -66,7 +67,7 @@ std::optional<FinishReason> Sequence::Accept(TokenChoice choice, const Tokenizer
     reason = FinishReason::kLength;
     shown += text_.Flush();
   }
-  channel_.Put({choice.token, std::move(shown), choice.logprob, std::move(choice.top)});
+  place_.channel->Put(place_.answer, {choice.token, std::move(shown), choice.logprob, std::move(choice.top)});
   return reason;
 }
 
@@ -92,7 +93,7 @@ void Sequence::Finish(const absl::Status& status, FinishReason reason) {
   const double now = since_arrival_.Seconds(), admitted = admitted_.value_or(now), first = first_token_.value_or(now);
   adapter_.reset();
   AnswerEnd end{status, reason, cached_tokens, admitted, first - admitted, now - first, Embedding()};
-  channel_.Close(std::move(end));
+  place_.channel->Close(place_.answer, std::move(end));
 }
 
 }  // namespace fedglm

@@ -3,7 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -29,16 +29,23 @@ struct TokenChoice {
 
 enum class SequencePurpose { kAnswer, kEmbedding };
 
-// The request, the channel and `abandoned` are for any thread; all else is the scheduler's.
+// Where a sequence's tokens go.
+struct AnswerPlace {
+  std::shared_ptr<AnswerChannel> channel;
+  size_t answer = 0;  // its number there
+};
+
+// The request, its place in the channel and `abandoned` are for any thread; all else is the scheduler's.
 class Sequence {
  public:
-  // `adapter`: nullopt follows what SetAdapter says, from token to token. `on_room`: the AnswerChannel's.
+  // `adapter`: nullopt follows what SetAdapter says, from token to token.
   Sequence(GenerationRequest request, SequencePurpose purpose, std::optional<InstalledAdapter> adapter, PagePool& pages,
-           std::function<void()> on_room);
+           AnswerPlace place);
 
   const GenerationRequest& request() const { return request_; }
   SequencePurpose purpose() const { return purpose_; }
-  AnswerChannel& channel() { return channel_; }
+  const AnswerPlace& place() const { return place_; }
+  bool HasRoom() const { return place_.channel->HasRoom(place_.answer); }
   std::atomic<bool> abandoned{false};  // nobody waits for the answer any more
 
   uint64_t arrival = 0;  // the older goes first, and keeps its pages longer
@@ -80,7 +87,7 @@ class Sequence {
   const GenerationRequest request_;
   const SequencePurpose purpose_;
   std::optional<InstalledAdapter> adapter_;
-  AnswerChannel channel_;
+  const AnswerPlace place_;
   std::vector<Token> tokens_;
   Sampler sampler_;
   TextStream text_;
