@@ -68,6 +68,9 @@ class Scheduler {
     std::vector<int64_t> last_rows;
   };
 
+  static bool Older(const std::shared_ptr<Sequence>& a, const std::shared_ptr<Sequence>& b) {
+    return a->arrival < b->arrival;
+  }
   absl::Status Enqueue(std::span<const std::shared_ptr<Sequence>> sequences) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Run();
   bool Step() ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);  // false: there was nothing to compute
