@@ -1,4 +1,4 @@
-// Writing GBNF. Private to this folder.
+// Writing GBNF. Private to this folder and schema/.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-#include "inference/grammar/schema_merge.h"
+#include "inference/grammar/schema/schema_merge.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "inference/grammar/number_range.h"
+#include "inference/grammar/schema/number_range.h"
 
 #include <algorithm>
 #include <cctype>

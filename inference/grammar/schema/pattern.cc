@@ -1,4 +1,4 @@
-#include "inference/grammar/pattern.h"
+#include "inference/grammar/schema/pattern.h"
 
 #include <algorithm>
 #include <optional>
