@@ -7,6 +7,7 @@
 #include "aggregator/strategy/strategy.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 namespace fedglm {
 namespace {
@@ -23,15 +24,9 @@ std::string UpdateIdOf(const std::string& federation, int64_t round, const std::
 }
 
 // Names in a reason come from the site: no line of it may look like a line of our log, or fill it.
-std::string OneLine(std::string text) {
-  if (text.size() > kMaxReason) text = text.substr(0, kMaxReason) + "...";
-  for (char& c : text) {
-    if (c < ' ' || c > '~') c = '?';
-  }
-  return text;
-}
+std::string ShortReason(std::string_view reason) { return OneLine(reason, kMaxReason); }
 
-absl::Status Refusal(const std::string& reason) { return RefusedError(OneLine(reason)); }
+absl::Status Refusal(const std::string& reason) { return RefusedError(ShortReason(reason)); }
 
 // What an honest update of this adapter can have: its values in float32, and room for names, shapes and metadata.
 uint64_t MaxUpdateBytes(const Adapter& global, AggregationMode mode) {
@@ -364,7 +359,7 @@ absl::StatusOr<UpdateRow> RoundMachine::DecideUpdate(const std::string& site_id,
   const absl::StatusOr<TensorMap> tensors = ParseTensors(bytes);
   const absl::Status fits = tensors.ok() ? CheckUpdate(*tensors, *global, options_.mode) : tensors.status();
   update.state = fits.ok() ? UpdateState::kAccepted : UpdateState::kRefused;
-  update.reason = fits.ok() ? "" : OneLine(Message(fits));
+  update.reason = fits.ok() ? "" : ShortReason(Message(fits));
   update.sha256 = claim.sha256;
   update.bytes = static_cast<int64_t>(bytes.size());
   update.examples = claim.examples;
@@ -420,7 +415,7 @@ absl::Status RoundMachine::ReportRejection(const std::string& site_id, int64_t r
   FEDGLM_ASSIGN_OR_RETURN(const bool news, IsNews(rejections_, site_id, round));
   if (!news) return absl::OkStatus();
   const std::string detail =
-      OneLine("round " + std::to_string(round) + ", adapter " + adapter_sha256.substr(0, 12) + ": " + reason);
+      ShortReason("round " + std::to_string(round) + ", adapter " + adapter_sha256.substr(0, 12) + ": " + reason);
   LogError(site_id + " does not use an adapter: " + detail);
   return store_.AddAudit(UnixMilliseconds(clock_.Now()), site_id, "adapter rejected", site_id, detail);
 }

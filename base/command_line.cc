@@ -8,17 +8,10 @@
 #include <optional>
 
 #include "CLI/CLI.hpp"
+#include "base/utf8.h"
 
 namespace fedglm {
 namespace {
-
-// A message may quote names that a file holds: one line it stays, and nothing for the terminal to obey.
-std::string OneLine(std::string message) {
-  for (char& c : message) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return message;
-}
 
 // CLI11's Range lets NaN pass.
 std::string IsNumber(const std::string& text) {
@@ -113,6 +106,7 @@ int CommandLine::Run(int argc, char** argv, const std::function<absl::Status()>&
     root_->parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return root_->exit(error);  // --help, --version
+    // A message may quote names that a file holds.
     std::fprintf(stderr, "%s: %s (see %s --help)\n", program_.c_str(), OneLine(error.what()).c_str(), program_.c_str());
     return static_cast<int>(ExitCode::kUsage);
   }

@@ -1,5 +1,7 @@
 #include "base/utf8.h"
 
+#include <algorithm>
+
 namespace fedglm {
 
 size_t Utf8CharacterSize(std::string_view text) {
@@ -48,6 +50,24 @@ void AppendUtf8(std::string& text, CodePoint character) {
   const unsigned mark = 0xFFu << (7 - following) & 0xFFu;  // 110….., 1110…., 11110…
   text += static_cast<char>(mark | character >> (6 * following));
   for (int i = following - 1; i >= 0; --i) text += static_cast<char>(0x80u | (character >> (6 * i) & 0x3Fu));
+}
+
+std::string OneLine(std::string_view text, size_t most) {
+  std::string line;
+  while (!text.empty()) {
+    const size_t size = std::max<size_t>(1, Utf8CharacterSize(text));
+    if (line.size() + size > most) return line + "...";
+    CodePoint character = 0;
+    if (!TakeUtf8(text, character)) {
+      line += '?';
+      text.remove_prefix(1);
+    } else if (character < 0x20 || (character >= 0x7F && character < 0xA0)) {
+      line += ' ';
+    } else {
+      AppendUtf8(line, character);
+    }
+  }
+  return line;
 }
 
 }  // namespace fedglm

@@ -1,4 +1,4 @@
-// Characters of UTF-8 (RFC 3629) at the beginning of a text.
+// Characters of UTF-8 (RFC 3629) at the beginning of a text; texts of others, made fit to be shown.
 #pragma once
 
 #include <cstddef>
@@ -24,5 +24,9 @@ bool TakeUtf8(std::string_view& text, CodePoint& character);
 
 // `character`: up to kMaxCodePoint, and no surrogate.
 void AppendUtf8(std::string& text, CodePoint character);
+
+// What a file or a peer says, as one line that no terminal obeys: control characters become spaces, bytes that are no
+// UTF-8 '?'. After `most` bytes, or a little fewer, "..." stands for the rest.
+std::string OneLine(std::string_view text, size_t most = std::string_view::npos);
 
 }  // namespace fedglm

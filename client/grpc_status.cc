@@ -1,18 +1,11 @@
 #include "client/grpc_status.h"
 
+#include "base/utf8.h"
+
 namespace fedglm {
 namespace {
 
 constexpr size_t kLongestReason = 500;
-
-// What a peer says stands in one line, whatever it put into it.
-std::string OneLine(std::string text) {
-  if (text.size() > kLongestReason) text.resize(kLongestReason);
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return text;
-}
 
 // gRPC has no code for it: BoringSSL's and OpenSSL's words are in its message.
 bool IsHandshakeFailure(const std::string& message) {
@@ -28,7 +21,8 @@ bool IsHandshakeFailure(const std::string& message) {
 absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
   if (status.ok()) return absl::OkStatus();
   const std::string message =
-      address + ": " + (status.error_message().empty() ? "no reason given" : OneLine(status.error_message()));
+      address + ": " +
+      (status.error_message().empty() ? "no reason given" : OneLine(status.error_message(), kLongestReason));
   switch (status.error_code()) {
     case grpc::StatusCode::PERMISSION_DENIED:
     case grpc::StatusCode::UNAUTHENTICATED:

@@ -52,5 +52,18 @@ TEST(Utf8, WhatIsNoCharacterIsNotTaken) {
   EXPECT_EQ(ValidUtf8Prefix("a微é"), 6u);
 }
 
+TEST(Utf8, OneLineIsWhatNoTerminalObeys) {
+  EXPECT_EQ(OneLine("two\nlines\r\t\x1b[2J\x7f é微"), "two lines   [2J  é微");
+  EXPECT_EQ(OneLine("\xC2\x9B"
+                    "31m \x9B"
+                    "31m \xE2\x82"),
+            " 31m ?31m ??")
+      << "the other way to begin a command";
+  EXPECT_EQ(OneLine("abc", 3), "abc");
+  EXPECT_EQ(OneLine("abcd", 3), "abc...");
+  EXPECT_EQ(OneLine("ab微", 4), "ab...") << "no character is cut in two";
+  EXPECT_EQ(OneLine(std::string(1000, '\n'), 5), "     ...");
+}
+
 }  // namespace
 }  // namespace fedglm
