@@ -130,8 +130,8 @@ absl::StatusOr<ApiKeyTable> ParseApiKeys(std::string_view text, const std::strin
   return keys;
 }
 
-absl::StatusOr<std::unique_ptr<ApiKeyStore>> ApiKeyStore::Open(const std::filesystem::path& file) {
-  std::unique_ptr<ApiKeyStore> store(new ApiKeyStore(file));
+absl::StatusOr<std::unique_ptr<ApiKeyStore>> ApiKeyStore::Open(const std::filesystem::path& file, const Clock& clock) {
+  std::unique_ptr<ApiKeyStore> store(new ApiKeyStore(file, clock));
   MutexLock lock(store->mutex_);
   FEDGLM_RETURN_IF_ERROR(store->Load());
   return store;
@@ -139,7 +139,7 @@ absl::StatusOr<std::unique_ptr<ApiKeyStore>> ApiKeyStore::Open(const std::filesy
 
 absl::Status ApiKeyStore::Load() {
   std::error_code error;
-  looked_ = std::chrono::steady_clock::now();
+  looked_ = clock_.Now();
   written_ = std::filesystem::last_write_time(file_, error);  // before the reading: a change meanwhile is seen later
   settled_ = std::filesystem::file_time_type::clock::now() - written_ > 2 * kLookEvery;
   const absl::StatusOr<std::string> text = ReadFile(file_, kMaxFileBytes);
@@ -151,8 +151,9 @@ absl::Status ApiKeyStore::Load() {
 
 std::shared_ptr<const ApiKeyTable> ApiKeyStore::Current() {
   MutexLock lock(mutex_);
-  if (std::chrono::steady_clock::now() - looked_ < kLookEvery) return keys_;
-  looked_ = std::chrono::steady_clock::now();
+  const auto since = clock_.Now() - looked_;
+  if (since >= since.zero() && since < kLookEvery) return keys_;  // a clock may be set back
+  looked_ = clock_.Now();
   std::error_code error;
   const auto written = std::filesystem::last_write_time(file_, error);
   if (error || (written == written_ && settled_)) return keys_;

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "base/thread_annotations.h"
 
@@ -51,25 +52,28 @@ absl::Status RemoveApiKey(const std::filesystem::path& file, const std::string& 
 using ApiKeyTable = std::unordered_map<std::string, ApiKey>;
 absl::StatusOr<ApiKeyTable> ParseApiKeys(std::string_view text, const std::string& source);
 
-// Thread-safe. Reads the file again when it has changed; a changed file that is bad is logged and not taken.
+// Thread-safe. Looks once a second, when it is asked for a key, whether the file has changed, and reads it again then.
+// A changed file that is bad is logged and not taken.
 class ApiKeyStore {
  public:
-  static absl::StatusOr<std::unique_ptr<ApiKeyStore>> Open(const std::filesystem::path& file);
+  // `clock` says when a second is over, and must outlive the store.
+  static absl::StatusOr<std::unique_ptr<ApiKeyStore>> Open(const std::filesystem::path& file, const Clock& clock);
 
   // Nothing if the key is unknown. Takes as long for a wrong secret as for an unknown id.
   std::shared_ptr<const ApiKey> Find(std::string_view key);
 
  private:
-  explicit ApiKeyStore(std::filesystem::path file) : file_(std::move(file)) {}
+  ApiKeyStore(std::filesystem::path file, const Clock& clock) : file_(std::move(file)), clock_(clock) {}
   std::shared_ptr<const ApiKeyTable> Current();
   absl::Status Load() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::filesystem::path file_;
+  const Clock& clock_;
   Mutex mutex_;
   std::shared_ptr<const ApiKeyTable> keys_ ABSL_GUARDED_BY(mutex_);
   std::filesystem::file_time_type written_ ABSL_GUARDED_BY(mutex_);
   bool settled_ ABSL_GUARDED_BY(mutex_) = false;  // so long ago that a later change has another time
-  std::chrono::steady_clock::time_point looked_ ABSL_GUARDED_BY(mutex_);
+  std::chrono::system_clock::time_point looked_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace fedglm

@@ -110,7 +110,7 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(Engine& engine, cons
   FEDGLM_RETURN_IF_ERROR(CheckExposure(options));
   std::unique_ptr<ApiKeyStore> keys;
   if (!options.api_keys.empty()) {
-    FEDGLM_ASSIGN_OR_RETURN(keys, ApiKeyStore::Open(options.api_keys));
+    FEDGLM_ASSIGN_OR_RETURN(keys, ApiKeyStore::Open(options.api_keys, Clock::System()));
   }
   auto state = std::make_unique<State>(engine, options, std::move(keys));
   State& s = *state;

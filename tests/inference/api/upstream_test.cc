@@ -50,9 +50,13 @@ class FakeUpstream {
     while (!server_.is_running()) std::this_thread::yield();
   }
   ~FakeUpstream() {
-    hangs = false;
+    StopHanging();
     server_.stop();
     thread_.join();
+  }
+  void StopHanging() {
+    hangs = false;
+    hangs.notify_all();
   }
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port); }
 
@@ -63,9 +67,7 @@ class FakeUpstream {
   std::string body, authorization, request_id, redirect_to;
 
  private:
-  void Hang() const {
-    while (hangs) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  void Hang() const { hangs.wait(true); }
 
   httplib::Server server_;
   std::thread thread_;
@@ -158,7 +160,7 @@ TEST_F(UpstreamTest, AnAnswerThatTakesTooLongIsATimeout) {
   EXPECT_FALSE(Post(kChat, Question({{"model", "big"}, {"stream", true}})));
   EXPECT_EQ(fake_.asked, 2) << "none is asked again: there is no time left";
   EXPECT_THAT(client_->Get("/metrics")->body, HasSubstr("outcome=\"timed_out\",upstream=\"" + fake_.url() + "\"} 2"));
-  fake_.hangs = false;
+  fake_.StopHanging();
   EXPECT_EQ(Answer(kChat, Question({{"model", "big"}}))["from"], "upstream");
 }
 
