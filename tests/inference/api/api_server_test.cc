@@ -2,20 +2,16 @@
 
 #include <gmock/gmock.h>
 
-#include <chrono>
 #include <set>
-#include <thread>
 
 #include "adapter/adapter.h"
 #include "inference/autoglm/autoglm.h"
 #include "tests/inference/api/server_fixture.h"
-#include "tests/support/wait_until.h"
 
 namespace fedglm {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
 
 constexpr const char* kChat = "/v1/chat/completions";
 constexpr const char* kText = "/v1/completions";
@@ -426,103 +422,6 @@ TEST_F(ApiServerTest, WithoutMemoryItSaysWhenToComeBack) {
   }
   engine_->SetMemoryPressure(0);
   EXPECT_EQ(Post(kChat, Question())->status, 200);
-}
-
-TEST_F(ApiServerTest, AnAnswerThatTakesTooLongIsATimeout) {
-  Serve({.request_seconds = 0.05});
-  EXPECT_EQ(Error(504, kChat, Endless({{"n", 8}}))["code"], "timeout");
-  // Nothing is streamed before the first token, for which a busy machine may need longer.
-  httplib::Result streamed(nullptr, httplib::Error::Unknown);
-  for (double limit = 0.05; limit < 1 && (!streamed || streamed->status == 504); limit *= 2) {
-    Serve({.request_seconds = limit});
-    streamed = Post(kChat, Endless({{"n", 8}, {"stream", true}}));
-  }
-  ASSERT_TRUE(streamed);
-  EXPECT_EQ(streamed->status, 200);
-  bool done = false;
-  EXPECT_EQ(Events(streamed->body, &done).back()["error"]["code"], "timeout");
-  EXPECT_TRUE(done);
-}
-
-TEST_F(ApiServerTest, EmbeddingsThatTakeTooLongAreATimeout) {
-  Serve({.request_seconds = 0.05});
-  Json texts = Json::array();
-  for (int i = 0; i < 100; ++i) {
-    std::string text;
-    for (int word = 0; word < 400; ++word) text += " fever" + std::to_string(i);
-    texts.push_back(text);
-  }
-  EXPECT_EQ(Error(504, "/v1/embeddings", {{"input", texts}})["code"], "timeout");
-  EXPECT_TRUE(WaitUntil([&] { return engine_->Statistics().running == 0; }));
-}
-
-TEST_F(ApiServerTest, AClientThatGoesAwayEndsItsAnswer) {
-  for (const bool stream : {false, true}) {
-    const int64_t cancelled = engine_->Statistics().cancelled;
-    httplib::Client impatient("127.0.0.1", server_->port());
-    httplib::Request request;
-    request.method = "POST";
-    request.path = kChat;
-    request.body = DumpJson(Endless({{"n", 8}, {"stream", stream}}));
-    request.set_header("Content-Type", "application/json");
-    request.content_receiver = [](const char*, size_t, uint64_t, uint64_t) { return false; };  // enough
-    impatient.set_read_timeout(120);
-    std::thread asking([&] { EXPECT_FALSE(impatient.send(request)); });
-    // A stream is given up at its first bytes, the other answer once the engine writes it.
-    const auto gone = [&] { return engine_->Statistics().cancelled > cancelled; };
-    EXPECT_TRUE(WaitUntil([&] { return engine_->Statistics().running > 0 || gone(); }));
-    impatient.stop();
-    asking.join();
-    EXPECT_TRUE(WaitUntil(gone)) << "stream " << stream;
-    EXPECT_TRUE(WaitUntil([&] { return engine_->Statistics().running == 0; }));
-  }
-  // Neither the server's fault nor a refusal. (The stream's status is 200 if it had begun.)
-  const auto metrics = [&] { return client_->Get("/metrics")->body; };
-  EXPECT_TRUE(WaitUntil([&] { return metrics().find("status=\"499\"}") != std::string::npos; })) << metrics();
-  EXPECT_THAT(metrics(), testing::Not(HasSubstr("status=\"503\"")));
-  EXPECT_THAT(metrics(), testing::Not(HasSubstr("fedglm_refusals_total{")));
-  server_->Stop();  // nothing is left that it would wait for
-}
-
-TEST_F(ApiServerTest, AClientThatGoesAwayInItsRequestIsNotRefused) {
-  const std::string body = DumpJson(Question());
-  const auto half = [&](size_t, size_t, httplib::DataSink& sink) {
-    sink.write(body.data(), body.size() / 2);
-    return false;
-  };
-  EXPECT_FALSE(client_->Post(kChat, body.size(), half, "application/json"));
-  const auto metrics = [&] { return client_->Get("/metrics")->body; };
-  EXPECT_TRUE(WaitUntil([&] { return metrics().find("status=\"499\"}") != std::string::npos; })) << metrics();
-  EXPECT_THAT(metrics(), testing::Not(HasSubstr("fedglm_refusals_total{")));
-}
-
-TEST_F(ApiServerTest, StoppingLetsAnAnswerFinish) {
-  Serve({.stop_seconds = 120});
-  std::thread asking([&] {
-    const auto answer = Post(kChat, Endless({{"max_tokens", 200}}));
-    ASSERT_TRUE(answer);
-    EXPECT_EQ(answer->status, 200);
-  });
-  EXPECT_TRUE(
-      WaitUntil([&] { return engine_->Statistics().running > 0 || engine_->Statistics().generated_tokens > 0; }));
-  const Stopwatch waited;
-  server_->Stop();
-  EXPECT_LT(waited.Seconds(), 60);  // of the 120 that it may take
-  asking.join();
-  EXPECT_FALSE(client_->Get("/health"));
-}
-
-TEST_F(ApiServerTest, StoppingGivesUpAnAnswerThatTakesTooLong) {
-  Serve({.stop_seconds = 0.05});
-  std::thread asking([&] {
-    const auto answer = Post(kChat, Endless({{"n", 8}}));
-    EXPECT_TRUE(!answer || answer->status == 503);  // never half of it
-  });
-  EXPECT_TRUE(WaitUntil([&] { return engine_->Statistics().running > 0; }));
-  server_->Stop();
-  asking.join();
-  EXPECT_TRUE(WaitUntil([&] { return engine_->Statistics().running == 0; }));
-  EXPECT_GT(engine_->Statistics().cancelled, 0);
 }
 
 TEST_F(ApiServerTest, APortInUseIsAnError) {
