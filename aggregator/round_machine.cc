@@ -346,6 +346,25 @@ absl::StatusOr<UpdateRow> RoundMachine::DecideUpdate(const std::string& site_id,
   FEDGLM_ASSIGN_OR_RETURN(UpdateRow update, CheckClaim(site_id, claim));
   if (update.state == UpdateState::kRefused) spool_.Remove(claim.update_id);  // late, and part of it came later still
   if (update.state != UpdateState::kExpected) return update;
+  FEDGLM_RETURN_IF_ERROR(Examine(claim, update));
+
+  MutexLock lock(mutex_);
+  // The round may have been closed while the update was looked at.
+  FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> now, store_.FindUpdate(claim.update_id));
+  if (now && now->state != UpdateState::kExpected) return *now;
+  FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update, UnixMilliseconds(clock_.Now())));
+  if (update.state == UpdateState::kRefused) {
+    spool_.Remove(claim.update_id);
+    LogWarning("the update of " + site_id + " is refused: " + update.reason);
+  } else {
+    LogInfo("round " + std::to_string(update.round) + ": update of " + site_id + ", " + std::to_string(update.bytes) +
+            " bytes, " + std::to_string(update.examples) + " examples");
+  }
+  Changed();
+  return update;
+}
+
+absl::Status RoundMachine::Examine(const UpdateClaim& claim, UpdateRow& update) {
   FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, spool_.Read(claim.update_id));
   if (Sha256Hex(bytes) != claim.sha256) {
     spool_.Remove(claim.update_id);
@@ -364,21 +383,7 @@ absl::StatusOr<UpdateRow> RoundMachine::DecideUpdate(const std::string& site_id,
   update.bytes = static_cast<int64_t>(bytes.size());
   update.examples = claim.examples;
   update.training_loss = claim.training_loss;
-
-  MutexLock lock(mutex_);
-  // The round may have been closed while the update was looked at.
-  FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> now, store_.FindUpdate(claim.update_id));
-  if (now && now->state != UpdateState::kExpected) return *now;
-  FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update, UnixMilliseconds(clock_.Now())));
-  if (!fits.ok()) {
-    spool_.Remove(claim.update_id);
-    LogWarning("the update of " + site_id + " is refused: " + update.reason);
-  } else {
-    LogInfo("round " + std::to_string(update.round) + ": update of " + site_id + ", " + std::to_string(update.bytes) +
-            " bytes, " + std::to_string(update.examples) + " examples");
-  }
-  Changed();
-  return update;
+  return absl::OkStatus();
 }
 
 absl::Status RoundMachine::ReportEvaluation(const std::string& site_id, int64_t round, double loss, int64_t tokens) {

@@ -113,6 +113,10 @@ class RoundMachine {
   absl::StatusOr<std::string> ReadAccepted(const UpdateRow& update) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<Work> WorkFor(const std::string& site_id, int64_t installed_round)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Reads the claimed update, which is in memory meanwhile, and writes into the row what is to be decided. Errors of
+  // DecideUpdate.
+  absl::Status Examine(const UpdateClaim& claim, UpdateRow& update) ABSL_EXCLUSIVE_LOCKS_REQUIRED(deciding_)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // By site: the last round that it said something of.
   using LastRounds = std::map<std::string, int64_t>;
@@ -131,7 +135,8 @@ class RoundMachine {
   std::string base_sha256_;
   uint64_t max_update_bytes_ = 0;
 
-  Mutex deciding_;  // one update is in memory at a time, however many arrive; taken before mutex_
+  // One update is in memory at a time, however many arrive.
+  Mutex deciding_ ABSL_ACQUIRED_BEFORE(mutex_);
   Mutex mutex_;
   std::condition_variable changed_;
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;

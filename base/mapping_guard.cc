@@ -11,6 +11,8 @@
 #include <mutex>
 #include <utility>
 
+#include "base/thread_annotations.h"
+
 namespace fedglm {
 
 // One entry of a list that only grows: a handler may be walking it at any instant, so entries are used again, never
@@ -26,7 +28,7 @@ namespace {
 
 // A signal belongs to the process: what its handler reads cannot lie anywhere else.
 std::atomic<WatchedMapping*> all_mappings = nullptr;
-std::mutex list_mutex;  // of those who add and remove; the handler takes no lock
+Mutex list_mutex;  // of those who add and remove; the handler takes no lock
 struct sigaction previous_action;
 uintptr_t page_size = 4096;
 
@@ -71,6 +73,14 @@ void InstallHandler() {
   ::sigaction(SIGBUS, &action, &previous_action);
 }
 
+// An entry that watches nothing; nullptr: all do.
+WatchedMapping* FindFreeEntry() ABSL_EXCLUSIVE_LOCKS_REQUIRED(list_mutex);
+WatchedMapping* FindFreeEntry() {
+  WatchedMapping* entry = all_mappings.load();
+  while (entry != nullptr && entry->begin.load() != 0) entry = entry->next;
+  return entry;
+}
+
 }  // namespace
 
 MappingGuard MappingGuard::Watch(std::span<const std::byte> mapping) {
@@ -79,9 +89,8 @@ MappingGuard MappingGuard::Watch(std::span<const std::byte> mapping) {
   static std::once_flag installed;
   std::call_once(installed, InstallHandler);
 
-  const std::lock_guard lock(list_mutex);
-  WatchedMapping* watched = all_mappings.load();
-  while (watched != nullptr && watched->begin.load() != 0) watched = watched->next;
+  MutexLock lock(list_mutex);
+  WatchedMapping* watched = FindFreeEntry();
   const bool is_new = watched == nullptr;
   if (is_new) {
     watched = new WatchedMapping;
@@ -104,7 +113,7 @@ MappingGuard& MappingGuard::operator=(MappingGuard&& other) noexcept {
 
 MappingGuard::~MappingGuard() {
   if (watched_ == nullptr) return;
-  const std::lock_guard lock(list_mutex);
+  MutexLock lock(list_mutex);
   watched_->begin.store(0);
 }
 

@@ -2,7 +2,7 @@
 
 #include <sqlite3.h>
 
-#include <mutex>
+#include "base/thread_annotations.h"
 
 namespace fedglm {
 namespace {
@@ -54,15 +54,16 @@ std::string SqlRow::Text(size_t column) const {
 }
 
 struct Database::State {
-  sqlite3* handle = nullptr;
   std::string path;
-  std::recursive_mutex mutex;  // held for the whole of a Transaction, whose body calls Execute
+  RecursiveMutex mutex;  // held for the whole of a Transaction, whose body calls Execute
+  sqlite3* handle ABSL_GUARDED_BY(mutex) = nullptr;
 
   ~State() { sqlite3_close(handle); }
-  absl::Status Error(std::string_view doing) const {
+  absl::Status Error(std::string_view doing) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     return FailedError(path + ": " + std::string(doing) + ": " + sqlite3_errmsg(handle));
   }
-  absl::StatusOr<Statement> Prepare(std::string_view sql, const std::vector<SqlValue>& parameters) const {
+  absl::StatusOr<Statement> Prepare(std::string_view sql, const std::vector<SqlValue>& parameters) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     sqlite3_stmt* raw = nullptr;
     if (sqlite3_prepare_v2(handle, sql.data(), static_cast<int>(sql.size()), &raw, nullptr) != SQLITE_OK)
       return Error("SQL");
@@ -81,8 +82,11 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::filesystem::
   auto state = std::make_unique<State>();
   state->path = path.string();
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-  if (sqlite3_open_v2(path.c_str(), &state->handle, flags, nullptr) != SQLITE_OK) return state->Error("cannot open");
-  sqlite3_busy_timeout(state->handle, 10000);
+  {
+    RecursiveMutexLock lock(state->mutex);
+    if (sqlite3_open_v2(path.c_str(), &state->handle, flags, nullptr) != SQLITE_OK) return state->Error("cannot open");
+    sqlite3_busy_timeout(state->handle, 10000);
+  }
   std::unique_ptr<Database> database(new Database(std::move(state)));
   FEDGLM_RETURN_IF_ERROR(
       database->ExecuteScript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"));
@@ -90,14 +94,14 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::filesystem::
 }
 
 absl::Status Database::ExecuteScript(std::string_view sql) {
-  std::lock_guard lock(state_->mutex);
+  RecursiveMutexLock lock(state_->mutex);
   const std::string text(sql);
   if (sqlite3_exec(state_->handle, text.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) return state_->Error("SQL");
   return absl::OkStatus();
 }
 
 absl::StatusOr<int64_t> Database::Execute(std::string_view sql, const std::vector<SqlValue>& parameters) {
-  std::lock_guard lock(state_->mutex);
+  RecursiveMutexLock lock(state_->mutex);
   FEDGLM_ASSIGN_OR_RETURN(const Statement statement, state_->Prepare(sql, parameters));
   int result;
   do {
@@ -108,7 +112,7 @@ absl::StatusOr<int64_t> Database::Execute(std::string_view sql, const std::vecto
 }
 
 absl::StatusOr<std::vector<SqlRow>> Database::Query(std::string_view sql, const std::vector<SqlValue>& parameters) {
-  std::lock_guard lock(state_->mutex);
+  RecursiveMutexLock lock(state_->mutex);
   FEDGLM_ASSIGN_OR_RETURN(const Statement statement, state_->Prepare(sql, parameters));
   std::vector<SqlRow> rows;
   while (true) {
@@ -122,7 +126,7 @@ absl::StatusOr<std::vector<SqlRow>> Database::Query(std::string_view sql, const 
 }
 
 absl::Status Database::Transaction(const std::function<absl::Status()>& body) {
-  std::lock_guard lock(state_->mutex);
+  RecursiveMutexLock lock(state_->mutex);
   FEDGLM_RETURN_IF_ERROR(ExecuteScript("BEGIN IMMEDIATE"));
   absl::Status status = body();
   if (status.ok()) status = ExecuteScript("COMMIT");

@@ -1,4 +1,5 @@
-// A mutex that clang's thread-safety analysis (-Wthread-safety) understands; members say ABSL_GUARDED_BY(mutex_).
+// Mutexes that clang's thread-safety analysis (-Wthread-safety) understands; members say ABSL_GUARDED_BY(mutex_).
+// deploy/check-thread-safety runs it over the tree.
 #pragma once
 
 #include <condition_variable>
@@ -35,6 +36,30 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
 
  private:
   std::unique_lock<std::mutex> lock_;
+};
+
+// A mutex that its thread may take again. The analysis has no notion of that: it believes a function that does not say
+// what it holds, so only a function that takes it anew may be called with it held.
+class ABSL_LOCKABLE RecursiveMutex {
+ public:
+  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mutex_.lock(); }
+  void Unlock() ABSL_UNLOCK_FUNCTION() { mutex_.unlock(); }
+
+ private:
+  std::recursive_mutex mutex_;
+};
+
+class ABSL_SCOPED_LOCKABLE RecursiveMutexLock {
+ public:
+  explicit RecursiveMutexLock(RecursiveMutex& mutex) ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex) : mutex_(mutex) {
+    mutex_.Lock();
+  }
+  ~RecursiveMutexLock() ABSL_UNLOCK_FUNCTION() { mutex_.Unlock(); }
+  RecursiveMutexLock(const RecursiveMutexLock&) = delete;
+  RecursiveMutexLock& operator=(const RecursiveMutexLock&) = delete;
+
+ private:
+  RecursiveMutex& mutex_;
 };
 
 }  // namespace fedglm

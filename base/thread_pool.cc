@@ -5,13 +5,14 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#include "base/thread_annotations.h"
 
 namespace fedglm {
 namespace {
@@ -46,11 +47,11 @@ std::optional<ThreadPinning> ThreadPinningFromName(std::string_view name) {
 }
 
 struct ThreadPool::State {
-  std::mutex turn;  // one ParallelFor at a time
+  Mutex turn;  // one ParallelFor at a time
 
-  // The current call. Written by the caller before it is opened, read by the workers inside.
-  const std::function<void(int64_t, int64_t)>* body = nullptr;
-  int64_t count = 0, grain = 1;
+  // The current call. Written by the caller, whose turn it is, before it is opened; read by the workers inside.
+  const std::function<void(int64_t, int64_t)>* body ABSL_GUARDED_BY(turn) = nullptr;
+  int64_t count ABSL_GUARDED_BY(turn) = 0, grain ABSL_GUARDED_BY(turn) = 1;
   std::atomic<int64_t> next{0};
   // How many workers are inside the call, and whether it is closed to more. The caller closes it when no range is left
   // and waits for those inside only: a worker that the machine has not woken yet holds up nobody.
@@ -59,12 +60,17 @@ struct ThreadPool::State {
 
   std::atomic<uint64_t> generation{0};
   std::atomic<bool> stop{false};
-  std::mutex sleep;  // guards sleeping workers' decision to wait
+  Mutex sleep;  // guards sleeping workers' decision to wait: what they wait for changes with it held
   std::condition_variable wake;
   std::vector<Core> cores;  // of the caller and the workers, in this order; empty: anywhere
   std::vector<std::thread> workers;
 
-  void TakeRanges() {
+  void BeginGeneration() ABSL_EXCLUSIVE_LOCKS_REQUIRED(sleep) { generation.fetch_add(1, std::memory_order_release); }
+  void Stop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(sleep) { stop = true; }
+
+  // Not analysed: a worker reads what the caller, who has the turn until all workers have left, wrote before `inside`
+  // was opened.
+  void TakeRanges() ABSL_NO_THREAD_SAFETY_ANALYSIS {
     while (true) {
       const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
       if (begin >= count) return;
@@ -77,8 +83,8 @@ struct ThreadPool::State {
       if (generation.load(std::memory_order_acquire) != seen || stop.load(std::memory_order_relaxed)) return true;
       Pause();
     }
-    std::unique_lock<std::mutex> lock(sleep);
-    wake.wait(lock, [&] { return generation.load(std::memory_order_acquire) != seen || stop.load(); });
+    MutexLock lock(sleep);
+    while (generation.load(std::memory_order_acquire) == seen && !stop.load()) lock.Wait(wake);
     return true;
   }
 
@@ -106,8 +112,8 @@ ThreadPool::ThreadPool(int threads, ThreadPinning pinning) : state_(std::make_un
 
 ThreadPool::~ThreadPool() {
   {
-    std::lock_guard<std::mutex> lock(state_->sleep);
-    state_->stop = true;
+    MutexLock lock(state_->sleep);
+    state_->Stop();
   }
   state_->wake.notify_all();
   for (std::thread& worker : state_->workers) worker.join();
@@ -124,15 +130,15 @@ void ThreadPool::ParallelFor(int64_t count, int64_t grain, const std::function<v
     body(0, count);
     return;
   }
-  std::lock_guard<std::mutex> turn(state_->turn);
+  MutexLock turn(state_->turn);
   state_->body = &body;
   state_->count = count;
   state_->grain = grain;
   state_->next.store(0, std::memory_order_relaxed);
   state_->inside.fetch_and(~State::kClosed, std::memory_order_release);
   {
-    std::lock_guard<std::mutex> lock(state_->sleep);
-    state_->generation.fetch_add(1, std::memory_order_release);
+    MutexLock lock(state_->sleep);
+    state_->BeginGeneration();
   }
   state_->wake.notify_all();
   state_->TakeRanges();

@@ -55,11 +55,17 @@ struct Node::State {
   std::unique_ptr<RoundParticipant> participant;
   InstalledRound installed;  // the round thread's, once it runs
 
-  std::atomic<bool> stopping{false}, ended{false};
+  std::atomic<bool> ended{false};
   absl::Status result;  // of the round thread: read after it has been joined
   Mutex mutex;
   std::condition_variable woken;
+  bool stopping ABSL_GUARDED_BY(mutex) = false;
   std::thread rounds;
+
+  bool Stopping() {
+    MutexLock lock(mutex);
+    return stopping;
+  }
 
   void Pause(std::chrono::milliseconds duration) {
     MutexLock lock(mutex);
@@ -96,9 +102,9 @@ struct Node::State {
   // is gone. Everything else is tried again, slower and slower.
   void Run() {
     auto backoff = kFirstBackoff;
-    while (!stopping) {
+    while (!Stopping()) {
       const absl::Status status = TakePart();
-      if (stopping) break;
+      if (Stopping()) break;
       if (status.ok()) {
         backoff = kFirstBackoff;
         continue;
@@ -144,7 +150,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeOptions& options, co
       s.options, s.identity, s.base_sha256, s.aggregator, *s.supervisor, *s.outbox,
       [&s](const Adapter& adapter) { return s.engine->CheckAdapter(adapter); },
       [&s](std::shared_ptr<const Adapter> adapter) { return s.engine->SetAdapter(std::move(adapter)); },
-      [&s] { return s.stopping.load(); }});
+      [&s] { return s.Stopping(); }});
   FEDGLM_ASSIGN_OR_RETURN(s.installed, s.participant->Resume());
   FEDGLM_ASSIGN_OR_RETURN(s.api, ApiServer::Start(*s.engine, options.serve));
   FEDGLM_RETURN_IF_ERROR(s.WriteAddresses());

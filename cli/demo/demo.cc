@@ -3,6 +3,7 @@
 #include <httplib.h>
 
 #include <cstdio>
+#include <optional>
 #include <thread>
 
 #include "base/clock.h"
@@ -99,49 +100,67 @@ double Together(const std::vector<Engine::Loss>& losses) {
 }
 
 // The losses of several adapters, one engine a core: a small model does not gain from more threads.
-absl::StatusOr<std::vector<std::vector<Engine::Loss>>> EvaluateAll(const DemoPlan& plan,
-                                                                   const std::vector<DemoSite>& sites,
-                                                                   const std::vector<std::string>& adapters,
-                                                                   bool quiet) {
-  Mutex mutex;
-  Progress progress("evaluate", static_cast<int64_t>(adapters.size()), quiet);
-  std::vector<std::vector<Engine::Loss>> losses(adapters.size());
-  absl::Status status;
-  size_t next = 0;
-  int64_t done = 0;
-  const auto work = [&] {
-    const absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Open(plan.model, {.threads = 1});
-    while (true) {
-      size_t mine;
-      {
-        MutexLock lock(mutex);
-        if (!engine.ok()) status = engine.status();
-        if (!status.ok() || next == adapters.size()) return;
-        mine = next++;
-      }
-      auto result = LossesOf(**engine, adapters[mine], sites, plan.training.sequence_length);
-      MutexLock lock(mutex);
+class AdapterComparison {
+ public:
+  using Losses = std::vector<std::vector<Engine::Loss>>;  // of each adapter, of each site
+
+  AdapterComparison(const DemoPlan& plan, const std::vector<DemoSite>& sites, const std::vector<std::string>& adapters,
+                    bool quiet)
+      : plan_(plan),
+        sites_(sites),
+        adapters_(adapters),
+        progress_("evaluate", static_cast<int64_t>(adapters.size()), quiet),
+        losses_(adapters.size()) {}
+
+  absl::StatusOr<Losses> Run() {
+    std::vector<std::thread> threads;
+    for (int i = 0; i < UsablePhysicalCores(); ++i) threads.emplace_back([this] { Work(); });
+    for (std::thread& thread : threads) thread.join();
+    MutexLock lock(mutex_);
+    FEDGLM_RETURN_IF_ERROR(status_);
+    progress_.Finish();
+    return losses_;
+  }
+
+ private:
+  void Work() {
+    const absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Open(plan_.model, {.threads = 1});
+    while (const std::optional<size_t> mine = Next(engine.status())) {
+      auto result = LossesOf(**engine, adapters_[*mine], sites_, plan_.training.sequence_length);
+      MutexLock lock(mutex_);
       if (!result.ok())
-        status = result.status();
+        status_ = result.status();
       else
-        losses[mine] = *std::move(result);
-      progress.Update(++done);
+        losses_[*mine] = *std::move(result);
+      progress_.Update(++done_);
     }
-  };
-  std::vector<std::thread> threads;
-  for (int i = 0; i < UsablePhysicalCores(); ++i) threads.emplace_back(work);
-  for (std::thread& thread : threads) thread.join();
-  FEDGLM_RETURN_IF_ERROR(status);
-  progress.Finish();
-  return losses;
-}
+  }
+
+  // The next adapter; nothing if there is none, or something has failed.
+  std::optional<size_t> Next(const absl::Status& engine) {
+    MutexLock lock(mutex_);
+    if (!engine.ok()) status_ = engine;
+    if (!status_.ok() || next_ == adapters_.size()) return std::nullopt;
+    return next_++;
+  }
+
+  const DemoPlan& plan_;
+  const std::vector<DemoSite>& sites_;
+  const std::vector<std::string>& adapters_;
+  Mutex mutex_;
+  Progress progress_ ABSL_GUARDED_BY(mutex_);
+  Losses losses_ ABSL_GUARDED_BY(mutex_);
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t done_ ABSL_GUARDED_BY(mutex_) = 0;
+};
 
 absl::Status Compare(const DemoPlan& plan, const std::vector<DemoSite>& sites, const Baselines& baselines,
                      const std::filesystem::path& federated_adapter, bool quiet, DemoReport& report) {
   std::vector<std::string> adapters = {"", federated_adapter, baselines.pooled};
   adapters.insert(adapters.end(), baselines.local.begin(), baselines.local.end());
-  FEDGLM_ASSIGN_OR_RETURN(const std::vector<std::vector<Engine::Loss>> losses,
-                          EvaluateAll(plan, sites, adapters, quiet));
+  FEDGLM_ASSIGN_OR_RETURN(const AdapterComparison::Losses losses,
+                          AdapterComparison(plan, sites, adapters, quiet).Run());
   const std::vector<Engine::Loss>&base = losses[0], &federated = losses[1], &pooled = losses[2];
   report.overall = {Together(base), 0, Together(federated), Together(pooled)};
   for (size_t i = 0; i < sites.size(); ++i) {

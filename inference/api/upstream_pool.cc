@@ -52,6 +52,8 @@ absl::StatusOr<std::unique_ptr<UpstreamPool>> UpstreamPool::Make(const std::vect
     }
     pool->upstreams_.push_back(std::move(upstream));
   }
+  MutexLock lock(pool->mutex_);
+  pool->health_.resize(pool->upstreams_.size());
   return pool;
 }
 
@@ -76,19 +78,20 @@ std::vector<std::string> UpstreamPool::Models() const {
 
 bool UpstreamPool::CoolingDown(size_t index) const {
   MutexLock lock(mutex_);
-  return clock_.Now() < upstreams_[index].cool_until;
+  return clock_.Now() < health_[index].cool_until;
 }
 
 void UpstreamPool::Count(size_t index, const std::string& outcome, bool failed) {
-  Upstream& upstream = upstreams_[index];
-  metrics_.CountUpstream(upstream.options.url, outcome);
+  const UpstreamOptions& options = upstreams_[index].options;
+  metrics_.CountUpstream(options.url, outcome);
   MutexLock lock(mutex_);
-  upstream.failures = failed ? upstream.failures + 1 : 0;
-  if (upstream.failures < std::max(1, upstream.options.cooldown_failures)) return;
-  upstream.failures = 0;
-  const auto cooldown = static_cast<int64_t>(upstream.options.cooldown_seconds * 1000);
-  upstream.cool_until = clock_.Now() + std::chrono::milliseconds(cooldown);
-  LogWarning("upstream " + upstream.options.url + " failed too often: not asked for a while");
+  Health& health = health_[index];
+  health.failures = failed ? health.failures + 1 : 0;
+  if (health.failures < std::max(1, options.cooldown_failures)) return;
+  health.failures = 0;
+  const auto cooldown = static_cast<int64_t>(options.cooldown_seconds * 1000);
+  health.cool_until = clock_.Now() + std::chrono::milliseconds(cooldown);
+  LogWarning("upstream " + options.url + " failed too often: not asked for a while");
 }
 
 bool UpstreamPool::Answer(const std::shared_ptr<Exchange>& exchange, const std::string& path, const Json& body,

@@ -55,6 +55,8 @@ class UpstreamPool {
   struct Upstream {
     UpstreamOptions options;
     std::string host, api_key;
+  };
+  struct Health {
     int failures = 0;  // in a row
     std::chrono::system_clock::time_point cool_until{};
   };
@@ -76,8 +78,9 @@ class UpstreamPool {
   const double request_seconds_;
   const Clock& clock_;
   ApiMetrics& metrics_;
-  mutable Mutex mutex_;  // of failures and cool_until; the rest does not change
-  std::vector<Upstream> upstreams_;
+  std::vector<Upstream> upstreams_;  // constant once made
+  mutable Mutex mutex_;
+  std::vector<Health> health_ ABSL_GUARDED_BY(mutex_);  // by upstream
 };
 
 }  // namespace fedglm

@@ -1,9 +1,9 @@
 #include "inference/gguf/encoded_rows.h"
 
 #include <algorithm>
-#include <mutex>
 #include <vector>
 
+#include "base/thread_annotations.h"
 #include "inference/quantization/codec.h"
 
 namespace fedglm {
@@ -15,17 +15,20 @@ constexpr int64_t kChunkBytes = 4 << 20;  // of float32 rows
 class FirstError {
  public:
   void Note(int64_t row, absl::Status status) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(mutex_);
     if (!status_.ok() && row_ <= row) return;
     row_ = row;
     status_ = std::move(status);
   }
-  const absl::Status& status() const { return status_; }
+  absl::Status status() const {
+    MutexLock lock(mutex_);
+    return status_;
+  }
 
  private:
-  std::mutex mutex_;
-  int64_t row_ = 0;
-  absl::Status status_;
+  mutable Mutex mutex_;
+  int64_t row_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace

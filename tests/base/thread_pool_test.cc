@@ -3,13 +3,33 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <mutex>
 #include <numeric>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include "base/thread_annotations.h"
 
 namespace fedglm {
 namespace {
+
+// Ranges that several threads note.
+class Ranges {
+ public:
+  using List = std::vector<std::pair<int64_t, int64_t>>;
+  void Add(int64_t begin, int64_t end) {
+    MutexLock lock(mutex_);
+    list_.emplace_back(begin, end);
+  }
+  List Get() {
+    MutexLock lock(mutex_);
+    return list_;
+  }
+
+ private:
+  Mutex mutex_;
+  List list_ ABSL_GUARDED_BY(mutex_);
+};
 
 TEST(ThreadPool, HasTheThreadsThatWereAskedFor) {
   EXPECT_EQ(ThreadPool(1).threads(), 1);
@@ -24,19 +44,15 @@ TEST(ThreadPool, EveryIndexIsVisitedOnceInRangesOfTheGrain) {
     for (const int64_t count : {1, 2, 7, 64, 1000, 1003}) {
       for (const int64_t grain : {1, 3, 64, 5000}) {
         std::vector<int> visits(static_cast<size_t>(count));  // each written by one thread, read after all are done
-        std::mutex mutex;
-        std::vector<std::pair<int64_t, int64_t>> odd;
+        Ranges odd;
         pool.ParallelFor(count, grain, [&](int64_t begin, int64_t end) {
           const bool of_the_grain = begin % grain == 0 && (end - begin == grain || end == count);
           const bool good = begin < end && (threads == 1 || of_the_grain);
-          if (!good) {
-            std::lock_guard lock(mutex);
-            odd.emplace_back(begin, end);
-          }
+          if (!good) odd.Add(begin, end);
           for (int64_t i = begin; i < end; ++i) ++visits[static_cast<size_t>(i)];
         });
         EXPECT_EQ(visits, std::vector<int>(static_cast<size_t>(count), 1)) << threads << " " << count << " " << grain;
-        EXPECT_TRUE(odd.empty()) << odd.front().first << " to " << odd.front().second;
+        EXPECT_EQ(odd.Get(), Ranges::List());
       }
     }
   }

@@ -5,13 +5,13 @@
 
 #include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <random>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/file.h"
+#include "base/thread_annotations.h"
 #include "inference/engine/engine.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/wait_until.h"
@@ -22,19 +22,19 @@ namespace fedglm {
 class Gate {
  public:
   void Open() {
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(mutex_);
     open_ = true;
     opened_.notify_all();
   }
   void Wait() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    opened_.wait(lock, [&] { return open_; });
+    MutexLock lock(mutex_);
+    while (!open_) lock.Wait(opened_);
   }
 
  private:
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable opened_;
-  bool open_ = false;
+  bool open_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 // Keeps the engine's thread in its first step until the end is open.
