@@ -1,88 +1,11 @@
 #include "adapter/training_job.h"
 
 #include <cmath>
-#include <functional>
-#include <map>
+
+#include "adapter/json_fields.h"
 
 namespace fedglm {
 namespace {
-
-// One place that names every field: writing and reading walk the same list.
-struct Writer {
-  Json json = Json::object();
-  void operator()(const char* key, const std::string& value) { json[key] = value; }
-  void operator()(const char* key, const std::filesystem::path& value) { json[key] = value.string(); }
-  void operator()(const char* key, bool value) { json[key] = value; }
-  void operator()(const char* key, int value) { json[key] = value; }
-  void operator()(const char* key, int64_t value) { json[key] = value; }
-  void operator()(const char* key, uint64_t value) { json[key] = value; }
-  void operator()(const char* key, double value) { json[key] = value; }
-  void operator()(const char* key, const std::vector<std::filesystem::path>& values) {
-    json[key] = Json::array();
-    for (const auto& value : values) json[key].push_back(value.string());
-  }
-  void operator()(const char* key, const std::vector<std::string>& values) { json[key] = values; }
-};
-
-struct Reader {
-  const Json& json;
-  absl::Status status;
-  size_t known = 0;  // keys that were there and are ours
-
-  template <typename T>
-  void operator()(const char* key, T& value) {
-    const auto member = json.find(key);
-    if (member == json.end() || !status.ok()) return;
-    ++known;
-    if (!Take(*member, value)) status = UsageError(std::string("training job: \"") + key + "\" has a bad value");
-  }
-
-  static bool Take(const Json& json, std::string& value) {
-    if (!json.is_string()) return false;
-    value = json.get<std::string>();
-    return true;
-  }
-  static bool Take(const Json& json, std::filesystem::path& value) {
-    if (!json.is_string()) return false;
-    value = json.get<std::string>();
-    return true;
-  }
-  static bool Take(const Json& json, bool& value) {
-    if (!json.is_boolean()) return false;
-    value = json.get<bool>();
-    return true;
-  }
-  static bool Take(const Json& json, int& value) {
-    if (!json.is_number_integer() || json.get<int64_t>() < 0 || json.get<int64_t>() > 4096) return false;
-    value = json.get<int>();
-    return true;
-  }
-  static bool Take(const Json& json, int64_t& value) {
-    if (!json.is_number_integer()) return false;
-    value = json.get<int64_t>();
-    return value >= 0 && value < (int64_t{1} << 40);
-  }
-  static bool Take(const Json& json, uint64_t& value) {
-    if (!json.is_number_unsigned()) return false;
-    value = json.get<uint64_t>();
-    return true;
-  }
-  static bool Take(const Json& json, double& value) {
-    if (!json.is_number()) return false;
-    value = json.get<double>();
-    return std::isfinite(value);
-  }
-  template <typename T>
-  static bool Take(const Json& json, std::vector<T>& values) {
-    if (!json.is_array()) return false;
-    values.clear();
-    for (const Json& element : json) {
-      if (!element.is_string()) return false;
-      values.emplace_back(element.get<std::string>());
-    }
-    return true;
-  }
-};
 
 template <typename Visitor, typename Job>
 void VisitJob(Visitor& visit, Job& job) {
@@ -96,22 +19,10 @@ void VisitJob(Visitor& visit, Job& job) {
   visit("target_modules", job.adapter_config.target_modules);
   visit("adapter_seed", job.adapter_seed);
   visit("base_sha256", job.base_sha256);
-  visit("optimizer", job.optimizer);
-  visit("steps", job.steps);
-  visit("batch_tokens", job.batch_tokens);
+  TrainingPlan::Visit(job.plan, visit);
   visit("micro_batch_tokens", job.micro_batch_tokens);
-  visit("sequence_length", job.sequence_length);
-  visit("learning_rate", job.learning_rate);
-  visit("weight_decay", job.weight_decay);
-  visit("beta1", job.beta1);
-  visit("beta2", job.beta2);
-  visit("epsilon", job.epsilon);
-  visit("warmup_steps", job.warmup_steps);
-  visit("schedule", job.schedule);
   visit("schedule_steps", job.schedule_steps);
   visit("schedule_offset", job.schedule_offset);
-  visit("clip_norm", job.clip_norm);
-  visit("seed", job.seed);
   visit("skip_records", job.skip_records);
   visit("threads", job.threads);
   visit("forbid_network", job.forbid_network);
@@ -135,21 +46,15 @@ constexpr std::pair<JobKind, const char*> kKinds[] = {{JobKind::kTrain, "train"}
 
 absl::Status CheckValues(const TrainingJob& job) {
   const auto bad = [](const std::string& what) { return UsageError("training job: " + what); };
-  if (job.optimizer != "adamw" && job.optimizer != "sgd") return bad("optimizer '" + job.optimizer + "' is unknown");
-  if (job.schedule != "constant" && job.schedule != "cosine") return bad("schedule '" + job.schedule + "' is unknown");
-  if (job.batch_tokens < 1 || job.micro_batch_tokens < 1) return bad("a batch needs tokens");
-  if (job.sequence_length < 8) return bad("sequence_length is below 8");
+  if (job.micro_batch_tokens < 1) return bad("a batch needs tokens");
   if (job.adapter_config.rank < 1 || job.adapter_config.rank > 4096) return bad("rank is out of range");
-  if (job.learning_rate < 0 || job.weight_decay < 0 || job.clip_norm < 0) return bad("a rate is negative");
-  if (job.beta1 < 0 || job.beta1 >= 1 || job.beta2 < 0 || job.beta2 >= 1 || job.epsilon <= 0)
-    return bad("AdamW's constants are out of range");
   return absl::OkStatus();
 }
 
 }  // namespace
 
 Json ToJson(const TrainingJob& job) {
-  Writer writer;
+  JsonFieldWriter writer;
   for (const auto& [kind, name] : kKinds) {
     if (kind == job.kind) writer("kind", std::string(name));
   }
@@ -159,24 +64,13 @@ Json ToJson(const TrainingJob& job) {
 }
 
 absl::StatusOr<TrainingJob> ParseTrainingJob(std::string_view line) {
-  absl::StatusOr<Json> json = ParseJson(line, "training job");
-  if (!json.ok()) return UsageError(Message(json.status()));
-  if (!json->is_object()) return UsageError("training job: a JSON object is expected");
-  Reader reader{*json};
+  FEDGLM_ASSIGN_OR_RETURN(JsonFieldReader reader, JsonFieldReader::Parse(line, "training job"));
   std::string kind = "train", mode = "freeze-a";
   reader("kind", kind);
   reader("mode", mode);
   TrainingJob job;
   VisitJob(reader, job);
-  FEDGLM_RETURN_IF_ERROR(reader.status);
-  if (reader.known != json->size()) {
-    Writer writer;
-    VisitJob(writer, job);
-    for (const auto& [key, value] : json->items()) {
-      if (key != "kind" && key != "mode" && !writer.json.contains(key))
-        return UsageError("training job: unknown key \"" + key + "\"");
-    }
-  }
+  FEDGLM_RETURN_IF_ERROR(reader.Finish());
   bool known_kind = false;
   for (const auto& [value, name] : kKinds) {
     if (kind == name) job.kind = value, known_kind = true;

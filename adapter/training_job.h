@@ -11,6 +11,7 @@
 
 #include "adapter/adapter.h"
 #include "adapter/tensors.h"
+#include "adapter/training_plan.h"
 #include "base/json.h"
 #include "base/status.h"
 
@@ -47,20 +48,10 @@ struct TrainingJob {
   uint64_t adapter_seed = 1;
   std::string base_sha256;  // if known; written to the provenance and checked
 
-  std::string optimizer = "adamw";  // adamw, sgd
-  int64_t steps = 100;
-  int64_t batch_tokens = 2048;  // tokens of one optimizer step, over all its accumulation steps
-  int64_t micro_batch_tokens = 2048;
-  int64_t sequence_length = 256;  // longest packed sequence; longer records are cut, and counted
-  double learning_rate = 1e-3;
-  double weight_decay = 0.0;
-  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
-  int64_t warmup_steps = 0;
-  std::string schedule = "constant";  // constant, cosine (to 0 over `schedule_steps`)
-  int64_t schedule_steps = 0;         // 0: steps
+  TrainingPlan plan;                  // its keys stand in the job's JSON beside the job's own
+  int64_t micro_batch_tokens = 2048;  // tokens in memory at once; a step takes as many of them as it needs
+  int64_t schedule_steps = 0;         // of plan.schedule; 0: plan.steps
   int64_t schedule_offset = 0;        // steps already done in earlier rounds
-  double clip_norm = 1.0;             // of the gradient; 0: none
-  uint64_t seed = 1;                  // order of the records
   int64_t skip_records = 0;           // where in the shuffled order to begin (rounds go on where they stopped)
   int threads = 0;                    // 0: physical cores
   bool forbid_network = true;

@@ -1,28 +1,46 @@
 #include "aggregator/aggregator_options.h"
 
+#include <algorithm>
+
 namespace fedglm {
 namespace {
 
-absl::Status ReadTraining(Configuration& c, TrainingPlanOptions& plan) {
-  FEDGLM_ASSIGN_OR_RETURN(plan.optimizer, c.String("training.optimizer", plan.optimizer));
-  if (plan.optimizer != "adamw" && plan.optimizer != "sgd")
-    return ConfigurationError("training.optimizer must be adamw or sgd");
-  FEDGLM_ASSIGN_OR_RETURN(plan.steps, c.Integer("training.steps", plan.steps, 1, 1000000));
-  FEDGLM_ASSIGN_OR_RETURN(plan.batch_tokens, c.Integer("training.batch_tokens", plan.batch_tokens, 1, 1 << 24));
-  FEDGLM_ASSIGN_OR_RETURN(plan.sequence_length,
-                          c.Integer("training.sequence_length", plan.sequence_length, 8, 1 << 20));
-  FEDGLM_ASSIGN_OR_RETURN(plan.learning_rate, c.Number("training.learning_rate", plan.learning_rate, 0, 1000));
-  FEDGLM_ASSIGN_OR_RETURN(plan.weight_decay, c.Number("training.weight_decay", plan.weight_decay, 0, 1000));
-  FEDGLM_ASSIGN_OR_RETURN(plan.warmup_steps, c.Integer("training.warmup_steps", plan.warmup_steps, 0, 1000000));
-  FEDGLM_ASSIGN_OR_RETURN(plan.schedule, c.String("training.schedule", plan.schedule));
-  if (plan.schedule != "constant" && plan.schedule != "cosine")
-    return ConfigurationError("training.schedule must be constant or cosine");
-  FEDGLM_ASSIGN_OR_RETURN(plan.clip_norm, c.Number("training.clip_norm", plan.clip_norm, 0, 1e9));
-  FEDGLM_ASSIGN_OR_RETURN(const int64_t seed,
-                          c.Integer("training.seed", static_cast<int64_t>(plan.seed), 0, INT64_MAX));
-  plan.seed = static_cast<uint64_t>(seed);
-  return absl::OkStatus();
-}
+// The keys of [training].
+class PlanReader {
+ public:
+  explicit PlanReader(Configuration& configuration) : configuration_(configuration) {}
+
+  template <typename T>
+  void operator()(const PlanField<T>& field, T& value) {
+    if (status_.ok()) status_ = Read(std::string("training.") + field.key, field.allowed, value);
+  }
+  const absl::Status& status() const { return status_; }
+
+ private:
+  absl::Status Read(const std::string& key, const Allowed<std::string>& allowed, std::string& value) {
+    FEDGLM_ASSIGN_OR_RETURN(value, configuration_.String(key, value));
+    return allowed.Holds(value) ? absl::OkStatus() : ConfigurationError(key + " must be " + Describe(allowed));
+  }
+  absl::Status Read(const std::string& key, const Allowed<int64_t>& allowed, int64_t& value) {
+    FEDGLM_ASSIGN_OR_RETURN(value, configuration_.Integer(key, value, allowed.lowest, allowed.highest));
+    return absl::OkStatus();
+  }
+  absl::Status Read(const std::string& key, const Allowed<double>& allowed, double& value) {
+    FEDGLM_ASSIGN_OR_RETURN(value, configuration_.Number(key, value, allowed.lowest, allowed.highest));
+    return absl::OkStatus();
+  }
+  // TOML's integers have a sign.
+  absl::Status Read(const std::string& key, const Allowed<uint64_t>& allowed, uint64_t& value) {
+    const auto clamp = [](uint64_t number) { return static_cast<int64_t>(std::min<uint64_t>(number, INT64_MAX)); };
+    FEDGLM_ASSIGN_OR_RETURN(const int64_t number,
+                            configuration_.Integer(key, clamp(value), clamp(allowed.lowest), clamp(allowed.highest)));
+    value = static_cast<uint64_t>(number);
+    return absl::OkStatus();
+  }
+
+  Configuration& configuration_;
+  absl::Status status_;
+};
 
 }  // namespace
 
@@ -42,7 +60,9 @@ absl::StatusOr<AggregatorOptions> AggregatorOptions::Read(Configuration& c) {
                           c.Number("federation.server_learning_rate", o.server_learning_rate, 0, 1e6));
   FEDGLM_ASSIGN_OR_RETURN(const std::string adapter, c.RequiredString("federation.initial_adapter"));
   FEDGLM_ASSIGN_OR_RETURN(o.initial_adapter, c.Path("federation.initial_adapter", adapter));
-  FEDGLM_RETURN_IF_ERROR(ReadTraining(c, o.training));
+  PlanReader training(c);
+  TrainingPlan::Visit(o.training, training);
+  FEDGLM_RETURN_IF_ERROR(training.status());
   FEDGLM_ASSIGN_OR_RETURN(o.listen, c.String("server.listen", o.listen));
   FEDGLM_ASSIGN_OR_RETURN(o.enrolment_listen, c.String("server.enrolment_listen", o.enrolment_listen));
   FEDGLM_ASSIGN_OR_RETURN(o.host_names, c.Strings("server.host_names", o.host_names));

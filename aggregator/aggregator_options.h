@@ -7,25 +7,12 @@
 #include <vector>
 
 #include "adapter/tensors.h"
+#include "adapter/training_plan.h"
 #include "base/configuration.h"
 #include "base/log.h"
 #include "base/status.h"
 
 namespace fedglm {
-
-// What every site does in a round.
-struct TrainingPlanOptions {
-  std::string optimizer = "adamw";
-  int64_t steps = 20;
-  int64_t batch_tokens = 2048;
-  int64_t sequence_length = 512;
-  double learning_rate = 1e-3;
-  double weight_decay = 0;
-  int64_t warmup_steps = 0;
-  std::string schedule = "constant";  // cosine: over all rounds
-  double clip_norm = 1.0;
-  uint64_t seed = 1;
-};
 
 struct AggregatorOptions {
   std::string federation = "federation";
@@ -34,9 +21,9 @@ struct AggregatorOptions {
   int64_t min_sites = 2;    // a round begins when so many sites have asked for work
   int64_t min_updates = 1;  // after the deadline a round is closed with so many, else it waits on
   int64_t round_timeout_seconds = 86400;
-  double server_learning_rate = 1.0;      // of fedsgd
-  std::filesystem::path initial_adapter;  // what round 1 starts from: `fedglm adapter init`
-  TrainingPlanOptions training;
+  double server_learning_rate = 1.0;                              // of fedsgd
+  std::filesystem::path initial_adapter;                          // what round 1 starts from: `fedglm adapter init`
+  TrainingPlan training = {.steps = 20, .sequence_length = 512};  // what every site does in a round
 
   std::string listen = "127.0.0.1:7443";                             // sites and administrators, mutual TLS
   std::string enrolment_listen = "127.0.0.1:7444";                   // enrolment

@@ -3,6 +3,7 @@
 
 #include "aggregator/peer_identity.h"
 #include "aggregator/services.h"
+#include "base/json.h"
 #include "base/log.h"
 
 namespace fedglm {
@@ -171,7 +172,7 @@ class FederationService : public v1::Federation::Service {
       out->set_mode(std::string(AggregationModeName(rooms_.options.mode)));
       out->set_deadline_unix_ms(train->deadline_unix_ms);
       out->set_update_id(train->update_id);
-      WritePlan(out->mutable_plan());
+      out->set_plan(DumpJson(ToJson(rooms_.options.training)));
       return Reference(train->adapter_sha256, out->mutable_adapter());
     }
     if (const auto* install = std::get_if<InstallWork>(&work)) {
@@ -185,21 +186,6 @@ class FederationService : public v1::Federation::Service {
     }
     task->mutable_wait()->set_retry_after_ms(100);
     return absl::OkStatus();
-  }
-
-  void WritePlan(v1::TrainingPlan* plan) const {
-    const TrainingPlanOptions& training = rooms_.options.training;
-    plan->set_optimizer(training.optimizer);
-    plan->set_steps(training.steps);
-    plan->set_batch_tokens(training.batch_tokens);
-    plan->set_sequence_length(training.sequence_length);
-    plan->set_learning_rate(training.learning_rate);
-    plan->set_weight_decay(training.weight_decay);
-    plan->set_warmup_steps(training.warmup_steps);
-    plan->set_schedule(training.schedule);
-    plan->set_schedule_steps(training.steps * rooms_.options.rounds);
-    plan->set_clip_norm(training.clip_norm);
-    plan->set_seed(training.seed);
   }
 
   const ServiceRooms& rooms_;

@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/model_options.h"
+#include "cli/plan_flags.h"
 #include "client/trainer_process.h"
 
 namespace fedglm::cli {
@@ -19,18 +20,9 @@ struct TrainOptions {
   bool json = false;
 };
 
-void AddOptimizerFlags(Command app, TrainingJob& job) {
-  app.Add("--steps", job.steps, "optimizer steps").ShowDefault().Positive();
-  app.Add("--batch-tokens", job.batch_tokens, "tokens of one step").ShowDefault().Positive();
+void AddJobFlags(Command app, TrainingJob& job) {
+  AddPlanFlags(app, job.plan);
   app.Add("--micro-batch-tokens", job.micro_batch_tokens, "tokens in memory at once").ShowDefault().Positive();
-  app.Add("--sequence-length", job.sequence_length).ShowDefault().Between(8, 1 << 20);
-  app.Add("--learning-rate", job.learning_rate).ShowDefault().NumberBetween(0, 1e3);
-  app.Add("--weight-decay", job.weight_decay).ShowDefault().NumberBetween(0, 1e3);
-  app.Add("--warmup-steps", job.warmup_steps).ShowDefault().NotNegative();
-  app.Add("--schedule", job.schedule).ShowDefault().OneOf({"constant", "cosine"});
-  app.Add("--optimizer", job.optimizer).ShowDefault().OneOf({"adamw", "sgd"});
-  app.Add("--clip-norm", job.clip_norm, "of the gradient; 0: none").ShowDefault().NumberBetween(0, 1e9);
-  app.Add("--seed", job.seed, "order of the records").ShowDefault();
   app.Add("-t,--threads", job.threads).Between(0, 1024);
 }
 
@@ -47,7 +39,7 @@ Json Summary(const TrainerEvent& done, const std::optional<TrainerEvent>& evalua
 
 // Runs the job with a progress bar and prints its summary.
 absl::Status RunJob(const TrainingJob& job, const char* label, bool json) {
-  Progress progress(label, job.steps, json);
+  Progress progress(label, job.plan.steps, json);
   std::optional<TrainerEvent> evaluated;
   const auto on_event = [&](const TrainerEvent& event) {
     char note[96];
@@ -103,7 +95,7 @@ void AddTrain(CommandLine& line) {
   app.Add("--mode", options->mode, "average: train A and B; freeze-a: train B only")
       .ShowDefault()
       .OneOf({"average", "freeze-a"});
-  AddOptimizerFlags(app, options->job);
+  AddJobFlags(app, options->job);
   app.AddFlag("--json", options->json);
 }
 
@@ -128,7 +120,7 @@ void AddPretrain(CommandLine& line) {
   app.Add("--heads", shape.heads).ShowDefault().Between(1, 256);
   app.Add("--kv-heads", shape.kv_heads).ShowDefault().Between(1, 256);
   app.Add("--type", shape.type, "block type of the matrices").ShowDefault();
-  AddOptimizerFlags(app, options->job);
+  AddJobFlags(app, options->job);
   app.AddFlag("--json", options->json);
 }
 

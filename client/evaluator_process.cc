@@ -19,9 +19,9 @@ std::vector<std::string> ArgumentsOf(const TrainingJob& job) {
                                         "-t",
                                         std::to_string(job.threads),
                                         "--sequence-length",
-                                        std::to_string(job.sequence_length),
+                                        std::to_string(job.plan.sequence_length),
                                         "-c",
-                                        std::to_string(job.sequence_length)};
+                                        std::to_string(job.plan.sequence_length)};
   if (!job.adapter.empty()) arguments.insert(arguments.end(), {"--adapter", job.adapter.string()});
   for (const std::filesystem::path& records : job.records)
     arguments.insert(arguments.end(), {"--data", records.string()});

@@ -16,40 +16,29 @@ namespace {
 constexpr char kGlobal[] = "global";
 constexpr char kResult[] = "result";
 constexpr char kCandidate[] = "candidate";
-constexpr int64_t kMostRounds = 1 << 20, kMostSteps = 1 << 20;
+constexpr int64_t kMostRounds = 1 << 20;
 constexpr int64_t kEvaluationSequence = 2048;  // held-out records longer than that are cut
 
-// What the aggregator says enters arithmetic here; all else in a plan the supervisor and the trainer check.
-absl::Status CheckTask(const v1::TrainTask& task) {
-  if (task.round() < 1 || task.round() > kMostRounds) {
-    return FailedError("the aggregator asks for round " + std::to_string(task.round()));
-  }
-  if (task.plan().steps() < 0 || task.plan().steps() > kMostSteps) {
-    return FailedError("the aggregator asks for " + std::to_string(task.plan().steps()) + " steps");
-  }
-  return absl::OkStatus();
+// What the aggregator says enters arithmetic here.
+absl::Status CheckRound(int64_t round, const char* what) {
+  if (round >= 1 && round <= kMostRounds) return absl::OkStatus();
+  return FailedError(std::string("the aggregator asks for ") + what + " " + std::to_string(round));
 }
 
-TrainingJob JobOf(const v1::TrainTask& task, AggregationMode mode, const std::string& base_sha256) {
+absl::StatusOr<TrainingJob> JobOf(const v1::TrainTask& task, AggregationMode mode, const std::string& base_sha256) {
+  FEDGLM_RETURN_IF_ERROR(CheckRound(task.round(), "round"));
+  FEDGLM_RETURN_IF_ERROR(CheckRound(task.rounds(), "a number of rounds of"));
   TrainingJob job;
   job.kind = mode == AggregationMode::kFedSgd ? JobKind::kGradient : JobKind::kTrain;
   job.mode = mode;
   job.adapter = kGlobal;
   job.output = kResult;
   job.base_sha256 = base_sha256;
-  const v1::TrainingPlan& plan = task.plan();
-  job.optimizer = plan.optimizer();
-  job.steps = plan.steps();
-  job.batch_tokens = plan.batch_tokens();
-  job.sequence_length = plan.sequence_length();
-  job.learning_rate = plan.learning_rate();
-  job.weight_decay = plan.weight_decay();
-  job.warmup_steps = plan.warmup_steps();
-  job.schedule = plan.schedule();
-  job.schedule_steps = plan.schedule_steps();
-  job.schedule_offset = (task.round() - 1) * plan.steps();
-  job.clip_norm = plan.clip_norm();
-  job.seed = plan.seed();
+  absl::StatusOr<TrainingPlan> plan = ParseTrainingPlan(task.plan());
+  if (!plan.ok()) return FailedError("the aggregator's " + Message(plan.status()));
+  job.plan = *std::move(plan);
+  job.schedule_steps = task.rounds() * job.plan.steps;
+  job.schedule_offset = (task.round() - 1) * job.plan.steps;
   return job;
 }
 
@@ -128,15 +117,14 @@ absl::StatusOr<Adapter> RoundParticipant::FetchVerified(const v1::ArtifactRefere
 }
 
 absl::Status RoundParticipant::MakeUpdateOf(const v1::TrainTask& task) {
-  FEDGLM_RETURN_IF_ERROR(CheckTask(task));
   FEDGLM_ASSIGN_OR_RETURN(const AggregationMode mode, ParseAggregationMode(task.mode()));
+  FEDGLM_ASSIGN_OR_RETURN(TrainingJob job, JobOf(task, mode, rooms_.base_sha256));
   FEDGLM_ASSIGN_OR_RETURN(const Adapter global, FetchVerified(task.adapter(), task.round() - 1));
   const std::filesystem::path work = rooms_.options.state_dir / "work";
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(work, 0700));
   FEDGLM_RETURN_IF_ERROR(SaveAdapter(global, work / kGlobal));
 
   FEDGLM_ASSIGN_OR_RETURN(TrainingProgress progress, ReadProgress(rooms_.options.state_dir));
-  TrainingJob job = JobOf(task, mode, rooms_.base_sha256);
   job.skip_records = progress.ExamplesBefore(task.round());
   FEDGLM_ASSIGN_OR_RETURN(const TrainerEvent done, rooms_.trainer.Run(job, {}, rooms_.stopped));
 
@@ -203,7 +191,7 @@ absl::StatusOr<TrainerEvent> RoundParticipant::Evaluate(const Adapter& adapter) 
   TrainingJob job;
   job.kind = JobKind::kEvaluate;
   job.adapter = kCandidate;
-  job.sequence_length = kEvaluationSequence;
+  job.plan.sequence_length = kEvaluationSequence;
   job.base_sha256 = rooms_.base_sha256;
   TrainerEvent evaluated;
   const auto keep = [&](const TrainerEvent& event) {

@@ -51,13 +51,13 @@ absl::StatusOr<TrainingSummary> Optimize(const TrainingJob& job, const Transform
                                          const ExampleSet& set, const std::optional<ExampleSet>& held_out,
                                          const EventSink& on_event) {
   Optimizer optimizer(job, weights.Parameters());
-  ExampleOrder order(static_cast<int64_t>(set.examples.size()), job.seed, job.skip_records);
+  ExampleOrder order(static_cast<int64_t>(set.examples.size()), job.plan.seed, job.skip_records);
   TrainingSummary summary;
   double loss_sum = 0;
   int64_t loss_tokens = 0;
   const Stopwatch watch;
-  for (int64_t step = 1; step <= job.steps; ++step) {
-    const std::vector<Batch> batches = NextStep(set, order, job.batch_tokens, job.micro_batch_tokens);
+  for (int64_t step = 1; step <= job.plan.steps; ++step) {
+    const std::vector<Batch> batches = NextStep(set, order, job.plan.batch_tokens, job.micro_batch_tokens);
     int64_t targets = 0;
     for (const Batch& batch : batches) {
       targets += static_cast<int64_t>(batch.targets.size());
@@ -79,11 +79,11 @@ absl::StatusOr<TrainingSummary> Optimize(const TrainingJob& job, const Transform
     TrainerEvent event;
     event.event = "step";
     event.step = step;
-    event.steps = job.steps;
+    event.steps = job.plan.steps;
     event.loss = sum / static_cast<double>(targets);
     event.tokens_per_second = static_cast<double>(summary.tokens) / summary.seconds;
     on_event(event);
-    const bool last = step == job.steps;
+    const bool last = step == job.plan.steps;
     if (held_out && (last || (job.evaluate_every > 0 && step % job.evaluate_every == 0))) {
       ReportEvaluation(job, model, *held_out, step, on_event);
     }

@@ -20,8 +20,8 @@ struct TrainingSummary {
   double seconds = 0;
 };
 
-// job.steps steps on `set`; evaluates on `held_out` (if any) every job.evaluate_every steps and at the end. Failed if
-// the loss, a gradient or a weight stops being finite.
+// job.plan.steps steps on `set`; evaluates on `held_out` (if any) every job.evaluate_every steps and at the end. Failed
+// if the loss, a gradient or a weight stops being finite.
 absl::StatusOr<TrainingSummary> Optimize(const TrainingJob& job, const TransformerLoss& model, const Weights& weights,
                                          const ExampleSet& set, const std::optional<ExampleSet>& held_out,
                                          const EventSink& on_event);

@@ -117,13 +117,13 @@ absl::Status Pretrain(const TrainingJob& job, const EventSink& on_event) {
   FEDGLM_ASSIGN_OR_RETURN(const NewVocabulary vocabulary, MakeVocabulary(job));
   FEDGLM_ASSIGN_OR_RETURN(const Hyperparameters h,
                           ShapeOf(job.pretrain, static_cast<int64_t>(vocabulary.tokens.size())));
-  const DenseWeights weights(h, job.seed);
+  const DenseWeights weights(h, job.plan.seed);
   FEDGLM_ASSIGN_OR_RETURN(const BaseModel base, OpenUntrained(job.output, h, vocabulary, weights, type));
-  FEDGLM_ASSIGN_OR_RETURN(ExampleSet set, base.Load(job.records, job.sequence_length));
+  FEDGLM_ASSIGN_OR_RETURN(ExampleSet set, base.Load(job.records, job.plan.sequence_length));
   CountEverything(set);
   std::optional<ExampleSet> held_out;
   if (!job.held_out.empty()) {
-    FEDGLM_ASSIGN_OR_RETURN(held_out, base.Load(job.held_out, job.sequence_length));
+    FEDGLM_ASSIGN_OR_RETURN(held_out, base.Load(job.held_out, job.plan.sequence_length));
   }
   TrainerEvent started;
   started.event = "started";

@@ -78,22 +78,22 @@ absl::Status ComputeGradient(const TrainingJob& job, const GgufFile& file, const
 
 absl::Status RunAdapterJob(const TrainingJob& job, ThreadPool& pool, const EventSink& on_event) {
   FEDGLM_ASSIGN_OR_RETURN(const BaseModel base, BaseModel::Open(job.model));
-  FEDGLM_ASSIGN_OR_RETURN(const ExampleSet set, base.Load(job.records, job.sequence_length));
+  FEDGLM_ASSIGN_OR_RETURN(const ExampleSet set, base.Load(job.records, job.plan.sequence_length));
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<Adapter> adapter, StartingAdapter(job, base));
   FEDGLM_ASSIGN_OR_RETURN(
       const std::unique_ptr<AdaptedBase> weights,
       AdaptedBase::Make(base.file, base.hyperparameters, adapter ? &*adapter : nullptr, job.mode, pool));
   std::optional<ExampleSet> held_out;
   if (!job.held_out.empty()) {
-    FEDGLM_ASSIGN_OR_RETURN(held_out, base.Load(job.held_out, job.sequence_length));
+    FEDGLM_ASSIGN_OR_RETURN(held_out, base.Load(job.held_out, job.plan.sequence_length));
   }
   if (set.cut > 0) {
     LogWarning(std::to_string(set.cut) + " of " + std::to_string(set.records) + " records are longer than " +
-               std::to_string(job.sequence_length) + " tokens and were cut");
+               std::to_string(job.plan.sequence_length) + " tokens and were cut");
   }
   if (set.dropped > 0) {
     LogWarning(std::to_string(set.dropped) + " of " + std::to_string(set.records) + " records have no answer within " +
-               std::to_string(job.sequence_length) + " tokens and were left out");
+               std::to_string(job.plan.sequence_length) + " tokens and were left out");
   }
   TrainerEvent started;
   started.event = "started";

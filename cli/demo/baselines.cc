@@ -31,13 +31,13 @@ class JobRunner {
   // In the steps of a site: a pooled step is as much work as the steps of all sites.
   static int64_t TotalOf(const std::vector<TrainingJob>& jobs) {
     int64_t total = 0;
-    for (const TrainingJob& job : jobs) total += job.steps * job.batch_tokens / jobs.back().batch_tokens;
+    for (const TrainingJob& job : jobs) total += job.plan.steps * job.plan.batch_tokens / jobs.back().plan.batch_tokens;
     return total;
   }
 
   void Work() {
     for (size_t i = next_++; i < jobs_.size() && !failed_; i = next_++) {
-      const int64_t weight = jobs_[i].batch_tokens / jobs_.back().batch_tokens;
+      const int64_t weight = jobs_[i].plan.batch_tokens / jobs_.back().plan.batch_tokens;
       const auto on_event = [&](const TrainerEvent& event) {
         if (event.event != "step") return;
         MutexLock lock(mutex_);
@@ -66,18 +66,20 @@ class JobRunner {
 absl::StatusOr<Baselines> TrainBaselines(const DemoPlan& plan, const std::vector<DemoSite>& sites, bool quiet) {
   const std::filesystem::path folder = plan.work_dir / "baselines";
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
-  TrainingJob common = plan.training;
+  TrainingJob common;
+  common.plan = plan.training;
+  common.micro_batch_tokens = plan.training.batch_tokens;
   common.kind = JobKind::kTrain;
   FEDGLM_ASSIGN_OR_RETURN(common.mode, ParseAggregationMode(plan.mode));
   common.model = plan.model;
   common.adapter = plan.initial_adapter;
-  common.steps = plan.training.steps * plan.rounds;
-  common.schedule_steps = common.steps;
+  common.plan.steps = plan.training.steps * plan.rounds;
+  common.schedule_steps = common.plan.steps;
   common.threads = 1;
 
   Baselines result;
   TrainingJob pooled = common;  // the longest first
-  pooled.batch_tokens *= static_cast<int64_t>(sites.size());
+  pooled.plan.batch_tokens *= static_cast<int64_t>(sites.size());
   pooled.output = result.pooled = folder / "pooled";
   pooled.threads = std::max(1, UsablePhysicalCores() / 2);
   for (const DemoSite& site : sites) pooled.records.push_back(site.training);

@@ -19,6 +19,7 @@
 #include "cli/demo/demo_sites.h"
 #include "cli/evaluation.h"
 #include "cli/model_options.h"
+#include "cli/plan_flags.h"
 #include "inference/gguf/new_adapter.h"
 
 namespace fedglm::cli {
@@ -31,7 +32,6 @@ struct DemoOptions {
   DemoPlan plan;
   AdapterConfig adapter;
   int sites = 6;
-  uint64_t seed = 1;
   bool json = false;
 };
 
@@ -178,7 +178,7 @@ absl::Status WriteInitialAdapter(const DemoOptions& options, const GgufFile& bas
                                  const Hyperparameters& hyperparameters) {
   FEDGLM_ASSIGN_OR_RETURN(const std::string base_sha256, ModelSha256(base.path()));
   FEDGLM_ASSIGN_OR_RETURN(const Adapter adapter,
-                          MakeNewAdapter(hyperparameters, base_sha256, options.adapter, options.seed));
+                          MakeNewAdapter(hyperparameters, base_sha256, options.adapter, options.plan.training.seed));
   return SaveAdapter(adapter, options.plan.initial_adapter);
 }
 
@@ -206,15 +206,14 @@ absl::Status RunDemo(DemoOptions options) {
   plan.work_dir = std::filesystem::absolute(options.work_dir);
   plan.model = std::filesystem::absolute(options.model.empty() ? OwnModel() : std::filesystem::path(options.model));
   plan.initial_adapter = plan.work_dir / "initial-adapter";
-  plan.training.micro_batch_tokens = plan.training.batch_tokens;
-  plan.training.seed = options.seed;
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(plan.work_dir, 0700));
 
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Open(plan.model, {}));
   FEDGLM_RETURN_IF_ERROR(WriteInitialAdapter(options, engine->file(), engine->hyperparameters()));
   FEDGLM_ASSIGN_OR_RETURN(const DemoRecords records,
-                          options.data.empty() ? HospitalRecords(plan.work_dir / "records", options.sites, options.seed)
-                                               : SplitRecords(options.data, plan.work_dir / "records", options.sites));
+                          options.data.empty()
+                              ? HospitalRecords(plan.work_dir / "records", options.sites, options.plan.training.seed)
+                              : SplitRecords(options.data, plan.work_dir / "records", options.sites));
   DemoReport report;
   report.rounds = plan.rounds;
   report.asked_at = records.sites.front().name;
@@ -258,7 +257,7 @@ void AddDemo(CommandLine& line) {
   DemoPlan& plan = options->plan;
   // What suits the demo's own model: few steps a round, so that the sites do not drift apart, and rounds enough to
   // agree.
-  TrainingJob& training = plan.training;
+  TrainingPlan& training = plan.training;
   plan.rounds = 10;
   training.steps = 6;
   training.batch_tokens = 512;
@@ -271,17 +270,10 @@ void AddDemo(CommandLine& line) {
           "records (JSON Lines) or a text, split among the sites; default: made-up radiology reports");
   app.Add("--sites", options->sites).ShowDefault().Between(1, 6);
   app.Add("--rounds", plan.rounds).ShowDefault().Between(1, 1000);
-  app.Add("--steps", training.steps, "of a site in a round").ShowDefault().Positive();
-  app.Add("--batch-tokens", training.batch_tokens, "tokens of one step").ShowDefault().Positive();
-  app.Add("--sequence-length", training.sequence_length).ShowDefault().Between(8, 1 << 20);
-  app.Add("--learning-rate", training.learning_rate).ShowDefault().NumberBetween(0, 1e3);
-  app.Add("--schedule", training.schedule, "of the learning rate, over all rounds")
-      .ShowDefault()
-      .OneOf({"constant", "cosine"});
+  AddPlanFlags(app, training);
   app.Add("--rank", options->adapter.rank).ShowDefault().Between(1, 1024);
   app.Add("--alpha", options->adapter.alpha).ShowDefault().NumberBetween(1e-6, 1e6);
   app.Add("--mode", plan.mode).ShowDefault().OneOf({"freeze-a", "average", "stack"});
-  app.Add("--seed", options->seed).ShowDefault();
   app.Add("--work-dir", options->work_dir,
           "keep records, logs and adapters here; default: a temporary folder, removed at the end");
   app.AddFlag("--json", options->json, "the table as JSON, and no progress");

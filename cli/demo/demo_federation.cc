@@ -20,22 +20,18 @@ constexpr auto kGrace = std::chrono::seconds(5);
 std::string Quoted(const std::string& text) { return DumpJson(Json(text)); }
 std::string Quoted(const std::filesystem::path& path) { return Quoted(path.string()); }
 
-std::string Number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.10g", value);
-  return std::string(text).find_first_of(".en") == std::string::npos ? std::string(text) + ".0" : text;
+// JSON's numbers and strings are TOML's.
+std::string TrainingTable(const TrainingPlan& plan) {
+  std::string text = "[training]\n";
+  for (const auto& [key, value] : ToJson(plan).items()) text += key + " = " + DumpJson(value) + "\n";
+  return text;
 }
 
 std::string AggregatorConfig(const DemoPlan& plan, size_t sites, const std::filesystem::path& folder) {
-  const TrainingJob& t = plan.training;
   return "[federation]\nname = \"demo\"\nmode = " + Quoted(plan.mode) + "\nrounds = " + std::to_string(plan.rounds) +
          "\nmin_sites = " + std::to_string(sites) + "\nmin_updates = " + std::to_string(sites) +
-         "\ninitial_adapter = " + Quoted(plan.initial_adapter) + "\n\n[training]\noptimizer = " + Quoted(t.optimizer) +
-         "\nsteps = " + std::to_string(t.steps) + "\nbatch_tokens = " + std::to_string(t.batch_tokens) +
-         "\nsequence_length = " + std::to_string(t.sequence_length) + "\nlearning_rate = " + Number(t.learning_rate) +
-         "\nwarmup_steps = " + std::to_string(t.warmup_steps) + "\nschedule = " + Quoted(t.schedule) +
-         "\nclip_norm = " + Number(t.clip_norm) + "\nseed = " + std::to_string(t.seed) +
-         "\n\n[server]\nlisten = \"127.0.0.1:0\"\nenrolment_listen = \"127.0.0.1:0\"\nhost_names = [\"localhost\", "
+         "\ninitial_adapter = " + Quoted(plan.initial_adapter) + "\n\n" + TrainingTable(plan.training) +
+         "\n[server]\nlisten = \"127.0.0.1:0\"\nenrolment_listen = \"127.0.0.1:0\"\nhost_names = [\"localhost\", "
          "\"127.0.0.1\"]"
          "\nstate_dir = " +
          Quoted(folder / "state") + "\n";
@@ -46,7 +42,7 @@ std::string NodeConfig(const DemoPlan& plan, const DemoSite& site, const std::fi
          Quoted(site.held_out) + "]\n\n[federation]\nsite = " + Quoted(site.name) +
          "\ntoken_file = " + Quoted(folder / "token") + "\n\n[node]\nstate_dir = " + Quoted(folder / "state") +
          "\n\n[serve]\nlisten = \"127.0.0.1:0\"\n\n[training]\nthreads = " + std::to_string(plan.threads_per_site) +
-         "\nmicro_batch_tokens = " + std::to_string(plan.training.micro_batch_tokens) + "\n";
+         "\nmicro_batch_tokens = " + std::to_string(plan.training.batch_tokens) + "\n";
 }
 
 std::string LastLine(const std::filesystem::path& file) {

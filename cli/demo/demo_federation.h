@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "adapter/training_job.h"
+#include "adapter/training_plan.h"
 #include "base/process.h"
 #include "base/status.h"
 #include "cli/demo/demo_sites.h"
@@ -21,7 +21,7 @@ struct DemoPlan {
   std::filesystem::path work_dir;
   std::string mode = "freeze-a";
   int64_t rounds = 6;
-  TrainingJob training;  // what a site does in a round
+  TrainingPlan training;  // what a site does in a round; its seed is also that of records and adapters
   int threads_per_site = 1;
 };
 

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "tests/adapter/unusual_plan.h"
+
 namespace fedglm {
 namespace {
 
@@ -23,22 +25,12 @@ TrainingJob FullJob() {
   job.adapter_config.target_modules = {"q_proj", "v_proj"};
   job.adapter_seed = UINT64_MAX;
   job.base_sha256 = "abc";
-  job.optimizer = "sgd";
-  job.steps = 11;
-  job.batch_tokens = 12;
+  job.plan = UnusualPlan::Make();
+  job.plan.learning_rate = 1.0 / 3;
+  job.plan.seed = (uint64_t{1} << 63) + 1;
   job.micro_batch_tokens = 13;
-  job.sequence_length = 14;
-  job.learning_rate = 1.0 / 3;
-  job.weight_decay = 0.01;
-  job.beta1 = 0.5;
-  job.beta2 = 0.75;
-  job.epsilon = 1e-12;
-  job.warmup_steps = 15;
-  job.schedule = "cosine";
   job.schedule_steps = 16;
   job.schedule_offset = 17;
-  job.clip_norm = 0;
-  job.seed = (uint64_t{1} << 63) + 1;
   job.skip_records = 18;
   job.threads = 2;
   job.forbid_network = false;
@@ -69,9 +61,9 @@ TEST(TrainingJob, EveryFieldComesBack) {
   EXPECT_EQ(job->records, expected.records);
   EXPECT_EQ(job->adapter_config, expected.adapter_config);
   EXPECT_EQ(job->adapter_seed, expected.adapter_seed);
-  EXPECT_EQ(job->seed, expected.seed);
-  EXPECT_EQ(job->learning_rate, expected.learning_rate) << "doubles come back exactly";
-  EXPECT_EQ(job->epsilon, expected.epsilon);
+  EXPECT_EQ(job->plan.seed, expected.plan.seed);
+  EXPECT_EQ(job->plan.learning_rate, expected.plan.learning_rate) << "doubles come back exactly";
+  EXPECT_EQ(job->plan.epsilon, expected.plan.epsilon);
   EXPECT_EQ(job->forbid_network, expected.forbid_network);
   EXPECT_EQ(job->held_out, expected.held_out);
   EXPECT_EQ(job->pretrain.context_length, 26);

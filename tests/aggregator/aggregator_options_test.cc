@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/adapter/unusual_plan.h"
 #include "tests/aggregator/small_federation.h"
 
 namespace fedglm {
@@ -89,6 +90,13 @@ json = true
   EXPECT_EQ(o.max_update_bytes, uint64_t{5} << 20);
   EXPECT_EQ(o.log.level, LogLevel::kError);
   EXPECT_TRUE(o.log.json);
+}
+
+TEST(AggregatorOptions, EveryHyperparameterIsAKeyOfTraining) {
+  const Json unusual = ToJson(UnusualPlan::Make());
+  std::string toml = std::string(kRequired) + "[training]\n";
+  for (const auto& [key, value] : unusual.items()) toml += key + " = " + DumpJson(value) + "\n";
+  EXPECT_EQ(ToJson(Get(Read(toml)).training), unusual);
 }
 
 TEST(AggregatorOptions, AnUnknownKeyIsAnErrorWithItsLine) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "adapter/training_plan.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/process.h"
@@ -290,6 +291,24 @@ TEST_F(Commands, InterruptedLogitsLeaveNothingAndSaySo) {
   EXPECT_EQ(*ReadFile(Path("stderr")), "fedglm: stopped\n");
   EXPECT_FALSE(begun());
   EXPECT_FALSE(std::filesystem::exists(Path("out")));
+}
+
+TEST_F(Commands, EveryHyperparameterIsAFlagWithItsRange) {
+  const Json plan = ToJson(TrainingPlan());
+  for (const char* command : {"train", "pretrain", "demo"}) {
+    const Outcome help = Run({command, "--help"});
+    EXPECT_EQ(help.status, 0);
+    for (const auto& [key, value] : plan.items()) {
+      std::string flag = "--" + key;
+      std::replace(flag.begin(), flag.end(), '_', '-');
+      EXPECT_THAT(help.out, HasSubstr("  " + flag + " ")) << command;
+    }
+  }
+  Refused({"demo", "--optimizer", "lion"}, ExitCode::kUsage, "--optimizer");
+  Refused({"demo", "--steps", "0"}, ExitCode::kUsage, "--steps");
+  Refused({"demo", "--sequence-length", "7"}, ExitCode::kUsage, "--sequence-length");
+  Refused({"demo", "--learning-rate", "nan"}, ExitCode::kUsage, "--learning-rate");
+  Refused({"demo", "--beta1", "1"}, ExitCode::kUsage, "--beta1");
 }
 
 }  // namespace

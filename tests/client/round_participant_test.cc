@@ -52,16 +52,18 @@ class RoundParticipantTest : public SmallSite {
     *task.mutable_adapter() = Published(Signed(round - 1));
     task.set_mode("freeze-a");
     task.set_update_id("ab12");
-    v1::TrainingPlan& plan = *task.mutable_plan();
-    plan.set_optimizer("adamw");
-    plan.set_steps(1);
-    plan.set_batch_tokens(64);
-    plan.set_sequence_length(64);
-    plan.set_learning_rate(0.01);
-    plan.set_schedule("constant");
-    plan.set_clip_norm(1);
-    plan.set_seed(3);
+    TrainingPlan plan;
+    plan.steps = 1;
+    plan.batch_tokens = plan.sequence_length = 64;
+    plan.learning_rate = 0.01;
+    plan.seed = 3;
+    task.set_plan(DumpJson(ToJson(plan)));
     return task;
+  }
+  static void SetInPlan(v1::TrainTask& task, const char* key, const Json& value) {
+    Json plan = Get(ParseJson(task.plan(), "plan"));
+    plan[key] = value;
+    task.set_plan(DumpJson(plan));
   }
   v1::InstallTask Install(const Adapter& adapter, int64_t round) {
     v1::InstallTask task;
@@ -134,12 +136,17 @@ TEST_F(RoundParticipantTest, ATaskThatMakesNoSenseDoesNothing) {
       {"round", [](auto& task) { task.set_round(INT64_MIN); }},
       {"round", [](auto& task) { task.set_round(INT64_MAX); }},
       {"round", [](auto& task) { task.set_round(0); }},
-      {"steps", [](auto& task) { task.mutable_plan()->set_steps(INT64_MAX); }},
-      {"steps", [](auto& task) { task.mutable_plan()->set_steps(-1); }},
+      {"number of rounds", [](auto& task) { task.set_rounds(0); }},
+      {"number of rounds", [](auto& task) { task.set_rounds(INT64_MAX); }},
+      {"steps", [](auto& task) { SetInPlan(task, "steps", INT64_MAX); }},
+      {"steps", [](auto& task) { SetInPlan(task, "steps", -1); }},
       {"mode", [](auto& task) { task.set_mode("steal"); }},
-      {"optimizer", [](auto& task) { task.mutable_plan()->set_optimizer("rm -rf /"); }},
-      {"learning_rate", [](auto& task) { task.mutable_plan()->set_learning_rate(std::nan("")); }},
-      {"sequence_length", [](auto& task) { task.mutable_plan()->set_sequence_length(-5); }},
+      {"optimizer", [](auto& task) { SetInPlan(task, "optimizer", "rm -rf /"); }},
+      {"learning_rate", [](auto& task) { SetInPlan(task, "learning_rate", std::nan("")); }},
+      {"sequence_length", [](auto& task) { SetInPlan(task, "sequence_length", -5); }},
+      {"the aggregator's training plan: unknown key \"upload_records\"",
+       [](auto& task) { SetInPlan(task, "upload_records", true); }},
+      {"the aggregator's training plan", [](auto& task) { task.set_plan("steps = 5"); }},
       {"update id", [](auto& task) { task.set_update_id("../../../tmp/x"); }}};
   const v1::TrainTask good = Task(1);
   for (const auto& [because, spoil] : spoiled) {
@@ -151,6 +158,19 @@ TEST_F(RoundParticipantTest, ATaskThatMakesNoSenseDoesNothing) {
   }
   EXPECT_THAT(Get(outbox_->Waiting()), IsEmpty());
   EXPECT_THAT(aggregator_.headers, IsEmpty());
+}
+
+// At its end the cosine is 0, and a step changes nothing.
+TEST_F(RoundParticipantTest, TheScheduleRunsOverAllRounds) {
+  v1::TrainTask task = Task(2);
+  SetInPlan(task, "schedule", "cosine");
+  task.set_rounds(1);
+  ASSERT_TRUE(Participant().Train(task).ok());
+  EXPECT_EQ(NormOf(Get(ParseTensors(aggregator_.received))), 0);
+  aggregator_.received.clear();
+  task.set_rounds(9);
+  ASSERT_TRUE(Participant().Train(task).ok());
+  EXPECT_GT(NormOf(Get(ParseTensors(aggregator_.received))), 0);
 }
 
 TEST_F(RoundParticipantTest, AnAdapterIsEvaluatedInstalledAndRunsAgainInTheNextLife) {

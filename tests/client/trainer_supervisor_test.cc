@@ -22,9 +22,9 @@ class SupervisorTest : public SmallSite {
     TrainingJob job;
     job.kind = JobKind::kTrain;
     job.output = output;
-    job.steps = 1;
-    job.batch_tokens = 64;
-    job.sequence_length = 64;
+    job.plan.steps = 1;
+    job.plan.batch_tokens = 64;
+    job.plan.sequence_length = 64;
     job.adapter_config.rank = 2;
     return job;
   }
@@ -101,7 +101,7 @@ TEST_F(SupervisorTest, TwoJobsOneAfterTheOtherBothSucceedOnItsOwnRecords) {
   TrainingJob evaluate;
   evaluate.kind = JobKind::kEvaluate;
   evaluate.adapter = "result";
-  evaluate.sequence_length = 64;
+  evaluate.plan.sequence_length = 64;
   TrainerEvent evaluated;
   const auto second = supervisor->Run(evaluate,
                                       [&](const TrainerEvent& event) {

@@ -156,8 +156,7 @@ void WriteWire() {
   write('\4', "next-task", next);
   v1::Task task;
   task.mutable_train()->set_mode("stack");
-  task.mutable_train()->mutable_plan()->set_optimizer("adamw");
-  task.mutable_train()->mutable_plan()->set_steps(20);
+  task.mutable_train()->set_plan(DumpJson(ToJson(TrainingPlan())));
   write('\5', "train", task);
   Write("wire", "token", "\7" + Base64UrlEncode(R"({"secret":"x","ca":"y","address":"z"})"));
 }

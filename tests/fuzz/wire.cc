@@ -5,6 +5,7 @@
 
 #include "adapter/adapter.h"
 #include "adapter/tensors.h"
+#include "adapter/training_plan.h"
 #include "base/digest.h"
 #include "base/tls.h"
 #include "fedglm/v1/administration.pb.h"
@@ -68,6 +69,15 @@ void ReadMembership(const v1::EnrolResponse& response) {
   (void)VerifySignature(PublicKeyPem(response.signing_public_key_pem()), "bytes", std::string(64, 'x'));
 }
 
+void ReadTrainTask(const v1::TrainTask& task) {
+  (void)ParseAggregationMode(task.mode());
+  const auto plan = ParseTrainingPlan(task.plan());
+  if (!WasRead(plan.status(), ExitCode::kUsage)) return;
+  const std::string sent = DumpJson(ToJson(*plan));
+  const auto again = ParseTrainingPlan(sent);
+  Require(again.ok() && DumpJson(ToJson(*again)) == sent, "a plan that was read is sent and read again");
+}
+
 template <typename Message>
 Message Read(std::string_view input) {
   Message message;
@@ -96,7 +106,7 @@ void Wire(std::string_view input) {
     case 4:
       return (void)Read<v1::NextTaskRequest>(input);
     case 5:
-      return (void)ParseAggregationMode(Read<v1::Task>(input).train().mode());
+      return ReadTrainTask(Read<v1::Task>(input).train());
     case 6:
       return (void)Read<v1::ListRoundsResponse>(input);
     default:

@@ -46,10 +46,10 @@ class FederatedAveraging : public JobTest {
     job.mode = mode;
     job.adapter = GoldenPath(kGoldenLora);
     job.records.clear();
-    job.batch_tokens = 0;
+    job.plan.batch_tokens = 0;
     for (const int site : sites) {
       job.records.push_back(records_[static_cast<size_t>(site)]);
-      job.batch_tokens += tokens_[static_cast<size_t>(site)];
+      job.plan.batch_tokens += tokens_[static_cast<size_t>(site)];
     }
     const std::vector<TrainerEvent> events = Run(job);
     EXPECT_EQ(events.back().examples, static_cast<int64_t>(4 * sites.size()));

@@ -27,23 +27,23 @@ class JobTest : public testing::Test {
     job.model = model_;
     job.records = {WriteRecords("records.jsonl", SomeRecords(12))};
     job.output = Path(output);
-    job.optimizer = "sgd";
-    job.learning_rate = 0.1;
-    job.clip_norm = 0;
-    job.steps = 1;
-    job.sequence_length = 64;
-    job.batch_tokens = job.micro_batch_tokens = 64;
+    job.plan.optimizer = "sgd";
+    job.plan.learning_rate = 0.1;
+    job.plan.clip_norm = 0;
+    job.plan.steps = 1;
+    job.plan.sequence_length = 64;
+    job.plan.batch_tokens = job.micro_batch_tokens = 64;
     job.threads = 2;
     job.adapter_config.rank = 4;
     return job;
   }
   TrainingJob AdamJob(const std::string& output) const {
     TrainingJob job = SgdJob(output);
-    job.optimizer = "adamw";
-    job.learning_rate = 5e-3;
-    job.clip_norm = 1.0;
-    job.steps = 30;
-    job.batch_tokens = 256;
+    job.plan.optimizer = "adamw";
+    job.plan.learning_rate = 5e-3;
+    job.plan.clip_norm = 1.0;
+    job.plan.steps = 30;
+    job.plan.batch_tokens = 256;
     return job;
   }
 

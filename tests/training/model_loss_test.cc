@@ -184,13 +184,13 @@ TEST_F(Batching, ALaterTokenChangesNoEarlierLoss) {
 
 TEST(Schedule, WarmsUpLinearlyAndEndsAtZero) {
   TrainingJob job;
-  job.steps = 12;
-  job.warmup_steps = 4;
+  job.plan.steps = 12;
+  job.plan.warmup_steps = 4;
   for (int64_t step = 0; step < 4; ++step)
     EXPECT_DOUBLE_EQ(LearningRateFactor(job, step), static_cast<double>(step + 1) / 4);
   EXPECT_DOUBLE_EQ(LearningRateFactor(job, 4), 1.0);
   EXPECT_DOUBLE_EQ(LearningRateFactor(job, 1000), 1.0);
-  job.schedule = "cosine";
+  job.plan.schedule = "cosine";
   EXPECT_DOUBLE_EQ(LearningRateFactor(job, 1), 0.5);
   EXPECT_DOUBLE_EQ(LearningRateFactor(job, 4), 1.0);
   EXPECT_NEAR(LearningRateFactor(job, 6), 0.5 * (1 + std::numbers::sqrt2 / 2), 1e-12);
@@ -232,10 +232,10 @@ class OptimizerSteps : public testing::Test {
       for (const double g : gradient) norm += g * g;
       norm = std::sqrt(norm);
       EXPECT_NEAR(optimizer.Step(step), norm, 1e-4 * norm) << step;
-      if (job.clip_norm > 0 && norm > job.clip_norm) {
-        for (double& g : gradient) g *= job.clip_norm / norm;
+      if (job.plan.clip_norm > 0 && norm > job.plan.clip_norm) {
+        for (double& g : gradient) g *= job.plan.clip_norm / norm;
       }
-      reference(q.x, gradient, job.learning_rate * LearningRateFactor(job, step), step + 1);
+      reference(q.x, gradient, job.plan.learning_rate * LearningRateFactor(job, step), step + 1);
       const at::Tensor now = at::cat({first, second}).detach();
       for (size_t i = 0; i < q.x.size(); ++i) {
         EXPECT_NEAR(now[static_cast<int64_t>(i)].item<double>(), q.x[i], 2e-5 * (1 + std::fabs(q.x[i])))
@@ -247,36 +247,37 @@ class OptimizerSteps : public testing::Test {
 
 TEST_F(OptimizerSteps, AdamWIsLoshchilovAndHuttersInDouble) {
   TrainingJob job;
-  job.learning_rate = 0.05, job.weight_decay = 0.1, job.beta1 = 0.8, job.beta2 = 0.95, job.epsilon = 1e-6;
-  job.steps = 10, job.warmup_steps = 3, job.schedule = "cosine", job.clip_norm = 2.0;
+  job.plan.learning_rate = 0.05, job.plan.weight_decay = 0.1, job.plan.beta1 = 0.8, job.plan.beta2 = 0.95,
+  job.plan.epsilon = 1e-6;
+  job.plan.steps = 10, job.plan.warmup_steps = 3, job.plan.schedule = "cosine", job.plan.clip_norm = 2.0;
   std::vector<double> m(5), v(5);
   Compare(job, 10, [&](std::vector<double>& x, const std::vector<double>& g, double rate, int t) {
     for (size_t i = 0; i < x.size(); ++i) {
-      x[i] -= rate * job.weight_decay * x[i];
-      m[i] = job.beta1 * m[i] + (1 - job.beta1) * g[i];
-      v[i] = job.beta2 * v[i] + (1 - job.beta2) * g[i] * g[i];
-      const double m_hat = m[i] / (1 - std::pow(job.beta1, t)), v_hat = v[i] / (1 - std::pow(job.beta2, t));
-      x[i] -= rate * m_hat / (std::sqrt(v_hat) + job.epsilon);
+      x[i] -= rate * job.plan.weight_decay * x[i];
+      m[i] = job.plan.beta1 * m[i] + (1 - job.plan.beta1) * g[i];
+      v[i] = job.plan.beta2 * v[i] + (1 - job.plan.beta2) * g[i] * g[i];
+      const double m_hat = m[i] / (1 - std::pow(job.plan.beta1, t)), v_hat = v[i] / (1 - std::pow(job.plan.beta2, t));
+      x[i] -= rate * m_hat / (std::sqrt(v_hat) + job.plan.epsilon);
     }
   });
 }
 
 TEST_F(OptimizerSteps, SgdGoesDownTheGradientAndDecays) {
   TrainingJob job;
-  job.optimizer = "sgd";
-  job.learning_rate = 0.01, job.weight_decay = 0.2, job.clip_norm = 0;
+  job.plan.optimizer = "sgd";
+  job.plan.learning_rate = 0.01, job.plan.weight_decay = 0.2, job.plan.clip_norm = 0;
   Compare(job, 6, [&](std::vector<double>& x, const std::vector<double>& g, double rate, int) {
-    for (size_t i = 0; i < x.size(); ++i) x[i] -= rate * (g[i] + job.weight_decay * x[i]);
+    for (size_t i = 0; i < x.size(); ++i) x[i] -= rate * (g[i] + job.plan.weight_decay * x[i]);
   });
 }
 
 TEST(Clipping, ScalesAllGradientsTogetherAndOnlyWhenTheyAreLong) {
   TrainingJob job;
-  job.optimizer = "sgd";
-  job.learning_rate = 1;
+  job.plan.optimizer = "sgd";
+  job.plan.learning_rate = 1;
   const at::Tensor a = at::zeros({1}).requires_grad_(true), b = at::zeros({1}).requires_grad_(true);
   for (const double limit : {0.0, 0.5, 4.9, 5.1}) {
-    job.clip_norm = limit;
+    job.plan.clip_norm = limit;
     Optimizer optimizer(job, {a, b});
     optimizer.ZeroGradients();
     (3 * a + 4 * b).sum().backward();

@@ -13,7 +13,7 @@ class Pretrainer : public JobTest {
     TrainingJob job = AdamJob(output);
     job.kind = JobKind::kPretrain;
     job.model.clear();
-    job.steps = 40;
+    job.plan.steps = 40;
     job.pretrain = {.vocabulary = 320,
                     .layers = 2,
                     .hidden = 64,
@@ -27,7 +27,8 @@ class Pretrainer : public JobTest {
   }
   // Over all tokens of the job's records, by the engine.
   static double EngineLoss(Engine& engine, const TrainingJob& job) {
-    const ExampleSet set = *LoadExamples(job.records, engine.tokenizer(), engine.chat_template(), job.sequence_length);
+    const ExampleSet set =
+        *LoadExamples(job.records, engine.tokenizer(), engine.chat_template(), job.plan.sequence_length);
     double sum = 0;
     int64_t tokens = 0;
     for (const Example& example : set.examples) {
@@ -55,7 +56,7 @@ TEST_F(Pretrainer, MakesAModelThatTheEngineRunsAndThatHasLearned) {
   EXPECT_EQ(h.kv_heads, 2);
   EXPECT_TRUE(h.tied_embeddings && h.qkv_bias);
   const double loss_before = EngineLoss(**before, job), loss_after = EngineLoss(**after, job);
-  std::printf("  engine's loss %.3f untrained, %.3f after %ld steps\n", loss_before, loss_after, job.steps);
+  std::printf("  engine's loss %.3f untrained, %.3f after %ld steps\n", loss_before, loss_after, job.plan.steps);
   EXPECT_NEAR(loss_before, std::log(320.0), 1.0);
   EXPECT_LT(loss_after, 0.75 * loss_before);
   EXPECT_LT(events[events.size() - 2].loss, FirstOf(events, "step"));
@@ -72,12 +73,12 @@ TEST_F(Pretrainer, MakesAModelThatTheEngineRunsAndThatHasLearned) {
 
 TEST_F(Pretrainer, TheSameSeedGivesTheSameFile) {
   TrainingJob job = Job("one.gguf");
-  job.steps = 2;
+  job.plan.steps = 2;
   Run(job);
   job.output = Path("two.gguf");
   Run(job);
   EXPECT_EQ(*ReadFile(Path("one.gguf")), *ReadFile(Path("two.gguf")));
-  job.seed = 7;
+  job.plan.seed = 7;
   Run(job);
   EXPECT_NE(*ReadFile(Path("one.gguf")), *ReadFile(Path("two.gguf")));
 }
@@ -102,11 +103,11 @@ TEST_F(Pretrainer, AShapeThatCannotBeIsAUsageError) {
 
 TEST_F(Pretrainer, AFailedTrainingLeavesTheOldModelAndNothingElse) {
   TrainingJob job = Job("model.gguf");
-  job.steps = 1;
+  job.plan.steps = 1;
   Run(job);
   const std::string before = *ReadFile(job.output);
-  job.learning_rate = 1e42;
-  job.steps = 3;
+  job.plan.learning_rate = 1e42;
+  job.plan.steps = 3;
   EXPECT_EQ(ExitCodeOf(Fail(job)), ExitCode::kFailed);
   EXPECT_EQ(*ReadFile(job.output), before);
   int files = 0;

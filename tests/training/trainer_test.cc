@@ -39,17 +39,17 @@ TEST_F(Trainer, LowersTheLossAndTheAdapterIsWhatLoweredIt) {
 
 TEST_F(Trainer, TheSameSeedGivesTheSameBytes) {
   TrainingJob job = AdamJob("one");
-  job.steps = 5;
+  job.plan.steps = 5;
   Run(job);
   job.output = Path("two");
   Run(job);
   EXPECT_EQ(WeightBytes(Path("one")), WeightBytes(Path("two")));
   job.output = Path("other-order");
-  job.seed = 2;
+  job.plan.seed = 2;
   Run(job);
   EXPECT_NE(WeightBytes(Path("one")), WeightBytes(Path("other-order")));
   job.output = Path("other-adapter");
-  job.seed = 1, job.adapter_seed = 2;
+  job.plan.seed = 1, job.adapter_seed = 2;
   Run(job);
   EXPECT_NE(Loaded(Path("one")).modules.begin()->second.a, Loaded(Path("other-adapter")).modules.begin()->second.a);
 }
@@ -78,8 +78,8 @@ TEST_F(Trainer, SkippingRecordsGoesOnInTheSameOrder) {
 
 TEST_F(Trainer, FreezeALeavesAAsItWas) {
   TrainingJob job = AdamJob("adapter");
-  job.steps = 3;
-  job.weight_decay = 0.1;
+  job.plan.steps = 3;
+  job.plan.weight_decay = 0.1;
   job.adapter = GoldenPath(kGoldenLora);
   const Adapter before = Loaded(job.adapter);
   Run(job);
@@ -134,9 +134,9 @@ TEST_F(Trainer, AGradientIsTheStepThatSgdTakes) {
     job.mode = mode;
     job.adapter = GoldenPath(kGoldenLora);
     const BaseModel base = *BaseModel::Open(model_);
-    const ExampleSet set = *base.Load(job.records, job.sequence_length);
-    job.batch_tokens = 0;  // all records
-    for (const Example& example : set.examples) job.batch_tokens += static_cast<int64_t>(example.tokens.size());
+    const ExampleSet set = *base.Load(job.records, job.plan.sequence_length);
+    job.plan.batch_tokens = 0;  // all records
+    for (const Example& example : set.examples) job.plan.batch_tokens += static_cast<int64_t>(example.tokens.size());
     const double loss = FirstOf(Run(job), "step");
     const TensorMap update = *MakeUpdate(Loaded(job.adapter), Loaded(job.output), mode);
 
@@ -149,7 +149,7 @@ TEST_F(Trainer, AGradientIsTheStepThatSgdTakes) {
     ASSERT_TRUE(CheckUpdate(*gradient, Loaded(job.adapter), mode).ok());
     TensorMap step = *gradient;
     for (auto& [name, tensor] : step) {
-      for (float& value : tensor.values) value *= -static_cast<float>(job.learning_rate);
+      for (float& value : tensor.values) value *= -static_cast<float>(job.plan.learning_rate);
     }
     EXPECT_LT(Apart(update, step), 1e-4) << AggregationModeName(mode);
   }
@@ -159,8 +159,8 @@ TEST_F(Trainer, ALossThatExplodesIsAnErrorAndNotAnAdapter) {
   for (const int64_t steps : {1, 3}) {  // after the last step no loss tells of it
     TrainingJob job = SgdJob("adapter");
     job.adapter = GoldenPath(kGoldenLora);
-    job.learning_rate = 1e42;
-    job.steps = steps;
+    job.plan.learning_rate = 1e42;
+    job.plan.steps = steps;
     EXPECT_EQ(ExitCodeOf(Fail(job)), ExitCode::kFailed) << steps;
     EXPECT_FALSE(std::filesystem::exists(job.output));
   }

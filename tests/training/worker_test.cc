@@ -70,7 +70,7 @@ class Worker : public JobTest {
 
 TEST_F(Worker, TurnsAJobIntoEventsAndAnAdapter) {
   TrainingJob job = AdamJob("sub/adapter");
-  job.steps = 3;
+  job.plan.steps = 3;
   job.held_out = job.records;
   const Ended ended = Finish(Start(job));
   EXPECT_EQ(ended.exit_code, 0);
@@ -145,7 +145,7 @@ TEST_F(Worker, TheBaseIsNeverCopiedWhole) {
     TrainingJob job = SgdJob("adapter");
     job.model = Path(name);
     job.records = {WriteRecords("short.jsonl", "{\"text\":\"normal\"}\n")};
-    job.batch_tokens = job.micro_batch_tokens = 8;
+    job.plan.batch_tokens = job.micro_batch_tokens = 8;
     const Ended ended = Finish(Start(job));
     EXPECT_EQ(ended.exit_code, 0);
     return ended.events.empty() ? 0.0 : static_cast<double>(ended.events.back().peak_rss_bytes) / 1e6;
@@ -189,8 +189,8 @@ class RunningWorker : public Worker {
   // A trainer in the midst of training.
   Process StartLong(bool forbid_network) {
     TrainingJob job = SgdJob("output/adapter");
-    job.steps = 1000000;
-    job.learning_rate = 0;
+    job.plan.steps = 1000000;
+    job.plan.learning_rate = 0;
     job.forbid_network = forbid_network;
     Process trainer = Start(job);
     for (std::string seen; seen != "step";) {

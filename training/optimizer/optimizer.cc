@@ -10,10 +10,10 @@ namespace fedglm {
 
 double LearningRateFactor(const TrainingJob& job, int64_t step) {
   const double at = static_cast<double>(step + job.schedule_offset);
-  const double warmup = static_cast<double>(job.warmup_steps);
+  const double warmup = static_cast<double>(job.plan.warmup_steps);
   if (at < warmup) return (at + 1) / warmup;
-  if (job.schedule != "cosine") return 1.0;
-  const double total = static_cast<double>(job.schedule_steps > 0 ? job.schedule_steps : job.steps);
+  if (job.plan.schedule != "cosine") return 1.0;
+  const double total = static_cast<double>(job.schedule_steps > 0 ? job.schedule_steps : job.plan.steps);
   const double progress = std::clamp((at - warmup) / std::max(1.0, total - warmup), 0.0, 1.0);
   return 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
 }
@@ -27,14 +27,15 @@ struct Optimizer::State {
 Optimizer::Optimizer(const TrainingJob& job, std::vector<at::Tensor> parameters) : state_(std::make_unique<State>()) {
   state_->job = job;
   state_->parameters = parameters;
-  if (job.optimizer == "sgd") {
+  if (job.plan.optimizer == "sgd") {
     state_->optimizer = std::make_unique<torch::optim::SGD>(
-        parameters, torch::optim::SGDOptions(job.learning_rate).weight_decay(job.weight_decay));
+        parameters, torch::optim::SGDOptions(job.plan.learning_rate).weight_decay(job.plan.weight_decay));
   } else {
-    state_->optimizer = std::make_unique<torch::optim::AdamW>(parameters, torch::optim::AdamWOptions(job.learning_rate)
-                                                                              .betas({job.beta1, job.beta2})
-                                                                              .eps(job.epsilon)
-                                                                              .weight_decay(job.weight_decay));
+    state_->optimizer =
+        std::make_unique<torch::optim::AdamW>(parameters, torch::optim::AdamWOptions(job.plan.learning_rate)
+                                                              .betas({job.plan.beta1, job.plan.beta2})
+                                                              .eps(job.plan.epsilon)
+                                                              .weight_decay(job.plan.weight_decay));
   }
 }
 
@@ -47,13 +48,13 @@ double Optimizer::Step(int64_t step) {
   for (const at::Tensor& parameter : state_->parameters) {
     if (parameter.grad().defined()) sum += parameter.grad().square().sum(at::kDouble).item<double>();
   }
-  const double norm = std::sqrt(sum), limit = state_->job.clip_norm;
+  const double norm = std::sqrt(sum), limit = state_->job.plan.clip_norm;
   if (limit > 0 && norm > limit) {
     for (const at::Tensor& parameter : state_->parameters) {
       if (parameter.grad().defined()) parameter.grad().mul_(limit / norm);
     }
   }
-  const double rate = state_->job.learning_rate * LearningRateFactor(state_->job, step);
+  const double rate = state_->job.plan.learning_rate * LearningRateFactor(state_->job, step);
   for (torch::optim::OptimizerParamGroup& group : state_->optimizer->param_groups()) group.options().set_lr(rate);
   state_->optimizer->step();
   return norm;

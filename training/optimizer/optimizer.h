@@ -20,7 +20,7 @@ class Optimizer {
   ~Optimizer();
 
   void ZeroGradients();
-  // One step with the gradients there are, clipped to job.clip_norm. Returns their norm before clipping.
+  // One step with the gradients there are, clipped to job.plan.clip_norm. Returns their norm before clipping.
   double Step(int64_t step);
 
  private:
