@@ -13,6 +13,10 @@
 
 namespace fedglm {
 
+// Where all who train and all who evaluate cut records, if nobody says otherwise: losses over records that are cut at
+// different places cannot be compared. Two of these fill the trainer's default of tokens in memory.
+inline constexpr int64_t kDefaultSequenceLength = 1024;
+
 // The values that a field may have: numbers from `lowest` to `highest`, or one of the names.
 template <typename T>
 struct Allowed {
@@ -42,7 +46,7 @@ struct TrainingPlan {
   std::string optimizer = "adamw";
   int64_t steps = 100;
   int64_t batch_tokens = 2048;
-  int64_t sequence_length = 256;
+  int64_t sequence_length = kDefaultSequenceLength;
   double learning_rate = 1e-3;
   double weight_decay = 0;
   double beta1 = 0.9;

@@ -21,9 +21,9 @@ struct AggregatorOptions {
   int64_t min_sites = 2;    // a round begins when so many sites have asked for work
   int64_t min_updates = 1;  // after the deadline a round is closed with so many, else it waits on
   int64_t round_timeout_seconds = 86400;
-  double server_learning_rate = 1.0;                              // of fedsgd
-  std::filesystem::path initial_adapter;                          // what round 1 starts from: `fedglm adapter init`
-  TrainingPlan training = {.steps = 20, .sequence_length = 512};  // what every site does in a round
+  double server_learning_rate = 1.0;      // of fedsgd
+  std::filesystem::path initial_adapter;  // what round 1 starts from: `fedglm adapter init`
+  TrainingPlan training = {.steps = 20};  // what every site does in a round
 
   std::string listen = "127.0.0.1:7443";                             // sites and administrators, mutual TLS
   std::string enrolment_listen = "127.0.0.1:7444";                   // enrolment

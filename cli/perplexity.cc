@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "adapter/training_plan.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/process.h"
@@ -62,7 +63,7 @@ absl::Status RunPerplexity(const PerplexityOptions& options) {
 struct EvaluateOptions {
   ModelOptions model;
   std::vector<std::string> data;
-  int64_t sequence_length = 1024;
+  int64_t sequence_length = kDefaultSequenceLength;
   bool json = false;
 };
 

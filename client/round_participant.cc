@@ -17,7 +17,6 @@ constexpr char kGlobal[] = "global";
 constexpr char kResult[] = "result";
 constexpr char kCandidate[] = "candidate";
 constexpr int64_t kMostRounds = 1 << 20;
-constexpr int64_t kEvaluationSequence = 2048;  // held-out records longer than that are cut
 
 // What the aggregator says enters arithmetic here.
 absl::Status CheckRound(int64_t round, const char* what) {
@@ -191,7 +190,6 @@ absl::StatusOr<TrainerEvent> RoundParticipant::Evaluate(const Adapter& adapter) 
   TrainingJob job;
   job.kind = JobKind::kEvaluate;
   job.adapter = kCandidate;
-  job.plan.sequence_length = kEvaluationSequence;
   job.base_sha256 = rooms_.base_sha256;
   TrainerEvent evaluated;
   const auto keep = [&](const TrainerEvent& event) {

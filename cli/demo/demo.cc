@@ -261,6 +261,7 @@ void AddDemo(CommandLine& line) {
   plan.rounds = 10;
   training.steps = 6;
   training.batch_tokens = 512;
+  training.sequence_length = 256;  // its reports are shorter
   training.learning_rate = 0.03;
   training.schedule = "cosine";
   Command app = line.Add("demo", "a hospital and its branches adapt one model together, on this machine",
