@@ -46,7 +46,7 @@ absl::StatusOr<Enrolment::Membership> Enrolment::Enrol(const std::string& secret
     if (!token->used_by.empty()) {
       FEDGLM_ASSIGN_OR_RETURN(const std::optional<NodeRow> node, store_.FindNode(token->used_by));
       if (token->used_by != site_name || token->used_key != key || !node) return refused;
-      membership = {site_name, node->certificate_pem, 0};
+      membership = {site_name, node->certificate_pem};
       return absl::OkStatus();
     }
     FEDGLM_ASSIGN_OR_RETURN(const std::optional<NodeRow> existing, store_.FindNode(site_name));
@@ -64,11 +64,9 @@ absl::StatusOr<Enrolment::Membership> Enrolment::Enrol(const std::string& secret
     FEDGLM_RETURN_IF_ERROR(store_.MarkTokenUsed(hash, site_name, key));
     FEDGLM_RETURN_IF_ERROR(
         store_.AddAudit(now, site_name, "site enrolled", site_name, "certificate " + facts.serial_hex));
-    membership = {site_name, certificate, 0};
+    membership = {site_name, certificate};
     return absl::OkStatus();
   }));
-  FEDGLM_ASSIGN_OR_RETURN(const CertificateFacts facts, DescribeCertificate(membership.certificate_pem));
-  membership.not_after_unix_ms = UnixMilliseconds(facts.not_after);
   LogInfo("site " + site_name + " is enrolled");
   return membership;
 }

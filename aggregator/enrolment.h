@@ -29,7 +29,6 @@ class Enrolment {
   struct Membership {
     std::string site_id;
     CertificatePem certificate_pem;
-    int64_t not_after_unix_ms = 0;
   };
   // Refused if the token is unknown, used, expired, or for another name. The same token and request again give the same
   // certificate: the first answer may have been lost.

@@ -14,7 +14,6 @@ class EnrolmentService : public v1::Enrolment::Service {
     if (!membership.ok()) return ToGrpc(membership.status());
     response->set_site_id(membership->site_id);
     response->set_certificate_pem(membership->certificate_pem.text());
-    response->set_not_after_unix_ms(membership->not_after_unix_ms);
     response->set_ca_certificate_pem(rooms_.authority.certificate_pem().text());
     response->set_signing_public_key_pem(rooms_.authority.signing_public_pem().text());
     response->set_federation(rooms_.options.federation);

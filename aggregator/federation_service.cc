@@ -29,7 +29,6 @@ UpdateClaim ClaimOf(const v1::UploadHeader& header) {
 void WriteReceipt(const UpdateRow& update, v1::UploadReceipt* receipt) {
   receipt->set_accepted(update.state == UpdateState::kAccepted);
   receipt->set_reason(update.reason);
-  receipt->set_final(true);
 }
 
 class FederationService : public v1::Federation::Service {
@@ -61,7 +60,6 @@ class FederationService : public v1::Federation::Service {
     if (!update->has_value() || (*update)->site_id != site->site_id) {
       return ToGrpc(RefusedError("no such update is expected of this site"));
     }
-    state->set_complete((*update)->state != UpdateState::kExpected);
     state->set_received_bytes(rooms_.spool.Received(request->update_id()));
     return grpc::Status::OK;
   }
@@ -134,7 +132,6 @@ class FederationService : public v1::Federation::Service {
     if (ExitCodeOf(status) != ExitCode::kRefused) return ToGrpc(status);
     receipt->set_accepted(false);
     receipt->set_reason(Message(status));
-    receipt->set_final(true);
     return grpc::Status::OK;
   }
 
@@ -170,18 +167,16 @@ class FederationService : public v1::Federation::Service {
       out->set_round(train->round);
       out->set_rounds(rooms_.options.rounds);
       out->set_mode(std::string(AggregationModeName(rooms_.options.mode)));
-      out->set_deadline_unix_ms(train->deadline_unix_ms);
       out->set_update_id(train->update_id);
       out->set_plan(DumpJson(ToJson(rooms_.options.training)));
       return Reference(train->adapter_sha256, out->mutable_adapter());
     }
     if (const auto* install = std::get_if<InstallWork>(&work)) {
       task->mutable_install()->set_round(install->round);
-      task->mutable_install()->set_last(install->last);
       return Reference(install->adapter_sha256, task->mutable_install()->mutable_adapter());
     }
-    if (const auto* finished = std::get_if<FinishedWork>(&work)) {
-      task->mutable_finished()->set_round(finished->round);
+    if (std::holds_alternative<FinishedWork>(work)) {
+      task->mutable_finished();
       return absl::OkStatus();
     }
     task->mutable_wait()->set_retry_after_ms(100);

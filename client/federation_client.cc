@@ -164,7 +164,6 @@ absl::StatusOr<v1::UploadReceipt> FederationClient::Upload(const OutboxEntry& en
   {
     v1::QueryUploadRequest query;
     query.set_update_id(entry.update_id);
-    query.set_sha256(entry.sha256);
     Call call(*this, kCallTimeout);
     FEDGLM_RETURN_IF_ERROR(ToStatus(stub_->QueryUpload(call.context(), query, &state)));
   }

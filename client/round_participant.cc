@@ -173,8 +173,6 @@ absl::Status RoundParticipant::SendWaiting() {
       continue;
     }
     FEDGLM_ASSIGN_OR_RETURN(const v1::UploadReceipt receipt, rooms_.aggregator.Upload(entry, *payload));
-    if (!receipt.accepted() && !receipt.final())
-      return UnreachableError(round + ": the update must be sent again: " + receipt.reason());
     if (receipt.accepted()) {
       LogInfo(round + ": the update is in, " + std::to_string(entry.bytes) + " bytes");
     } else {

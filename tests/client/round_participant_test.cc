@@ -29,7 +29,6 @@ class RoundParticipantTest : public SmallSite {
     outbox_ = std::make_unique<Outbox>(Get(Outbox::Open(Path("state/outbox"))));
     client_ = std::make_unique<FederationClient>(aggregator_.identity, Path("state/artifacts"));
     aggregator_.receipt.set_accepted(true);
-    aggregator_.receipt.set_final(true);
   }
   RoundParticipant Participant() {
     return RoundParticipant({options_, aggregator_.identity, base_sha256_, *client_, *supervisor_, *outbox_,
