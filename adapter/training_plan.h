@@ -49,6 +49,7 @@ struct TrainingPlan {
   int64_t sequence_length = kDefaultSequenceLength;
   double learning_rate = 1e-3;
   double weight_decay = 0;
+  double momentum = 0;
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
@@ -71,6 +72,7 @@ struct TrainingPlan {
     visit(Count{"sequence_length", {8, 1 << 20}, "longer records are cut"}, plan.sequence_length);
     visit(Number{"learning_rate", {0, 1000}, "of a step, before schedule and warm-up"}, plan.learning_rate);
     visit(Number{"weight_decay", {0, 1000}, "of a step; AdamW's is apart from the gradient"}, plan.weight_decay);
+    visit(Number{"momentum", {0, 0.999999}, "SGD: how much of the last step's direction is kept"}, plan.momentum);
     visit(Number{"beta1", {0, 0.999999}, "AdamW: how much of the mean gradient is kept"}, plan.beta1);
     visit(Number{"beta2", {0, 0.999999}, "AdamW: how much of the mean squared gradient is kept"}, plan.beta2);
     visit(Number{"epsilon", {1e-30, 1}, "AdamW: added to the root of the mean square"}, plan.epsilon);

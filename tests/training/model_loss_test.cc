@@ -271,6 +271,20 @@ TEST_F(OptimizerSteps, SgdGoesDownTheGradientAndDecays) {
   });
 }
 
+TEST_F(OptimizerSteps, SgdWithMomentumGoesOnInTheLastDirection) {
+  TrainingJob job;
+  job.plan.optimizer = "sgd";
+  job.plan.learning_rate = 0.01, job.plan.weight_decay = 0.2, job.plan.clip_norm = 0, job.plan.momentum = 0.9;
+  job.plan.steps = 8, job.plan.schedule = "cosine";
+  std::vector<double> v(5);
+  Compare(job, 8, [&](std::vector<double>& x, const std::vector<double>& g, double rate, int) {
+    for (size_t i = 0; i < x.size(); ++i) {
+      v[i] = job.plan.momentum * v[i] + g[i] + job.plan.weight_decay * x[i];
+      x[i] -= rate * v[i];
+    }
+  });
+}
+
 TEST(Clipping, ScalesAllGradientsTogetherAndOnlyWhenTheyAreLong) {
   TrainingJob job;
   job.plan.optimizer = "sgd";

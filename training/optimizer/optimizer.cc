@@ -28,8 +28,9 @@ Optimizer::Optimizer(const TrainingJob& job, std::vector<at::Tensor> parameters)
   state_->job = job;
   state_->parameters = parameters;
   if (job.plan.optimizer == "sgd") {
-    state_->optimizer = std::make_unique<torch::optim::SGD>(
-        parameters, torch::optim::SGDOptions(job.plan.learning_rate).weight_decay(job.plan.weight_decay));
+    state_->optimizer = std::make_unique<torch::optim::SGD>(parameters, torch::optim::SGDOptions(job.plan.learning_rate)
+                                                                            .weight_decay(job.plan.weight_decay)
+                                                                            .momentum(job.plan.momentum));
   } else {
     state_->optimizer =
         std::make_unique<torch::optim::AdamW>(parameters, torch::optim::AdamWOptions(job.plan.learning_rate)
