@@ -101,6 +101,8 @@ Command CommandLine::AddTo(Command group, const std::string& name, const std::st
   return Command(app);
 }
 
+void CommandLine::CheckFirst(std::function<absl::Status()> check) { check_ = std::move(check); }
+
 int CommandLine::Run(int argc, char** argv, const std::function<absl::Status()>& run) {
   try {
     root_->parse(argc, argv);
@@ -110,7 +112,8 @@ int CommandLine::Run(int argc, char** argv, const std::function<absl::Status()>&
     std::fprintf(stderr, "%s: %s (see %s --help)\n", program_.c_str(), OneLine(error.what()).c_str(), program_.c_str());
     return static_cast<int>(ExitCode::kUsage);
   }
-  absl::Status status = CallRun(run ? run : chosen_);
+  absl::Status status = check_ ? CallRun(check_) : absl::OkStatus();
+  if (status.ok()) status = CallRun(run ? run : chosen_);
   const bool flushed = std::fflush(stdout) == 0;  // says nothing of what an earlier flush has lost; ferror does
   if (status.ok() && (!flushed || std::ferror(stdout) != 0)) status = FailedError("cannot write to stdout");
   if (!status.ok()) std::fprintf(stderr, "%s: %s\n", program_.c_str(), OneLine(Message(status)).c_str());

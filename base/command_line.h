@@ -75,6 +75,9 @@ class CommandLine {
   Command AddTo(Command group, const std::string& name, const std::string& description,
                 std::function<absl::Status()> run);
 
+  // What is called after parsing and before `run`; its error is the program's.
+  void CheckFirst(std::function<absl::Status()> check);
+
   // Parses, calls `run` (nullptr: the chosen subcommand's), and prints what failed as one line on stderr. The process's
   // exit code: kUsage for a wrong command line, 0 after --help and --version, else that of the status. An exception of
   // a library, and a stdout that cannot be written, are failures too.
@@ -83,7 +86,7 @@ class CommandLine {
  private:
   std::string program_;
   std::unique_ptr<CLI::App> root_;
-  std::function<absl::Status()> chosen_;
+  std::function<absl::Status()> check_, chosen_;
 };
 
 }  // namespace fedglm

@@ -17,6 +17,7 @@
 #include "base/thread_pool.h"
 #include "bench/measurement_program.h"
 #include "bench/random_blocks.h"
+#include "inference/kernels/instruction_sets.h"
 #include "inference/memory/bandwidth.h"
 
 namespace fedglm::bench {
@@ -61,6 +62,7 @@ class KernelBench {
   }
 
   absl::Status Run() {
+    FEDGLM_RETURN_IF_ERROR(CheckInstructionSetOfEnvironment());
     std::vector<std::string> sets = options_.instruction_sets;
     if (sets.empty()) {
       for (const std::string_view name : AvailableInstructionSets()) sets.emplace_back(name);

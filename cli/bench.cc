@@ -11,7 +11,7 @@
 #include "cli/command.h"
 #include "cli/explain_memory.h"
 #include "cli/model_options.h"
-#include "inference/kernels/kernels.h"
+#include "inference/kernels/instruction_sets.h"
 
 namespace fedglm::cli {
 namespace {

@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "cli/command.h"
+#include "inference/kernels/instruction_sets.h"
 
 int main(int argc, char** argv) {
   fedglm::HandleStopSignals();
@@ -10,6 +11,7 @@ int main(int argc, char** argv) {
   if (absl::Status status = fedglm::InitializeLogging(log); !status.ok()) return 1;
 
   fedglm::CommandLine line("fedglm", "adapt one quantized language model together, records stay where they are");
+  line.CheckFirst(fedglm::CheckInstructionSetOfEnvironment);
   using namespace fedglm::cli;
   AddGenerate(line);
   AddChat(line);

@@ -16,6 +16,7 @@
 #include "base/warm_blocks.h"
 #include "client/enrolment_client.h"
 #include "client/node.h"
+#include "inference/kernels/instruction_sets.h"
 
 namespace fedglm {
 namespace {
@@ -42,6 +43,7 @@ absl::StatusOr<SiteIdentity> IdentityOf(const NodeOptions& options, const std::s
 }
 
 absl::Status Run(const std::string& config) {
+  FEDGLM_RETURN_IF_ERROR(CheckInstructionSetOfEnvironment());
   FEDGLM_ASSIGN_OR_RETURN(Configuration configuration, Configuration::Load(config));
   FEDGLM_ASSIGN_OR_RETURN(const NodeOptions options, NodeOptions::Read(configuration));
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(options.state_dir, 0700));

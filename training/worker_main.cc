@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/sandbox.h"
+#include "inference/kernels/instruction_sets.h"
 #include "training/trainer.h"
 
 namespace fedglm {
@@ -58,6 +59,7 @@ absl::Status GiveUpNetwork(const TrainingJob& job) {
 absl::Status Run(const EventSink& on_event) {
   std::string line;
   if (!std::getline(std::cin, line)) return UsageError("a job is expected on stdin, as one line of JSON");
+  FEDGLM_RETURN_IF_ERROR(CheckInstructionSetOfEnvironment());
   FEDGLM_ASSIGN_OR_RETURN(TrainingJob job, ParseTrainingJob(line));
   if (job.kind != JobKind::kEvaluate && job.output.empty()) return UsageError("training job: no \"output\"");
   if (!job.output.empty()) {

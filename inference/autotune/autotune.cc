@@ -8,7 +8,7 @@
 #include "base/cpu.h"
 #include "base/log.h"
 #include "inference/autotune/layer_timer.h"
-#include "inference/kernels/kernels.h"
+#include "inference/kernels/instruction_sets.h"
 
 namespace fedglm {
 namespace {

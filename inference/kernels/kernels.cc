@@ -1,12 +1,10 @@
 #include "inference/kernels/kernels.h"
 
 #include <algorithm>
-#include <atomic>
-#include <cstdio>
-#include <cstdlib>
+#include <vector>
 
-#include "inference/kernels/kernel_table.h"
 #include "inference/kernels/levels.h"
+#include "inference/kernels/product_kernels.h"
 
 namespace fedglm {
 namespace {
@@ -14,64 +12,6 @@ namespace {
 // A decoded tile fits the second-level cache with room for the inputs.
 constexpr int64_t kTileFloats = 32 << 10;
 constexpr int64_t kBf16TileRows = 64;  // so many that to split the activations for them is little work
-
-// Takes from `slower` what `table` has not.
-KernelTable Completed(KernelTable table, const KernelTable& slower) {
-  const auto inherit = [](auto& function, auto other) {
-    if (function == nullptr) function = other;
-  };
-  inherit(table.decode_row, slower.decode_row);
-  inherit(table.dot, slower.dot);
-  inherit(table.add_scaled, slower.add_scaled);
-  inherit(table.multiply_tile, slower.multiply_tile);
-  inherit(table.accumulate_tile, slower.accumulate_tile);
-  inherit(table.multiply_bf16, slower.multiply_bf16);
-  inherit(table.quantize_row, slower.quantize_row);
-  inherit(table.dot_rows, slower.dot_rows);
-  inherit(table.multiply_levels, slower.multiply_levels);
-  return table;
-}
-
-// Slowest first.
-const std::vector<KernelTable>& AvailableTables() {
-  static const std::vector<KernelTable> available = [] {
-    std::vector<KernelTable> tables = {*ScalarKernels()};
-    for (const KernelTable* table : {Avx2Kernels(), Avx512Kernels(), Avx512VnniKernels(), Avx512Bf16Kernels(),
-                                     AmxKernels(), NeonKernels(), NeonI8mmKernels()}) {
-      if (table != nullptr && table->supported()) tables.push_back(Completed(*table, tables.back()));
-    }
-    return tables;
-  }();
-  return available;
-}
-
-const KernelTable* FindTable(std::string_view name) {
-  for (const KernelTable& table : AvailableTables()) {
-    if (name == table.name) return &table;
-  }
-  return nullptr;
-}
-
-// FEDGLM_ISA, else the best this CPU has. A name that is not available is reported once and not obeyed in silence.
-const KernelTable* ChooseAtStart() {
-  if (const char* wanted = std::getenv("FEDGLM_ISA"); wanted != nullptr && *wanted != '\0') {
-    if (const KernelTable* table = FindTable(wanted)) return table;
-    std::fprintf(stderr, "FEDGLM_ISA=%s is not available on this CPU (", wanted);
-    for (const std::string_view name : AvailableInstructionSets()) {
-      std::fprintf(stderr, " %.*s", static_cast<int>(name.size()), name.data());
-    }
-    std::fprintf(stderr, " )\n");
-    std::exit(static_cast<int>(ExitCode::kConfiguration));
-  }
-  return &AvailableTables().back();
-}
-
-std::atomic<const KernelTable*>& Chosen() {
-  static std::atomic<const KernelTable*> chosen = ChooseAtStart();
-  return chosen;
-}
-
-const KernelTable& Kernels() { return *Chosen().load(std::memory_order_relaxed); }
 
 // Up to so many tokens are multiplied one by one with each group of rows, straight from the blocks; to unpack the
 // blocks for all of them pays only beyond.
@@ -95,23 +35,8 @@ float* TileScratch(int64_t floats) {
 
 }  // namespace
 
-std::vector<std::string_view> AvailableInstructionSets() {
-  std::vector<std::string_view> names;
-  for (const KernelTable& table : AvailableTables()) names.emplace_back(table.name);
-  return names;
-}
-
-std::string_view InstructionSet() { return Kernels().name; }
-
-absl::Status SelectInstructionSet(std::string_view name) {
-  const KernelTable* const table = FindTable(name);
-  if (table == nullptr) return UsageError("instruction set '" + std::string(name) + "' is not available on this CPU");
-  Chosen() = table;
-  return absl::OkStatus();
-}
-
 void MatMul(const WeightMatrix& weights, const float* x, int64_t tokens, float* y, ThreadPool& pool) {
-  const KernelTable& kernels = Kernels();
+  const ProductKernels& kernels = ChosenProducts();
   const int64_t columns = weights.columns;
   if (weights.type == BlockType::kBF16 && kernels.multiply_bf16 != nullptr) {
     pool.ParallelFor(weights.rows, kBf16TileRows, [&](int64_t begin, int64_t end) {
@@ -156,7 +81,7 @@ void QuantizedRows::Assign(const float* x, int64_t tokens, int64_t columns, Thre
   const int64_t blocks = columns / kActivationBlock;
   room(values_, tokens * columns), room(wide_, tokens * columns);
   room(scales_, tokens * blocks), room(block_sums_, tokens * blocks), room(half_sums_, 2 * tokens * blocks);
-  const KernelTable& kernels = Kernels();
+  const ProductKernels& kernels = ChosenProducts();
   pool.ParallelFor(tokens, 4, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       kernels.quantize_row(x + t * columns, columns, values_.data() + t * columns, wide_.data() + t * columns,
@@ -168,7 +93,7 @@ void QuantizedRows::Assign(const float* x, int64_t tokens, int64_t columns, Thre
 
 void MatMul(const WeightMatrix& weights, const QuantizedRows& x, float* y, ThreadPool& pool) {
   if (RangeOf(weights.type) == LevelRange::kNone) return MatMul(weights, x.rows(), x.tokens(), y, pool);
-  const KernelTable& kernels = Kernels();
+  const ProductKernels& kernels = ChosenProducts();
   const ActivationView view = {x.columns(),      x.values_.data(),     x.wide_.data(),
                                x.scales_.data(), x.block_sums_.data(), x.half_sums_.data()};
   const int64_t row_bytes = RowBytes(weights.type, weights.columns), tokens = x.tokens();
@@ -195,7 +120,7 @@ void MatMul(const WeightMatrix& weights, const QuantizedRows& x, float* y, Threa
 }
 
 void MatMulTransposed(const WeightMatrix& weights, const float* dy, int64_t tokens, float* dx, ThreadPool& pool) {
-  const KernelTable& kernels = Kernels();
+  const ProductKernels& kernels = ChosenProducts();
   // Threads share out the columns, in whole blocks, so that no two write the same sums.
   const int64_t block = FactsOf(weights.type).weights_per_block;
   const int64_t share = (weights.columns / block + pool.threads() - 1) / pool.threads() * block;
@@ -219,11 +144,7 @@ void MatMulTransposed(const WeightMatrix& weights, const float* dy, int64_t toke
 }
 
 void DecodeRowFast(const WeightMatrix& weights, int64_t row, float* out) {
-  Kernels().decode_row(weights.type, weights.Row(row), out, weights.columns);
+  ChosenProducts().decode_row(weights.type, weights.Row(row), out, weights.columns);
 }
-
-float Dot(const float* a, const float* b, int64_t count) { return Kernels().dot(a, b, count); }
-
-void AddScaled(float scale, const float* x, float* y, int64_t count) { Kernels().add_scaled(scale, x, y, count); }
 
 }  // namespace fedglm

@@ -18,6 +18,7 @@
 #include "inference/kernels/levels.h"
 #include "inference/kernels/quantized_activations.h"
 #include "inference/kernels/thread_buffer.h"
+#include "inference/kernels/unpack_levels.h"
 
 namespace fedglm {
 namespace {

@@ -16,24 +16,6 @@
 namespace fedglm {
 namespace {
 
-float DotProduct(const float* a, const float* b, int64_t count) {
-  constexpr int64_t kStep = 4 * Vector::kWidth;
-  Vector::Register sums[4] = {Vector::Zero(), Vector::Zero(), Vector::Zero(), Vector::Zero()};
-  int64_t i = 0;
-  for (; i + kStep <= count; i += kStep) {
-    for (int k = 0; k < 4; ++k) {
-      sums[k] = Vector::MultiplyAdd(Vector::Load(a + i + k * Vector::kWidth), Vector::Load(b + i + k * Vector::kWidth),
-                                    sums[k]);
-    }
-  }
-  for (; i + Vector::kWidth <= count; i += Vector::kWidth) {
-    sums[0] = Vector::MultiplyAdd(Vector::Load(a + i), Vector::Load(b + i), sums[0]);
-  }
-  float sum = Vector::Sum(Vector::Add(Vector::Add(sums[0], sums[1]), Vector::Add(sums[2], sums[3])));
-  for (; i < count; ++i) sum += a[i] * b[i];
-  return sum;
-}
-
 void AddScaledRow(float scale, const float* x, float* y, int64_t count) {
   const Vector::Register factor = Vector::Broadcast(scale);
   int64_t i = 0;

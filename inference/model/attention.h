@@ -6,8 +6,8 @@
 
 #include "base/thread_pool.h"
 #include "inference/gguf/architecture.h"
+#include "inference/kernels/row_kernels.h"
 #include "inference/model/batch.h"
-#include "inference/model/row_kernels.h"
 
 namespace fedglm {
 

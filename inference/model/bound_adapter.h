@@ -12,8 +12,8 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "inference/gguf/architecture.h"
+#include "inference/kernels/row_kernels.h"
 #include "inference/memory/adapter_memory.h"
-#include "inference/model/row_kernels.h"
 
 namespace fedglm {
 

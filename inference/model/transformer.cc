@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "inference/kernels/instruction_sets.h"
 #include "inference/kernels/kernels.h"
+#include "inference/kernels/row_kernels.h"
 #include "inference/model/attention.h"
 #include "inference/model/rotary.h"
-#include "inference/model/row_kernels.h"
 #include "inference/quantization/codec.h"
 
 namespace fedglm {
@@ -103,6 +104,7 @@ struct Transformer::Pass {
 };
 
 absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Make(std::shared_ptr<const GgufFile> file) {
+  FEDGLM_RETURN_IF_ERROR(CheckInstructionSetOfEnvironment());
   std::unique_ptr<Transformer> model(new Transformer);
   FEDGLM_ASSIGN_OR_RETURN(model->hyperparameters_, ReadHyperparameters(*file));
   FEDGLM_ASSIGN_OR_RETURN(const GgufTensor* const embedding, file->RequireTensor("token_embd.weight"));
@@ -238,12 +240,7 @@ void Transformer::AddBranchAndNorm(const std::vector<float>& post_norm, const st
 absl::Status Transformer::Forward(const Batch& batch, Workspace& workspace, ThreadPool& pool,
                                   WeightResidency* residency) const {
   const Hyperparameters& h = hyperparameters_;
-  Pass pass{batch,
-            workspace,
-            pool,
-            RowKernelsFor(InstructionSet()),
-            PlanAttention(h, batch, pool.threads()),
-            RowsByAdapter(batch)};
+  Pass pass{batch, workspace, pool, ChosenRowKernels(), PlanAttention(h, batch, pool.threads()), RowsByAdapter(batch)};
   EmbedRows(pass);
   ForEachRow(pass.rows(), h.hidden, pool, [&](int64_t row) {
     pass.kernels.rms_norm(workspace.residual_ + row * h.hidden, layers_.front().attention_norm.data(), h.rms_epsilon,
@@ -264,7 +261,7 @@ absl::Status Transformer::Forward(const Batch& batch, Workspace& workspace, Thre
 
 void Transformer::Hidden(std::span<const int64_t> rows, Workspace& workspace, float* hidden, ThreadPool& pool) const {
   const int64_t width = hyperparameters_.hidden;
-  const RowKernels& kernels = RowKernelsFor(InstructionSet());
+  const RowKernels& kernels = ChosenRowKernels();
   ForEachRow(static_cast<int64_t>(rows.size()), width, pool, [&](int64_t i) {
     kernels.rms_norm(workspace.residual_ + rows[static_cast<size_t>(i)] * width, output_norm_.data(),
                      hyperparameters_.rms_epsilon, width, hidden + i * width);

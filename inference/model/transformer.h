@@ -31,6 +31,7 @@ struct LinearLayer {
 // Immutable; thread-safe. A sequence's state is in its SequenceCache, a pass's in the Workspace.
 class Transformer {
  public:
+  // ConfigurationError if the environment's FEDGLM_ISA cannot be obeyed.
   static absl::StatusOr<std::unique_ptr<Transformer>> Make(std::shared_ptr<const GgufFile> file);
 
   const Hyperparameters& hyperparameters() const { return hyperparameters_; }

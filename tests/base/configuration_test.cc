@@ -2,22 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "base/file.h"
+#include "tests/support/scoped_variable.h"
 
 namespace fedglm {
 namespace {
-
-// Sets a variable for one test.
-class ScopedVariable {
- public:
-  ScopedVariable(const char* name, const char* value) : name_(name) { setenv(name, value, 1); }
-  ~ScopedVariable() { unsetenv(name_); }
-
- private:
-  const char* name_;
-};
 
 Configuration Parsed(std::string_view toml) {
   absl::StatusOr<Configuration> configuration = Configuration::Parse(toml, "node.toml");

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/process.h"
 #include "tests/support/golden.h"
+#include "tests/support/scoped_variable.h"
 #include "tests/support/source_tree.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/wait_until.h"
@@ -99,6 +100,20 @@ TEST_F(Commands, WorkOnAGoodModel) {
     const Outcome outcome = Run(command);
     EXPECT_EQ(outcome.status, 0) << command[0] << ": " << outcome.err;
   }
+}
+
+TEST_F(Commands, AnInstructionSetThatCannotBeHadIsThree) {
+  for (const char* const name : {"avx3", "neon", "avx2"}) {  // no machine has both of the last two
+    const ScopedVariable variable("FEDGLM_ISA", name);
+    if (Run({"tokenize", "-m", model_, "-p", "x"}).status == 0) continue;
+    for (const std::vector<std::string>& command : WithModel(model_)) {
+      Refused(command, ExitCode::kConfiguration, "FEDGLM_ISA: ");
+      Refused(command, ExitCode::kConfiguration, "this machine has: scalar");
+    }
+  }
+  const ScopedVariable variable("FEDGLM_ISA", "avx3");
+  Refused({"tokenize", "-m", model_, "-p", "x"}, ExitCode::kConfiguration, "'avx3' is not an instruction set");
+  EXPECT_EQ(Run({"--help"}).status, 0);
 }
 
 TEST_F(Commands, ExplainMemoryPrintsThePlanAndEnds) {

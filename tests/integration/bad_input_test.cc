@@ -15,6 +15,7 @@
 #include "tests/integration/processes.h"
 #include "tests/support/golden.h"
 #include "tests/support/loopback_listener.h"
+#include "tests/support/scoped_variable.h"
 
 namespace fedglm {
 namespace {
@@ -156,6 +157,11 @@ TEST_F(BadInput, ABadConfigurationIsThreeAndNamesItsLine) {
   for (const char* program : {"fedglm-aggregator", "fedglm-node"})
     Refused(program, Path("none.toml"), ExitCode::kConfiguration, "none.toml");
   EXPECT_FALSE(std::filesystem::exists(Path("state")));
+}
+
+TEST_F(BadInput, AnInstructionSetThatTheNodeCannotHaveIsThree) {
+  const ScopedVariable variable("FEDGLM_ISA", "avx3");
+  Refused("fedglm-node", Path("none.toml"), ExitCode::kConfiguration, "FEDGLM_ISA: 'avx3'");
 }
 
 TEST_F(BadInput, AnInitialAdapterThatIsNoneIsSix) {

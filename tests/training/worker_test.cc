@@ -17,6 +17,7 @@
 #include "base/process.h"
 #include "base/sandbox.h"
 #include "tests/support/loopback_listener.h"
+#include "tests/support/scoped_variable.h"
 #include "tests/support/source_tree.h"
 #include "tests/training/job_runner.h"
 
@@ -111,6 +112,11 @@ TEST_F(Worker, WhatIsNoJobIsAUsageError) {
   ExpectFailure(RunText("{\"kind\":\"train\"}\n"), ExitCode::kUsage, "output");
   ExpectFailure(RunText(""), ExitCode::kUsage, "stdin");
   EXPECT_EQ(Finish(Start({"--model", "x"})).exit_code, 2);
+}
+
+TEST_F(Worker, AnInstructionSetThatCannotBeHadIsAConfigurationError) {
+  const ScopedVariable variable("FEDGLM_ISA", "avx3");
+  ExpectFailure(Finish(Start(AdamJob("adapter"))), ExitCode::kConfiguration, "FEDGLM_ISA: 'avx3'");
 }
 
 TEST_F(Worker, MissingAndBadFilesAreNamed) {

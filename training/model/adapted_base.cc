@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "inference/gguf/lora_gguf.h"
+#include "inference/kernels/instruction_sets.h"
 #include "inference/kernels/kernels.h"
 #include "inference/quantization/codec.h"
 #include "training/autograd/output_loss.h"
@@ -37,6 +38,7 @@ absl::StatusOr<std::unique_ptr<AdaptedBase>> AdaptedBase::Make(std::shared_ptr<c
                                                                const Hyperparameters& hyperparameters,
                                                                const Adapter* adapter, AggregationMode mode,
                                                                ThreadPool& pool) {
+  FEDGLM_RETURN_IF_ERROR(CheckInstructionSetOfEnvironment());
   std::unique_ptr<AdaptedBase> base(new AdaptedBase);
   base->mode_ = mode;
   base->modules_ = LinearModules(hyperparameters);

@@ -20,7 +20,7 @@ namespace fedglm {
 class AdaptedBase : public Weights {
  public:
   // `adapter` may be nullptr (the base alone). `mode` says which factors are trained: B only, or A and B. `pool` must
-  // outlive the result.
+  // outlive the result. ConfigurationError if the environment's FEDGLM_ISA cannot be obeyed.
   static absl::StatusOr<std::unique_ptr<AdaptedBase>> Make(std::shared_ptr<const GgufFile> file,
                                                            const Hyperparameters& hyperparameters,
                                                            const Adapter* adapter, AggregationMode mode,

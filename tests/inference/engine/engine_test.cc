@@ -9,7 +9,7 @@
 
 #include "inference/engine/text_stream.h"
 #include "inference/gguf/lora_gguf.h"
-#include "inference/kernels/kernels.h"
+#include "inference/kernels/instruction_sets.h"
 #include "tests/inference/engine/all_logits.h"
 #include "tests/support/golden.h"
 

@@ -1,4 +1,4 @@
-#include "inference/kernels/level_tile_amx.h"
+#include "inference/kernels/x86/level_tile_amx.h"
 #include "tests/inference/kernels/emulated_kernels.h"
 
 namespace fedglm {

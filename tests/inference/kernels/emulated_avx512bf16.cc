@@ -1,4 +1,4 @@
-#include "inference/kernels/bf16_tile_avx512.h"
+#include "inference/kernels/x86/bf16_tile_avx512.h"
 #include "tests/inference/kernels/emulated_kernels.h"
 
 namespace fedglm {

@@ -1,5 +1,5 @@
-#include "inference/kernels/decode_dot_avx512vnni.h"
-#include "inference/kernels/level_tile_avx512vnni.h"
+#include "inference/kernels/x86/decode_dot_avx512vnni.h"
+#include "inference/kernels/x86/level_tile_avx512vnni.h"
 
 // Written once over the vectors that the headers above define.
 #include "inference/kernels/level_tile.h"

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "inference/kernels/amx_permission.h"
+#include "inference/kernels/x86/amx_permission.h"
 #include "inference/quantization/blocks.h"
 #include "inference/quantization/codec.h"
 #include "inference/quantization/half.h"
@@ -75,7 +75,7 @@ struct Activations {
     const bool largest = random() % 3 == 0;  // all at the ends of their range
     for (float& v : x) v = largest ? (random() % 8 == 0 ? -1.0f : 1.0f) : normal(random);
     std::fill_n(x.begin(), 32, 0.0f);  // a block without a scale
-    const KernelTable& scalar = *ScalarKernels();
+    const ProductKernels& scalar = kScalarProducts;
     for (int64_t t = 0; t < tokens; ++t) {
       scalar.quantize_row(x.data() + t * columns, columns, values.data() + t * columns, wide.data() + t * columns,
                           scales.data() + t * columns / 32, block_sums.data() + t * columns / 32,
@@ -112,8 +112,8 @@ TEST_P(EmulatedKernels, MultiplyAsTheScalarReferenceDoes) {
       const int64_t row_bytes = RowBytes(type.type, columns);
       // NaN is no result, and must still stand where no result belongs.
       std::vector<float> y(static_cast<size_t>(tokens * stride), NAN), expected = y;
-      ScalarKernels()->multiply_levels(type.type, blocks.data(), row_bytes, rows, x.view, tokens, expected.data(),
-                                       stride);
+      kScalarProducts.multiply_levels(type.type, blocks.data(), row_bytes, rows, x.view, tokens, expected.data(),
+                                      stride);
       multiply(type.type, blocks.data(), row_bytes, rows, x.view, tokens, y.data(), stride);
       std::vector<float> weights(static_cast<size_t>(columns));
       for (int64_t r = 0; r < stride; ++r) {
@@ -148,7 +148,7 @@ TEST(EmulatedAvx512Vnni, DotsRowsAsTheScalarReferenceDoes) {
       const Activations x(1, columns, random);
       const int64_t row_bytes = RowBytes(type.type, columns);
       std::vector<float> y(static_cast<size_t>(rows), NAN), expected = y, weights(static_cast<size_t>(columns));
-      ScalarKernels()->dot_rows(type.type, blocks.data(), row_bytes, rows, x.view, expected.data());
+      kScalarProducts.dot_rows(type.type, blocks.data(), row_bytes, rows, x.view, expected.data());
       const int64_t done = EmulatedAvx512VnniDot(type.type, blocks.data(), row_bytes, rows, x.view, y.data());
       ASSERT_EQ(done, by_four ? rows / 4 * 4 : by_one ? rows : 0);
       for (int64_t r = 0; r < rows; ++r) {
@@ -213,6 +213,7 @@ INSTANTIATE_TEST_SUITE_P(Kernels, EmulatedKernels,
                          testing::Values(Emulated{"avx512vnni", EmulatedAvx512Vnni}, Emulated{"amx", EmulatedAmx}),
                          [](const auto& info) { return std::string(info.param.name); });
 
+#if defined(__x86_64__)
 // Linux lists what the CPU has; what it does not list must not be used.
 TEST(AmxPermission, IsNotGivenWithoutTheInstructions) {
   std::ifstream file("/proc/cpuinfo");
@@ -222,6 +223,7 @@ TEST(AmxPermission, IsNotGivenWithoutTheInstructions) {
     EXPECT_FALSE(AmxInt8Permitted());
   }
 }
+#endif
 
 }  // namespace
 }  // namespace fedglm
