@@ -61,8 +61,8 @@ absl::Status EngineCore::FitWorkspace(int64_t tokens, int64_t logits) {
 }
 
 bool EngineCore::ShrinkWorkspace() {
-  if (workspace == nullptr || workspace->rows() <= 1) return false;
-  const int64_t rows = workspace->rows() / 2;
+  if (workspace == nullptr || workspace->rows <= 1) return false;
+  const int64_t rows = workspace->rows / 2;
   workspace = nullptr;
   workspace_shrunk_ = true;
   return MakeWorkspace(rows).ok();

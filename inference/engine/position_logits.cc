@@ -21,12 +21,12 @@ absl::Status HandOut(EngineCore& core, int64_t first, int64_t count, const std::
     rows.push_back(row);
     positions.push_back(first + row);
   }
-  const auto at_once = static_cast<size_t>(core.workspace->logit_rows());
+  const auto at_once = static_cast<size_t>(core.workspace->logit_rows);
   for (size_t i = 0; i < rows.size(); i += at_once) {
     const size_t some = std::min(at_once, rows.size() - i);
     FEDGLM_RETURN_IF_ERROR(
         core.model->Logits(std::span(rows).subspan(i, some), *core.workspace, core.pool, core.residency.get()));
-    FEDGLM_RETURN_IF_ERROR(sink(positions.data() + i, core.workspace->logits(), static_cast<int64_t>(some)));
+    FEDGLM_RETURN_IF_ERROR(sink(positions.data() + i, core.workspace->logits, static_cast<int64_t>(some)));
   }
   return absl::OkStatus();
 }
@@ -43,7 +43,7 @@ absl::Status ComputePositionLogits(EngineCore& core, const std::vector<Token>& t
     const ThreadPool::CallerOnItsCore on_its_core(core.pool);
     if (core.workspace == nullptr) FEDGLM_RETURN_IF_ERROR(core.FitWorkspace(kEvaluationBatch, kEvaluationLogits));
     const int64_t first = cache.length();
-    const int64_t count = std::min<int64_t>(core.workspace->rows(), static_cast<int64_t>(tokens.size()) - first);
+    const int64_t count = std::min<int64_t>(core.workspace->rows, static_cast<int64_t>(tokens.size()) - first);
     FEDGLM_RETURN_IF_ERROR(core.Reserve(cache, count));
     const InstalledAdapter adapter = core.adapters.Default();
     Batch batch;

@@ -41,7 +41,7 @@ int64_t Scheduler::MostRunning(int level) const {
 // No more than the workspace has rows for.
 int64_t Scheduler::MostRunning() const {
   const int64_t most = MostRunning(pressure_.load(std::memory_order_relaxed));
-  return core_.workspace != nullptr ? std::min(most, core_.workspace->logit_rows()) : most;
+  return core_.workspace != nullptr ? std::min(most, core_.workspace->logit_rows) : most;
 }
 
 void Scheduler::SetPressure(int level) {
@@ -188,7 +188,7 @@ std::vector<Scheduler::Share> Scheduler::Plan() {
   const auto answers = static_cast<int64_t>(shares.size());
   const bool pressed = pressure_.load(std::memory_order_relaxed) >= 1;
   const int64_t chunk = pressed ? kPressedChunk : answers > 0 ? mixed_chunk_.tokens() : options_.prefill_chunk;
-  const std::vector<int64_t> counts = ShareChunk(reading, std::min(chunk, core_.workspace->rows() - answers));
+  const std::vector<int64_t> counts = ShareChunk(reading, std::min(chunk, core_.workspace->rows - answers));
   for (size_t i = 0; i < reading.size(); ++i) {
     if (counts[i] > 0) shares.push_back({reading[i], counts[i]});
   }
@@ -206,7 +206,7 @@ void Scheduler::ReservePages(std::vector<Share>& shares) {
       const std::shared_ptr<Sequence> youngest = running_.back();
       const bool alone = running_.size() == 1 && core_.pages.in_use() == sequence->cache.pages();
       if (alone && core_.ShrinkWorkspace()) {
-        shares[i].count = std::min(shares[i].count, core_.workspace->rows());
+        shares[i].count = std::min(shares[i].count, core_.workspace->rows);
         continue;
       }
       if (alone) {
@@ -308,7 +308,7 @@ void Scheduler::SumHidden(const Share& share, int64_t first_row) {
 // Sequence i has row i of the workspace's logits.
 void Scheduler::ChooseTokens(const std::vector<std::shared_ptr<Sequence>>& sequences) {
   const auto vocabulary = static_cast<size_t>(core_.hyperparameters().vocabulary);
-  float* const logits = core_.workspace->logits();
+  float* const logits = core_.workspace->logits;
   std::vector<TokenChoice> choices(sequences.size());
   core_.pool.ParallelFor(static_cast<int64_t>(sequences.size()), 1, [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {

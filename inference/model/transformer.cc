@@ -140,21 +140,21 @@ void Transformer::EmbedRows(const Pass& pass) const {
   const int64_t half = hyperparameters_.rotary_size / 2;
   ForEachRow(pass.rows(), hyperparameters_.hidden, pass.pool, [&](int64_t row) {
     DecodeRowFast(embedding_, pass.batch.tokens[static_cast<size_t>(row)],
-                  pass.w.residual_ + row * hyperparameters_.hidden);
+                  pass.w.residual + row * hyperparameters_.hidden);
   });
   for (const SequenceRows& rows : pass.batch.sequences) {
     ForEachRow(rows.count, 64 * half, pass.pool, [&](int64_t i) {
-      RotaryAngles(frequencies_, rows.cache->length() + i, pass.w.cosines_ + (rows.first_row + i) * half,
-                   pass.w.sines_ + (rows.first_row + i) * half);
+      RotaryAngles(frequencies_, rows.cache->length() + i, pass.w.cosines + (rows.first_row + i) * half,
+                   pass.w.sines + (rows.first_row + i) * half);
     });
   }
 }
 
-// x: the rows that pass.w.quantized_ was made of.
+// x: the rows that pass.w.quantized was made of.
 void Transformer::Linear(const LinearLayer& layer, const float* x, float* y, const Pass& pass) const {
   const int64_t inputs = layer.weights.columns, outputs = layer.weights.rows;
   if (observer_ != nullptr) observer_->Observe(layer.name, x, pass.rows(), inputs);
-  MatMul(Displaced(layer.weights, pass.displacement), pass.w.quantized_, y, pass.pool);
+  MatMul(Displaced(layer.weights, pass.displacement), pass.w.quantized, y, pass.pool);
   if (!layer.bias.empty()) {
     ForEachRow(pass.rows(), outputs, pass.pool,
                [&](int64_t row) { pass.kernels.add(layer.bias.data(), y + row * outputs, outputs); });
@@ -173,11 +173,11 @@ void Transformer::RotateAndStore(const Layer& layer, int64_t index, const Pass& 
     const int64_t row_bytes = cache.layout().RowBytes(cache.format());
     ForEachRow(rows.count, h.query_width() + 2 * h.kv_width(), pass.pool, [&](int64_t i) {
       const int64_t row = rows.first_row + i, position = cache.length() + i;
-      const float* const cosines = pass.w.cosines_ + row * half;
-      const float* const sines = pass.w.sines_ + row * half;
-      float* const query = pass.w.query_ + row * h.query_width();
-      float* const key = pass.w.key_ + row * h.kv_width();
-      const float* const value = pass.w.value_ + row * h.kv_width();
+      const float* const cosines = pass.w.cosines + row * half;
+      const float* const sines = pass.w.sines + row * half;
+      float* const query = pass.w.query + row * h.query_width();
+      float* const key = pass.w.key + row * h.kv_width();
+      const float* const value = pass.w.value + row * h.kv_width();
       const auto norm_and_rotate = [&](const std::vector<float>& norm, float* head) {
         if (!norm.empty()) pass.kernels.rms_norm(head, norm.data(), h.rms_epsilon, size, head);
         Rotate(h.rotary_layout, h.rotary_size, cosines, sines, head);
@@ -196,31 +196,31 @@ void Transformer::RotateAndStore(const Layer& layer, int64_t index, const Pass& 
 void Transformer::Attention(const Layer& layer, int64_t index, const Pass& pass) const {
   const Hyperparameters& h = hyperparameters_;
   Workspace& w = pass.w;
-  w.quantized_.Assign(w.normed_, pass.rows(), h.hidden, pass.pool);
-  Linear(layer.query, w.normed_, w.query_, pass);
-  Linear(layer.key, w.normed_, w.key_, pass);
-  Linear(layer.value, w.normed_, w.value_, pass);
+  w.quantized.Assign(w.normed, pass.rows(), h.hidden, pass.pool);
+  Linear(layer.query, w.normed, w.query, pass);
+  Linear(layer.key, w.normed, w.key, pass);
+  Linear(layer.value, w.normed, w.value, pass);
   RotateAndStore(layer, index, pass);
-  CausalAttention(h, index, pass.tiles, pass.kernels, w.query_, pass.pool);
-  w.quantized_.Assign(w.query_, pass.rows(), h.query_width(), pass.pool);
-  Linear(layer.output, w.query_, w.normed_, pass);
+  CausalAttention(h, index, pass.tiles, pass.kernels, w.query, pass.pool);
+  w.quantized.Assign(w.query, pass.rows(), h.query_width(), pass.pool);
+  Linear(layer.output, w.query, w.normed, pass);
 }
 
 void Transformer::FeedForward(const Layer& layer, const Pass& pass) const {
   const int64_t width = hyperparameters_.feed_forward;
   Workspace& w = pass.w;
-  w.quantized_.Assign(w.normed_, pass.rows(), hyperparameters_.hidden, pass.pool);
-  Linear(layer.up, w.normed_, w.up_, pass);
+  w.quantized.Assign(w.normed, pass.rows(), hyperparameters_.hidden, pass.pool);
+  Linear(layer.up, w.normed, w.up, pass);
   const bool fused = hyperparameters_.architecture->gate_in_up;
-  if (!fused) Linear(layer.gate, w.normed_, w.gate_, pass);
+  if (!fused) Linear(layer.gate, w.normed, w.gate, pass);
   ForEachRow(pass.rows(), width, pass.pool, [&](int64_t row) {
-    float* const out = w.gate_ + row * width;
-    const float* const gate = fused ? w.up_ + 2 * row * width : out;
-    const float* const up = fused ? gate + width : w.up_ + row * width;
+    float* const out = w.gate + row * width;
+    const float* const gate = fused ? w.up + 2 * row * width : out;
+    const float* const up = fused ? gate + width : w.up + row * width;
     pass.kernels.silu_multiply(gate, up, out, width);
   });
-  w.quantized_.Assign(w.gate_, pass.rows(), width, pass.pool);
-  Linear(layer.down, w.gate_, w.normed_, pass);
+  w.quantized.Assign(w.gate, pass.rows(), width, pass.pool);
+  Linear(layer.down, w.gate, w.normed, pass);
 }
 
 // residual += norm(branch), which lies in `normed`; then normed = the next norm of the residual.
@@ -229,8 +229,8 @@ void Transformer::AddBranchAndNorm(const std::vector<float>& post_norm, const st
   const int64_t width = hyperparameters_.hidden;
   const double epsilon = hyperparameters_.rms_epsilon;
   ForEachRow(pass.rows(), width, pass.pool, [&](int64_t row) {
-    float* const branch = pass.w.normed_ + row * width;
-    float* const residual = pass.w.residual_ + row * width;
+    float* const branch = pass.w.normed + row * width;
+    float* const residual = pass.w.residual + row * width;
     if (!post_norm.empty()) pass.kernels.rms_norm(branch, post_norm.data(), epsilon, width, branch);
     pass.kernels.add(branch, residual, width);
     if (next_norm != nullptr) pass.kernels.rms_norm(residual, next_norm->data(), epsilon, width, branch);
@@ -243,8 +243,8 @@ absl::Status Transformer::Forward(const Batch& batch, Workspace& workspace, Thre
   Pass pass{batch, workspace, pool, ChosenRowKernels(), PlanAttention(h, batch, pool.threads()), RowsByAdapter(batch)};
   EmbedRows(pass);
   ForEachRow(pass.rows(), h.hidden, pool, [&](int64_t row) {
-    pass.kernels.rms_norm(workspace.residual_ + row * h.hidden, layers_.front().attention_norm.data(), h.rms_epsilon,
-                          h.hidden, workspace.normed_ + row * h.hidden);
+    pass.kernels.rms_norm(workspace.residual + row * h.hidden, layers_.front().attention_norm.data(), h.rms_epsilon,
+                          h.hidden, workspace.normed + row * h.hidden);
   });
   for (int64_t i = 0; i < h.layers; ++i) {
     const Layer& layer = layers_[static_cast<size_t>(i)];
@@ -263,7 +263,7 @@ void Transformer::Hidden(std::span<const int64_t> rows, Workspace& workspace, fl
   const int64_t width = hyperparameters_.hidden;
   const RowKernels& kernels = ChosenRowKernels();
   ForEachRow(static_cast<int64_t>(rows.size()), width, pool, [&](int64_t i) {
-    kernels.rms_norm(workspace.residual_ + rows[static_cast<size_t>(i)] * width, output_norm_.data(),
+    kernels.rms_norm(workspace.residual + rows[static_cast<size_t>(i)] * width, output_norm_.data(),
                      hyperparameters_.rms_epsilon, width, hidden + i * width);
   });
 }
@@ -271,13 +271,13 @@ void Transformer::Hidden(std::span<const int64_t> rows, Workspace& workspace, fl
 absl::Status Transformer::Logits(std::span<const int64_t> rows, Workspace& workspace, ThreadPool& pool,
                                  WeightResidency* residency) const {
   FEDGLM_ASSIGN_OR_RETURN(const ResidentLayer resident, ResidentLayer::Acquire(residency, hyperparameters_.layers));
-  Hidden(rows, workspace, workspace.normed_, pool);
+  Hidden(rows, workspace, workspace.normed, pool);
   if (observer_ != nullptr) {
-    observer_->Observe(hyperparameters_.tied_embeddings ? "token_embd.weight" : "output.weight", workspace.normed_,
+    observer_->Observe(hyperparameters_.tied_embeddings ? "token_embd.weight" : "output.weight", workspace.normed,
                        static_cast<int64_t>(rows.size()), hyperparameters_.hidden);
   }
-  workspace.quantized_.Assign(workspace.normed_, static_cast<int64_t>(rows.size()), hyperparameters_.hidden, pool);
-  MatMul(Displaced(output_, resident.displacement()), workspace.quantized_, workspace.logits_, pool);
+  workspace.quantized.Assign(workspace.normed, static_cast<int64_t>(rows.size()), hyperparameters_.hidden, pool);
+  MatMul(Displaced(output_, resident.displacement()), workspace.quantized, workspace.logits, pool);
   return file_->CheckIntact();
 }
 

@@ -40,14 +40,14 @@ class Transformer {
   // Before the first pass: `observer` sees the input of every matrix from then on. It must outlive the passes.
   void SetObserver(ActivationObserver* observer) { observer_ = observer; }
 
-  // Runs the batch's rows, at most workspace.rows(), and writes their keys and values into the sequences' pages; the
+  // Runs the batch's rows, at most workspace.rows, and writes their keys and values into the sequences' pages; the
   // caller then advances the caches. `residency` may be nullptr: all weights are read in the mapping. Its errors.
   absl::Status Forward(const Batch& batch, Workspace& workspace, ThreadPool& pool, WeightResidency* residency) const;
 
   // After Forward, of some of its rows, in this order:
   // the last hidden states after the last norm: [rows][hidden];
   void Hidden(std::span<const int64_t> rows, Workspace& workspace, float* hidden, ThreadPool& pool) const;
-  // the output matrix times these, into workspace.logits(): [rows][vocabulary], at most workspace.logit_rows().
+  // the output matrix times these, into workspace.logits: [rows][vocabulary], at most workspace.logit_rows.
   absl::Status Logits(std::span<const int64_t> rows, Workspace& workspace, ThreadPool& pool,
                       WeightResidency* residency) const;
 

@@ -41,22 +41,22 @@ uint64_t Workspace::Bytes(const Hyperparameters& h, int64_t rows, int64_t logit_
 absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Make(const Hyperparameters& h, int64_t rows, int64_t logit_rows,
                                                            MemoryBudget& budget) {
   const Plan plan(h, rows, logit_rows);
-  std::unique_ptr<Workspace> workspace(new Workspace);
-  FEDGLM_ASSIGN_OR_RETURN(workspace->memory_,
+  auto workspace = std::make_unique<Workspace>();
+  FEDGLM_ASSIGN_OR_RETURN(workspace->memory,
                           ReservedMemory::Make(budget, MemoryAccount::kActivations, Bytes(h, rows, logit_rows)));
-  float* const base = reinterpret_cast<float*>(workspace->memory_.data());
-  workspace->rows_ = rows;
-  workspace->logit_rows_ = logit_rows;
-  workspace->residual_ = base + plan.residual;
-  workspace->normed_ = base + plan.normed;
-  workspace->query_ = base + plan.query;
-  workspace->key_ = base + plan.key;
-  workspace->value_ = base + plan.value;
-  workspace->up_ = base + plan.up;
-  workspace->gate_ = base + plan.gate;
-  workspace->cosines_ = base + plan.cosines;
-  workspace->sines_ = base + plan.sines;
-  workspace->logits_ = base + plan.logits;
+  float* const base = reinterpret_cast<float*>(workspace->memory.data());
+  workspace->rows = rows;
+  workspace->logit_rows = logit_rows;
+  workspace->residual = base + plan.residual;
+  workspace->normed = base + plan.normed;
+  workspace->query = base + plan.query;
+  workspace->key = base + plan.key;
+  workspace->value = base + plan.value;
+  workspace->up = base + plan.up;
+  workspace->gate = base + plan.gate;
+  workspace->cosines = base + plan.cosines;
+  workspace->sines = base + plan.sines;
+  workspace->logits = base + plan.logits;
   return workspace;
 }
 

@@ -18,33 +18,24 @@ namespace fedglm {
 //   query…value  from their projections to the attention's, which reads and writes `query` in place
 //   up, gate     the feed-forward part, over the same memory as query…value
 // Memory is taken from the machine only when a row is used first. One pass at a time.
-class Workspace {
- public:
+struct Workspace {
   // What a workspace for `rows` tokens and `logit_rows` rows of logits takes, in bytes; with the quantized activations.
   static uint64_t Bytes(const Hyperparameters& hyperparameters, int64_t rows, int64_t logit_rows);
   // Charged to kActivations. ResourceExhausted if the budget has no room.
   static absl::StatusOr<std::unique_ptr<Workspace>> Make(const Hyperparameters& hyperparameters, int64_t rows,
                                                          int64_t logit_rows, MemoryBudget& budget);
 
-  int64_t rows() const { return rows_; }
-  int64_t logit_rows() const { return logit_rows_; }
-  float* logits() const { return logits_; }  // [logit_rows][vocabulary]
-
- private:
-  friend class Transformer;
-  Workspace() = default;
-
-  ReservedMemory memory_;
-  int64_t rows_ = 0, logit_rows_ = 0;
-  float* residual_ = nullptr;                    // [rows][hidden]
-  float* normed_ = nullptr;                      // [rows][hidden]
-  float* query_ = nullptr;                       // [rows][query_width]
-  float *key_ = nullptr, *value_ = nullptr;      // [rows][kv_width]
-  float* up_ = nullptr;                          // [rows][up_width]
-  float* gate_ = nullptr;                        // [rows][feed_forward]
-  float *cosines_ = nullptr, *sines_ = nullptr;  // [rows][rotary_size / 2]
-  float* logits_ = nullptr;
-  QuantizedRows quantized_;  // of the input that is multiplied now
+  ReservedMemory memory;  // where all of the following lie
+  int64_t rows = 0, logit_rows = 0;
+  float* residual = nullptr;                   // [rows][hidden]
+  float* normed = nullptr;                     // [rows][hidden]
+  float* query = nullptr;                      // [rows][query_width]
+  float *key = nullptr, *value = nullptr;      // [rows][kv_width]
+  float* up = nullptr;                         // [rows][up_width]
+  float* gate = nullptr;                       // [rows][feed_forward]
+  float *cosines = nullptr, *sines = nullptr;  // [rows][rotary_size / 2]
+  float* logits = nullptr;                     // [logit_rows][vocabulary]
+  QuantizedRows quantized;                     // of the input that is multiplied now
 };
 
 }  // namespace fedglm

@@ -57,7 +57,7 @@ class TransformerTest : public testing::TestWithParam<const char*> {
     EXPECT_TRUE(model_->Forward(batch, *workspace_, pool_, residency).ok());
     for (const Part& part : parts) part.cache->Advance(static_cast<int64_t>(part.tokens.size()));
     EXPECT_TRUE(model_->Logits(rows, *workspace_, pool_, residency).ok());
-    return {workspace_->logits(), workspace_->logits() + batch.rows() * TinyModel::kVocabulary};
+    return {workspace_->logits, workspace_->logits + batch.rows() * TinyModel::kVocabulary};
   }
   std::vector<float> RunAlone(const std::vector<Token>& tokens, const BoundAdapter* adapter = nullptr,
                               KvFormat format = KvFormat::kFloat32) {
