@@ -35,7 +35,7 @@ double DotOf(const at::Tensor& x, const at::Tensor& y) {
 struct TestWeight {
   std::vector<std::byte> blocks;
   at::Tensor dense;  // [rows][columns] double
-  MappedWeight mapped;
+  SharedWeight mapped;
 
   TestWeight(BlockType type, int64_t rows, int64_t columns, ThreadPool& pool) {
     const int64_t row_bytes = RowBytes(type, columns);
@@ -49,7 +49,7 @@ struct TestWeight {
       DecodeRow(type, blocks.data() + r * row_bytes, decoded.data_ptr<float>() + r * columns, columns);
     }
     dense = decoded.to(at::kDouble);
-    mapped = {{type, blocks.data(), rows, columns}, &pool};
+    mapped = c10::make_intrusive<MappedWeight>(WeightMatrix{type, blocks.data(), rows, columns}, pool, nullptr);
   }
 };
 
@@ -100,6 +100,24 @@ TEST(MappedLinear, GivesNoGradientThatNobodyAskedFor) {
   EXPECT_FALSE(MappedLinear(at::randn({2, 32}), weight.mapped).requires_grad());
   const torch::NoGradGuard no_gradients;
   EXPECT_FALSE(MappedLinear(at::randn({2, 32}).requires_grad_(true), weight.mapped).requires_grad());
+}
+
+// A weight lives as long as a graph needs it, though nobody else holds it, and no longer.
+TEST(MappedLinear, TheGraphKeepsTheWeightUntilTheBackwardPassIsDone) {
+  ThreadPool pool(1);
+  TestWeight weight(BlockType::kF32, 8, 32, pool);
+  auto bytes = std::make_shared<const std::vector<std::byte>>(std::move(weight.blocks));
+  const std::weak_ptr<const void> held = bytes;
+  const WeightMatrix matrix = {BlockType::kF32, bytes->data(), 8, 32};
+  SharedWeight mapped = c10::make_intrusive<MappedWeight>(matrix, pool, std::move(bytes));
+  const at::Tensor x = at::randn({2, 32}).requires_grad_(true);
+  at::Tensor y = MappedLinear(x, mapped);
+  mapped.reset();
+  EXPECT_FALSE(held.expired());
+  y.sum().backward();
+  y.reset();
+  EXPECT_TRUE(held.expired());
+  EXPECT_LT(RelativeError(x.grad(), at::matmul(at::ones({2, 8}, at::kDouble), weight.dense)), 1e-5);
 }
 
 TEST(MappedLinear, GradientsOfTwoUsesAddUp) {

@@ -25,10 +25,9 @@ double SoftmaxLoss(float* logits, int64_t vocabulary, Token target) {
 }
 
 struct OutputLossFunction : torch::autograd::Function<OutputLossFunction> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden, int64_t weight_address,
-                            const at::Tensor& targets) {
-    const auto& weight = *reinterpret_cast<const MappedWeight*>(weight_address);
-    const int64_t rows = hidden.size(0), width = weight.matrix.columns, vocabulary = weight.matrix.rows;
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden,
+                            const SharedWeight& weight, const at::Tensor& targets) {
+    const int64_t rows = hidden.size(0), width = weight->matrix.columns, vocabulary = weight->matrix.rows;
     const at::Tensor input = hidden.contiguous();
     const bool backward_wanted = hidden.requires_grad();
     at::Tensor gradient = backward_wanted ? at::empty({rows, width}, hidden.options()) : at::Tensor();
@@ -38,15 +37,16 @@ struct OutputLossFunction : torch::autograd::Function<OutputLossFunction> {
     std::vector<double> losses(static_cast<size_t>(rows));
     for (int64_t first = 0; first < rows; first += chunk) {
       const int64_t count = std::min(chunk, rows - first);
-      MatMul(weight.matrix, input.data_ptr<float>() + first * width, count, logits.data(), *weight.pool);
-      weight.pool->ParallelFor(count, 8, [&](int64_t begin, int64_t end) {
+      MatMul(weight->matrix, input.data_ptr<float>() + first * width, count, logits.data(), *weight->pool);
+      weight->pool->ParallelFor(count, 8, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
           losses[static_cast<size_t>(first + i)] =
               SoftmaxLoss(logits.data() + i * vocabulary, vocabulary, target[first + i]);
         }
       });
       if (backward_wanted) {
-        MatMulTransposed(weight.matrix, logits.data(), count, gradient.data_ptr<float>() + first * width, *weight.pool);
+        MatMulTransposed(weight->matrix, logits.data(), count, gradient.data_ptr<float>() + first * width,
+                         *weight->pool);
       }
     }
     if (backward_wanted) context->save_for_backward({gradient});
@@ -64,10 +64,10 @@ struct OutputLossFunction : torch::autograd::Function<OutputLossFunction> {
 
 }  // namespace
 
-at::Tensor OutputLoss(const at::Tensor& hidden, const MappedWeight& output, const std::vector<Token>& targets) {
+at::Tensor OutputLoss(const at::Tensor& hidden, const SharedWeight& output, const std::vector<Token>& targets) {
   const at::Tensor list = at::from_blob(const_cast<Token*>(targets.data()), {static_cast<int64_t>(targets.size())},
                                         at::TensorOptions().dtype(at::kInt));
-  return OutputLossFunction::apply(hidden, reinterpret_cast<int64_t>(&output), list);
+  return OutputLossFunction::apply(hidden, output, list);
 }
 
 }  // namespace fedglm

@@ -13,6 +13,6 @@ namespace fedglm {
 
 // sum_i -log softmax(W hidden[i])[targets[i]], a scalar.  hidden: [targets][columns] float32.
 // Backward: dhidden[i] = (softmax(W hidden[i]) - onehot(targets[i])) W, computed with the loss and kept.
-at::Tensor OutputLoss(const at::Tensor& hidden, const MappedWeight& output, const std::vector<Token>& targets);
+at::Tensor OutputLoss(const at::Tensor& hidden, const SharedWeight& output, const std::vector<Token>& targets);
 
 }  // namespace fedglm

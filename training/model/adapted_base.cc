@@ -52,10 +52,13 @@ absl::StatusOr<std::unique_ptr<AdaptedBase>> AdaptedBase::Make(std::shared_ptr<c
     if (tensor.rows() == 1) base->vectors_[tensor.name] = DecodeVector(tensor);
   }
   const bool train_a = TrainsA(mode);
+  const auto share = [&](const GgufTensor& tensor) {
+    return c10::make_intrusive<MappedWeight>(tensor.AsMatrix(), pool, file);
+  };
   for (const LinearModule& module : base->modules_) {
     FEDGLM_ASSIGN_OR_RETURN(const GgufTensor* const tensor, file->RequireTensor(module.gguf_name));
     LinearLayer& layer = base->layers_[WithoutSuffix(module.gguf_name)];
-    layer.weight = {tensor->AsMatrix(), &pool};
+    layer.weight = share(*tensor);
     layer.bias = base->Vector(WithoutSuffix(module.gguf_name) + ".bias");
     const auto pair = ordered.modules.find(module.peft_name);
     if (pair == ordered.modules.end()) continue;
@@ -64,17 +67,17 @@ absl::StatusOr<std::unique_ptr<AdaptedBase>> AdaptedBase::Make(std::shared_ptr<c
   }
   FEDGLM_ASSIGN_OR_RETURN(const GgufTensor* const embedding, file->RequireTensor("token_embd.weight"));
   const GgufTensor* const output = file->FindTensor("output.weight");
-  base->embedding_ = {embedding->AsMatrix(), &pool};
-  base->output_ = {(output != nullptr ? output : embedding)->AsMatrix(), &pool};
+  base->embedding_ = share(*embedding);
+  base->output_ = share(output != nullptr ? *output : *embedding);
   base->file_ = std::move(file);
   return base;
 }
 
 at::Tensor AdaptedBase::Embed(const std::vector<Token>& tokens) const {
-  const int64_t width = embedding_.matrix.columns;
+  const int64_t width = embedding_->matrix.columns;
   at::Tensor rows = at::empty({static_cast<int64_t>(tokens.size()), width}, at::kFloat);
   for (size_t t = 0; t < tokens.size(); ++t) {
-    DecodeRowFast(embedding_.matrix, tokens[t], rows.data_ptr<float>() + static_cast<int64_t>(t) * width);
+    DecodeRowFast(embedding_->matrix, tokens[t], rows.data_ptr<float>() + static_cast<int64_t>(t) * width);
   }
   return rows;
 }

@@ -39,7 +39,7 @@ class AdaptedBase : public Weights {
 
  private:
   struct LinearLayer {
-    MappedWeight weight;
+    SharedWeight weight;
     at::Tensor bias;  // undefined: none
     at::Tensor a, b;  // undefined: not adapted
   };
@@ -52,7 +52,7 @@ class AdaptedBase : public Weights {
   std::vector<LinearModule> modules_;
   std::unordered_map<std::string, LinearLayer> layers_;  // by GGUF name without ".weight"
   std::unordered_map<std::string, at::Tensor> vectors_;
-  MappedWeight embedding_, output_;
+  SharedWeight embedding_, output_;
   Adapter adapter_;  // configuration and provenance; the factors are in layers_
   AggregationMode mode_ = AggregationMode::kFreezeA;
 };
