@@ -1,4 +1,4 @@
-# Every library comes from Debian 12 (deploy/install-dependencies); nothing is downloaded by the build.
+# Every library comes from Debian 12 or 13 (deploy/install-dependencies); nothing is downloaded by the build.
 find_package(Threads REQUIRED)
 find_package(absl REQUIRED)
 if(FEDGLM_PROGRAMS)

@@ -12,6 +12,7 @@
 #include <functional>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/thread_annotations.h"
@@ -21,10 +22,13 @@ namespace fedglm {
 // Thread-safe.
 class ConnectionThreads : public httplib::TaskQueue {
  public:
+  // Void in Debian 12's cpp-httplib. Debian 13's asks whether the queue took the connection: this one always does.
+  using Taken = decltype(std::declval<httplib::TaskQueue&>().enqueue(std::function<void()>()));
+
   explicit ConnectionThreads(size_t limit, std::chrono::milliseconds longest_idle = std::chrono::seconds(10))
       : limit_(limit), longest_idle_(longest_idle) {}
 
-  void enqueue(std::function<void()> connection) override {
+  Taken enqueue(std::function<void()> connection) override {
     std::vector<std::thread> ended;  // joined when the lock is free
     {
       MutexLock lock(mutex_);
@@ -34,6 +38,7 @@ class ConnectionThreads : public httplib::TaskQueue {
       ended.swap(ended_);
     }
     Join(ended);
+    return Taken(true);  // of no meaning where Taken is void
   }
 
   // What waits is still served: only then is its socket closed.

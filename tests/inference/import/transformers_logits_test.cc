@@ -49,7 +49,7 @@ class TransformersLogits : public testing::TestWithParam<const char*> {
     for (int64_t row = 0; row < batch.rows(); ++row) rows.push_back(row);
     EXPECT_TRUE(model->Forward(batch, *workspace, pool, nullptr).ok());
     EXPECT_TRUE(model->Logits(rows, *workspace, pool, nullptr).ok());
-    return {workspace->logits(), workspace->logits() + batch.rows() * h.vocabulary};
+    return {workspace->logits, workspace->logits + batch.rows() * h.vocabulary};
   }
 
   void ExpectNear(const std::vector<float>& logits, const std::vector<float>& exact, const char* what) {
