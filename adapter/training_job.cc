@@ -83,7 +83,10 @@ absl::StatusOr<TrainingJob> ParseTrainingJob(std::string_view line) {
 
 Json ToJson(const TrainerEvent& e) {
   Json json = {{"event", e.event}};
-  if (e.event == "started") {
+  if (e.event == "ready") {
+    json["records"] = e.records;
+    json["examples"] = e.examples;
+  } else if (e.event == "started") {
     json["records"] = e.records;
     json["tokens"] = e.tokens;
   } else if (e.event == "step") {
@@ -109,19 +112,16 @@ Json ToJson(const TrainerEvent& e) {
   return json;
 }
 
-absl::StatusOr<double> RequireLoss(const Json& json) {
-  if (const auto loss = json.find("loss"); loss != json.end() && loss->is_null()) return std::nan("");
-  return RequireNumber(json, "loss");
-}
-
 absl::StatusOr<TrainerEvent> ParseTrainerEvent(std::string_view line) {
   FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(line, "trainer event"));
   TrainerEvent e;
   FEDGLM_ASSIGN_OR_RETURN(e.event, RequireString(json, "event"));
   FEDGLM_ASSIGN_OR_RETURN(e.step, OptionalInteger(json, "step", 0));
   FEDGLM_ASSIGN_OR_RETURN(e.steps, OptionalInteger(json, "steps", 0));
-  if (json.contains("loss")) {
-    FEDGLM_ASSIGN_OR_RETURN(e.loss, RequireLoss(json));
+  if (const auto loss = json.find("loss"); loss != json.end() && loss->is_null()) {
+    e.loss = std::nan("");
+  } else {
+    FEDGLM_ASSIGN_OR_RETURN(e.loss, OptionalNumber(json, "loss", 0));
   }
   FEDGLM_ASSIGN_OR_RETURN(e.tokens, OptionalInteger(json, "tokens", 0));
   FEDGLM_ASSIGN_OR_RETURN(e.records, OptionalInteger(json, "records", 0));

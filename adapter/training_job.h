@@ -1,9 +1,11 @@
-// The one job that fedglm-trainer is given on stdin (one line of JSON), and the events it answers on stdout (one line
-// of JSON each). This is the whole contract between the process with the network and the process with the records.
+// The one job that fedglm-trainer or fedglm-evaluator is given on stdin (one line of JSON), and the events it answers
+// (one line of JSON each, adapter/event_stream.h). This is the whole contract between the process with the network and
+// the process with the records.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,7 +22,7 @@ namespace fedglm {
 enum class JobKind {
   kTrain,     // steps of an optimizer from `adapter` (or a new one) → an adapter folder in `output`
   kGradient,  // one mean gradient over the records → a safetensors file gradient.safetensors in `output`
-  kEvaluate,  // loss on the records, with and without nothing written
+  kEvaluate,  // loss on the records, nothing written
   kPretrain,  // all weights of a new small model → a GGUF in `output`
 };
 
@@ -63,6 +65,7 @@ struct TrainingJob {
 Json ToJson(const TrainingJob& job);
 absl::StatusOr<TrainingJob> ParseTrainingJob(std::string_view line);  // UsageError for unknown keys or bad values
 
+// {"event":"ready","records":…,"examples":…}: the supervisor's, before the first job
 // {"event":"started","records":…,"tokens":…}   {"event":"step","step":…,"steps":…,"loss":…,"tokens_per_second":…}
 // {"event":"evaluated","loss":…,"tokens":…}    {"event":"done","loss":…,"examples":…,"seconds":…,"peak_rss_bytes":…}
 // {"event":"failed","exit_code":…,"message":…}: the last line, and the process ends with that exit code.
@@ -77,10 +80,10 @@ struct TrainerEvent {
   int exit_code = 0;
   std::string message;
 };
+// JSON has no word for a loss that is not finite: it is written as null, and read as NaN, not as zero.
 Json ToJson(const TrainerEvent& event);
 absl::StatusOr<TrainerEvent> ParseTrainerEvent(std::string_view line);
-// The member "loss". JSON has no word for a loss that is not finite: it is written as null, and read as NaN, not as
-// zero.
-absl::StatusOr<double> RequireLoss(const Json& json);
+
+using EventSink = std::function<void(const TrainerEvent&)>;
 
 }  // namespace fedglm

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <optional>
 
@@ -64,6 +65,7 @@ template CommandOption Command::Add(const std::string&, float&, const std::strin
 template CommandOption Command::Add(const std::string&, double&, const std::string&);
 template CommandOption Command::Add(const std::string&, std::optional<int64_t>&, const std::string&);
 template CommandOption Command::Add(const std::string&, std::optional<bool>&, const std::string&);
+template CommandOption Command::Add(const std::string&, std::filesystem::path&, const std::string&);
 template CommandOption Command::Add(const std::string&, std::vector<std::string>&, const std::string&);
 template CommandOption Command::Add(const std::string&, std::vector<int>&, const std::string&);
 template CommandOption Command::Add(const std::string&, std::vector<int64_t>&, const std::string&);

@@ -19,7 +19,7 @@ extern char** environ;
 namespace fedglm {
 namespace {
 
-constexpr size_t kMaxLine = size_t{64} << 20;
+constexpr size_t kMaxLine = size_t{1} << 20;
 constexpr auto kStopPoll = std::chrono::milliseconds(100);
 constexpr auto kGrace = std::chrono::seconds(5);
 
@@ -53,6 +53,17 @@ void CloseIfOpen(int& descriptor) {
   descriptor = -1;
 }
 
+// The same file above the descriptors that a child is given: put into their places one after the other, none covers one
+// that is still to be put. -1 as it came, or with errno.
+int Lifted(int descriptor) {
+  if (descriptor < 0 || descriptor > kEventsDescriptor) return descriptor;
+  const int lifted = fcntl(descriptor, F_DUPFD_CLOEXEC, kEventsDescriptor + 1);
+  const int error = errno;
+  close(descriptor);
+  errno = error;
+  return lifted;
+}
+
 struct Pipe {
   int read = -1, write = -1;
   ~Pipe() {
@@ -62,36 +73,46 @@ struct Pipe {
   absl::Status Open() {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return ErrnoError("pipe", errno);
-    read = ends[0];
-    write = ends[1];
-    return absl::OkStatus();
+    read = Lifted(ends[0]);
+    write = Lifted(ends[1]);
+    return read >= 0 && write >= 0 ? absl::OkStatus() : ErrnoError("pipe", errno);
   }
 };
 
 absl::StatusOr<int> OpenOutput(const std::filesystem::path& path) {
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  const int file = Lifted(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (file < 0) return ErrnoError(path.string(), errno);
   return file;
 }
 
+// What the child is to find on its descriptors 0 to 3; -1: what this process has there.
+struct ChildDescriptors {
+  int in = -1, out = -1, err = -1, events = -1;
+  int report = -1;  // where it says that it could not start
+};
+
 // Between fork and exec only what is safe there: no allocation, no locks.
-[[noreturn]] void RunChild(const SpawnOptions& options, pid_t parent, char** arguments, char** environment, int in,
-                           int out, int err, int report) {
+[[noreturn]] void RunChild(const SpawnOptions& options, pid_t parent, char** arguments, char** environment,
+                           const ChildDescriptors& descriptors) {
   if (options.die_with_parent) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(127);
   }
   if (options.own_process_group) setpgid(0, 0);
-  if (in >= 0) dup2(in, STDIN_FILENO);
-  if (out >= 0) dup2(out, STDOUT_FILENO);
-  if (err >= 0) dup2(err, STDERR_FILENO);
+  if (descriptors.in >= 0) dup2(descriptors.in, STDIN_FILENO);
+  if (descriptors.out >= 0) dup2(descriptors.out, STDOUT_FILENO);
+  if (descriptors.err >= 0) dup2(descriptors.err, STDERR_FILENO);
+  if (descriptors.events >= 0) {
+    dup2(descriptors.events, kEventsDescriptor);
+    dup2(STDERR_FILENO, STDOUT_FILENO);
+  }
   for (const int number : {SIGINT, SIGTERM, SIGPIPE, SIGCHLD}) signal(number, SIG_DFL);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   execve(arguments[0], arguments, environment);
   const int error = errno;
-  [[maybe_unused]] const ssize_t written = write(report, &error, sizeof(error));
+  [[maybe_unused]] const ssize_t written = write(descriptors.report, &error, sizeof(error));
   _exit(127);
 }
 
@@ -101,12 +122,12 @@ int ExitStatus(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 12
 
 absl::StatusOr<Process> Process::Spawn(const SpawnOptions& options) {
   if (options.arguments.empty()) return UsageError("no program to start");
-  Pipe in, out, report;
+  Pipe in, lines, report;
   FEDGLM_RETURN_IF_ERROR(report.Open());
   if (options.pipe_stdin) FEDGLM_RETURN_IF_ERROR(in.Open());
-  if (options.pipe_stdout) FEDGLM_RETURN_IF_ERROR(out.Open());
+  if (options.pipe_events || options.pipe_stdout) FEDGLM_RETURN_IF_ERROR(lines.Open());
   Pipe files;  // owns the two output files: read is stdout's, write is stderr's
-  if (!options.stdout_file.empty()) {
+  if (!options.pipe_events && !options.stdout_file.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(files.read, OpenOutput(options.stdout_file));
   }
   if (!options.stderr_file.empty()) {
@@ -115,16 +136,23 @@ absl::StatusOr<Process> Process::Spawn(const SpawnOptions& options) {
   std::vector<std::string> arguments = options.arguments, environment = MergedEnvironment(options.environment);
   std::vector<char*> argv = Pointers(arguments), envp = Pointers(environment);
 
-  const int output = files.read >= 0 ? files.read : out.write;
-  const int errors = options.stderr_to_stdout ? (output >= 0 ? output : STDOUT_FILENO) : files.write;
+  ChildDescriptors descriptors;
+  descriptors.in = in.read;
+  descriptors.err = files.write;
+  descriptors.report = report.write;
+  if (options.pipe_events) {
+    descriptors.events = lines.write;
+  } else {
+    descriptors.out = files.read >= 0 ? files.read : lines.write;
+  }
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) return ErrnoError("cannot start " + options.arguments[0], errno);
-  if (pid == 0) RunChild(options, parent, argv.data(), envp.data(), in.read, output, errors, report.write);
+  if (pid == 0) RunChild(options, parent, argv.data(), envp.data(), descriptors);
   Process process;
   process.pid_ = pid;
   process.stdin_ = std::exchange(in.write, -1);
-  process.stdout_ = std::exchange(out.read, -1);
+  process.lines_ = std::exchange(lines.read, -1);
   CloseIfOpen(report.write);
   int error = 0;
   ssize_t got;
@@ -143,7 +171,7 @@ Process::Process(Process&& other) noexcept { *this = std::move(other); }
 Process& Process::operator=(Process&& other) noexcept {
   std::swap(pid_, other.pid_);
   std::swap(stdin_, other.stdin_);
-  std::swap(stdout_, other.stdout_);
+  std::swap(lines_, other.lines_);
   std::swap(status_, other.status_);
   std::swap(buffer_, other.buffer_);
   return *this;
@@ -151,7 +179,7 @@ Process& Process::operator=(Process&& other) noexcept {
 
 Process::~Process() {
   CloseIfOpen(stdin_);
-  CloseIfOpen(stdout_);
+  CloseIfOpen(lines_);
   if (pid_ > 0 && !status_) {
     kill(pid_, SIGKILL);
     Wait();
@@ -179,21 +207,23 @@ absl::StatusOr<std::optional<std::string>> Process::ReadLine() {
 
 absl::StatusOr<std::optional<std::string>> Process::ReadLineFor(std::chrono::milliseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (true) {
+  for (bool has_read = false;; has_read = true) {
     if (const size_t end = buffer_.find('\n'); end != std::string::npos) {
-      std::string line = buffer_.substr(0, end);
+      std::string line = buffer_.substr(0, std::min(end, kMaxLine));
       buffer_.erase(0, end + 1);
       return std::optional<std::string>(std::move(line));
     }
-    if (buffer_.size() > kMaxLine) return FailedError("a child process writes a line without end");
+    if (buffer_.size() > kMaxLine) buffer_.resize(kMaxLine);
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-    pollfd wait = {stdout_, POLLIN, 0};
+    // A line without end is no reason to come late.
+    if (has_read && left.count() <= 0) return absl::DeadlineExceededError("no line yet");
+    pollfd wait = {lines_, POLLIN, 0};
     const int ready = poll(&wait, 1, static_cast<int>(std::max<int64_t>(0, left.count())));
     if (ready < 0 && errno == EINTR && stop_signal.load() == 0) continue;
     if (ready <= 0) return absl::DeadlineExceededError("no line yet");
     char chunk[65536];
-    const ssize_t got = read(stdout_, chunk, sizeof(chunk));
+    const ssize_t got = read(lines_, chunk, sizeof(chunk));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoError("reading from a child process", errno);
     if (got == 0) {
@@ -274,6 +304,16 @@ void HandleStopSignals() {
 bool StopRequested() { return stop_signal.load() != 0; }
 int StopSignal() { return stop_signal.load(); }
 void RequestStop(int signal_number) { stop_signal.store(signal_number); }
+
+absl::StatusOr<int> TakeStdout() {
+  const int data = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, kEventsDescriptor + 1);
+  if (data < 0) return ErrnoError("stdout", errno);
+  if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0) {
+    close(data);
+    return ErrnoError("stderr", errno);
+  }
+  return data;
+}
 
 std::filesystem::path ExecutableDirectory() {
   std::error_code error;

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/log.h"
+
 namespace fedglm {
 namespace {
 
@@ -84,6 +86,13 @@ absl::Status EnterEmptyNetworkNamespace() {
   FEDGLM_RETURN_IF_ERROR(WriteProcFile("/proc/self/setgroups", "deny"));
   FEDGLM_RETURN_IF_ERROR(WriteProcFile("/proc/self/uid_map", std::to_string(user) + " " + std::to_string(user) + " 1"));
   return WriteProcFile("/proc/self/gid_map", std::to_string(group) + " " + std::to_string(group) + " 1");
+}
+
+absl::Status GiveUpNetwork() {
+  if (const absl::Status status = EnterEmptyNetworkNamespace(); !status.ok()) {
+    LogInfo("no network namespace of its own (" + Message(status) + "); seccomp alone forbids sockets");
+  }
+  return ForbidSockets();
 }
 
 absl::Status RestrictFilesystem(const FilesystemRules& rules) {

@@ -18,6 +18,10 @@ absl::Status ForbidSockets();
 // it as an additional wall and log its absence.
 absl::Status EnterEmptyNetworkNamespace();
 
+// Both: the namespace where the kernel allows one (else the log says so), then no sockets. Inherited by all children.
+// Error: as ForbidSockets. Call before there are threads.
+absl::Status GiveUpNetwork();
+
 struct FilesystemRules {
   std::vector<std::filesystem::path> readable;  // with all below; paths that do not exist are skipped
   std::vector<std::filesystem::path> writable;  // read and write, with all below

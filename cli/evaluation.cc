@@ -1,8 +1,7 @@
 #include "cli/evaluation.h"
 
-#include "base/process.h"
 #include "base/progress.h"
-#include "training/data/records.h"
+#include "client/evaluator/evaluation.h"
 
 namespace fedglm::cli {
 
@@ -10,18 +9,11 @@ absl::StatusOr<Engine::Loss> EvaluateRecords(Engine& engine, const std::vector<s
                                              int64_t sequence_length, bool quiet) {
   FEDGLM_ASSIGN_OR_RETURN(const ExampleSet set,
                           LoadExamples(files, engine.tokenizer(), engine.chat_template(), sequence_length));
-  Engine::Loss total;
   Progress progress("evaluate", static_cast<int64_t>(set.examples.size()), quiet);
-  int64_t done = 0;
-  for (const Example& example : set.examples) {
-    if (StopRequested()) return CancelledError("stopped");
-    FEDGLM_ASSIGN_OR_RETURN(const Engine::Loss loss, engine.SequenceLoss(example.tokens, example.counted));
-    total.sum += loss.sum;
-    total.tokens += loss.tokens;
-    progress.Update(++done);
-  }
+  FEDGLM_ASSIGN_OR_RETURN(const Engine::Loss loss,
+                          EvaluateExamples(engine, set, [&](int64_t done) { progress.Update(done); }));
   progress.Finish();
-  return total;
+  return loss;
 }
 
 }  // namespace fedglm::cli

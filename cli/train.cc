@@ -8,7 +8,7 @@
 #include "cli/command.h"
 #include "cli/model_options.h"
 #include "cli/plan_flags.h"
-#include "client/trainer_process.h"
+#include "client/worker_process.h"
 
 namespace fedglm::cli {
 namespace {
@@ -50,7 +50,7 @@ absl::Status RunJob(const TrainingJob& job, const char* label, bool json) {
       evaluated = event;
     }
   };
-  FEDGLM_ASSIGN_OR_RETURN(const TrainerEvent done, RunTrainer(job, false, {on_event, StopRequested}));
+  FEDGLM_ASSIGN_OR_RETURN(const TrainerEvent done, RunWorkerProcess(job, false, {on_event, StopRequested}));
   progress.Finish();
   if (json) {
     std::printf("%s\n", DumpJson(Summary(done, evaluated)).c_str());

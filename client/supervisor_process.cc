@@ -1,34 +1,19 @@
 // The process that `fedglm-node --supervise` is. Lines on stdin: first what is fixed, then jobs, or "cancel" while one
-// runs. Lines on stdout: {"event":"ready","records":TRAINING,"examples":HELD_OUT}, then the trainer's events.
+// runs. On the events' descriptor: "ready" with the counts of training and held-out records, then each job's events.
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <fstream>
 #include <iostream>
 
-#include "base/log.h"
+#include "adapter/event_stream.h"
 #include "base/sandbox.h"
-#include "client/evaluator_process.h"
-#include "client/trainer_process.h"
 #include "client/trainer_supervisor.h"
+#include "client/worker_process.h"
 
 namespace fedglm {
 namespace {
-
-void Print(const TrainerEvent& event) {
-  std::printf("%s\n", DumpJson(ToJson(event)).c_str());
-  std::fflush(stdout);
-}
-
-void PrintFailure(const absl::Status& status) {
-  TrainerEvent failed;
-  failed.event = "failed";
-  failed.exit_code = static_cast<int>(ExitCodeOf(status));
-  failed.message = Message(status);
-  Print(failed);
-}
 
 absl::StatusOr<std::vector<std::filesystem::path>> PathsOf(const Json& json, const char* key) {
   std::vector<std::filesystem::path> paths;
@@ -72,14 +57,6 @@ absl::StatusOr<int64_t> CountRecords(const std::vector<std::filesystem::path>& f
   return records;
 }
 
-// The inherited wall: no process below this one can open a connection.
-absl::Status GiveUpNetwork() {
-  if (const absl::Status status = EnterEmptyNetworkNamespace(); !status.ok()) {
-    LogInfo("no network namespace of its own (" + Message(status) + "); seccomp alone forbids sockets");
-  }
-  return ForbidSockets();
-}
-
 absl::Status Fix(TrainingJob& job, const SupervisorOptions& options) {
   if (job.kind == JobKind::kPretrain) return RefusedError("supervisor: a node trains adapters only");
   const auto inside = [](const std::filesystem::path& name) {
@@ -108,35 +85,32 @@ bool SomethingOnStdin() {
 
 // The last event, "done" or "failed", is left to the caller: the node answers it with the next job, so the process
 // that did this one must have ended by then.
-absl::StatusOr<TrainerEvent> RunJob(const std::string& line, const SupervisorOptions& options) {
+absl::StatusOr<TrainerEvent> RunJob(const std::string& line, const SupervisorOptions& options,
+                                    const EventWriter& events) {
   FEDGLM_ASSIGN_OR_RETURN(TrainingJob job, ParseTrainingJob(line));
   FEDGLM_RETURN_IF_ERROR(Fix(job, options));
-  if (job.kind == JobKind::kEvaluate) {
-    FEDGLM_ASSIGN_OR_RETURN(TrainerEvent evaluated, RunEvaluator(job, SomethingOnStdin));
-    Print(evaluated);
-    evaluated.event = "done";
-    return evaluated;
-  }
-  const auto forward = [](const TrainerEvent& event) {
-    if (event.event != "done" && event.event != "failed") Print(event);
+  const auto forward = [&](const TrainerEvent& event) {
+    if (event.event != "done" && event.event != "failed") events.Write(event);
   };
-  return RunTrainer(job, false, {forward, SomethingOnStdin});
+  return RunWorkerProcess(job, false, {forward, SomethingOnStdin});
 }
 
-absl::Status Serve() {
+absl::Status Serve(const EventWriter& events) {
   std::ios::sync_with_stdio(false);  // so that std::cin knows what it has read ahead
   std::string line;
   if (!std::getline(std::cin, line)) return absl::OkStatus();
   FEDGLM_ASSIGN_OR_RETURN(const SupervisorOptions options, ReadOptions(line));
+  // The inherited wall: no process below this one can open a connection.
   FEDGLM_RETURN_IF_ERROR(GiveUpNetwork());
-  FEDGLM_ASSIGN_OR_RETURN(const int64_t training, CountRecords(options.training_records));
-  FEDGLM_ASSIGN_OR_RETURN(const int64_t held_out, CountRecords(options.held_out_records));
-  std::printf("%s\n", DumpJson(Json{{"event", "ready"}, {"records", training}, {"examples", held_out}}).c_str());
-  std::fflush(stdout);
+  TrainerEvent ready;
+  ready.event = "ready";
+  FEDGLM_ASSIGN_OR_RETURN(ready.records, CountRecords(options.training_records));
+  FEDGLM_ASSIGN_OR_RETURN(ready.examples, CountRecords(options.held_out_records));
+  events.Write(ready);
   while (std::getline(std::cin, line)) {
     if (line == "cancel") continue;  // the job had ended by itself
-    const absl::StatusOr<TrainerEvent> done = RunJob(line, options);
-    done.ok() ? Print(*done) : PrintFailure(done.status());
+    const absl::StatusOr<TrainerEvent> done = RunJob(line, options, events);
+    events.Write(done.ok() ? *done : FailedEvent(done.status()));
   }
   return absl::OkStatus();
 }
@@ -147,8 +121,9 @@ int RunSupervisor() {
   // A service manager signals every process of the service. This one ends when the node closes its stdin, not before.
   signal(SIGTERM, SIG_IGN);
   signal(SIGINT, SIG_IGN);
-  const absl::Status status = Serve();
-  if (!status.ok()) PrintFailure(status);
+  const EventWriter events(kEventsDescriptor);
+  const absl::Status status = Serve(events);
+  if (!status.ok()) events.Write(FailedEvent(status));
   return static_cast<int>(ExitCodeOf(status));
 }
 

@@ -1,7 +1,5 @@
 #include "client/trainer_supervisor.h"
 
-#include "client/trainer_process.h"
-
 namespace fedglm {
 namespace {
 
@@ -18,7 +16,7 @@ Json Paths(const std::vector<std::filesystem::path>& paths) {
 absl::StatusOr<std::unique_ptr<TrainerSupervisor>> TrainerSupervisor::Start(const SupervisorOptions& options) {
   SpawnOptions spawn;
   spawn.arguments = {(ExecutableDirectory() / "fedglm-node").string(), "--supervise"};
-  spawn.pipe_stdin = spawn.pipe_stdout = true;
+  spawn.pipe_stdin = spawn.pipe_events = true;
   // Ctrl-C on a terminal reaches the node, which ends this process when it is ready to.
   spawn.own_process_group = true;
   FEDGLM_ASSIGN_OR_RETURN(Process process, Process::Spawn(spawn));
@@ -30,13 +28,16 @@ absl::StatusOr<std::unique_ptr<TrainerSupervisor>> TrainerSupervisor::Start(cons
                       {"threads", options.threads},
                       {"micro_batch_tokens", options.micro_batch_tokens}};
   FEDGLM_RETURN_IF_ERROR(supervisor->process_.Write(DumpJson(fixed) + "\n"));
-  FEDGLM_ASSIGN_OR_RETURN(const std::optional<std::string> line, supervisor->process_.ReadLine());
-  if (!line) return FailedError("the trainer supervisor ended at once");
-  FEDGLM_ASSIGN_OR_RETURN(const TrainerEvent ready, ParseTrainerEvent(*line));
-  if (ready.event == "failed") return ErrorOf(ready);
-  supervisor->training_records_ = ready.records;
-  supervisor->held_out_records_ = ready.examples;
-  return supervisor;
+  while (true) {
+    FEDGLM_ASSIGN_OR_RETURN(const std::optional<std::string> line, supervisor->process_.ReadLine());
+    if (!line) return FailedError("the trainer supervisor ended at once");
+    const std::optional<TrainerEvent> event = supervisor->events_.Read(*line);
+    if (event && event->event == "failed") return ErrorOf(*event);
+    if (!event || event->event != "ready") continue;
+    supervisor->training_records_ = event->records;
+    supervisor->held_out_records_ = event->examples;
+    return supervisor;
+  }
 }
 
 absl::StatusOr<TrainerEvent> TrainerSupervisor::Run(const TrainingJob& job,
@@ -55,10 +56,11 @@ absl::StatusOr<TrainerEvent> TrainerSupervisor::Run(const TrainingJob& job,
       return line.status();
     }
     if (!line->has_value()) return FailedError("the trainer supervisor has ended");
-    FEDGLM_ASSIGN_OR_RETURN(const TrainerEvent event, ParseTrainerEvent(**line));
-    if (event.event == "failed") return cancelled ? CancelledError("stopped") : ErrorOf(event);
-    if (on_event) on_event(event);
-    if (event.event == "done") return event;
+    const std::optional<TrainerEvent> event = events_.Read(**line);
+    if (!event) continue;
+    if (event->event == "failed") return cancelled ? CancelledError("stopped") : ErrorOf(*event);
+    if (on_event) on_event(*event);
+    if (event->event == "done") return *event;
   }
 }
 

@@ -1,6 +1,6 @@
 // The hand that reads records. A process of its own, started before the node gives up everything that is not its
-// business: it has no network, counts the site's records, and starts fedglm-trainer (or, to evaluate, the engine in
-// `fedglm evaluate`) for one job at a time.
+// business: it has no network, counts the site's records, and starts fedglm-trainer or fedglm-evaluator for one job at
+// a time.
 //
 // The node chooses how to train; the supervisor alone decides on what: model, records and the folders that a job reads
 // and writes are fixed when it starts, whatever a job says.
@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "adapter/event_stream.h"
 #include "adapter/training_job.h"
 #include "base/process.h"
 #include "base/status.h"
@@ -29,7 +30,8 @@ struct SupervisorOptions {
 // The node's end. Not thread-safe, but for RequestStop-like flags asked through `stopped`.
 class TrainerSupervisor {
  public:
-  // Starts this program again with --supervise. BadFile if a file of records is not there or holds no record.
+  // Starts fedglm-node, the program beside this one, with --supervise. BadFile if a file of records is not there or
+  // holds no record.
   static absl::StatusOr<std::unique_ptr<TrainerSupervisor>> Start(const SupervisorOptions& options);
 
   // False once it has been killed: it cannot be started again from behind the node's own wall.
@@ -45,6 +47,7 @@ class TrainerSupervisor {
  private:
   explicit TrainerSupervisor(Process process) : process_(std::move(process)) {}
   Process process_;
+  EventReader events_{"the supervisor"};
   int64_t training_records_ = 0, held_out_records_ = 0;
 };
 

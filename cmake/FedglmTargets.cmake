@@ -22,7 +22,7 @@ endfunction()
 # change of one would compile everything anew. A second target with the same flags uses the first one's.
 # GCC 12 forgets which precompiled lines were a system header's, and shows its false warnings on std::string's operator+ there
 # (GCC's bug 105651).
-set(fedglm_precompiled_flags "$<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds;-Wno-restrict;-Wno-stringop-overflow>")
+set(fedglm_precompiled_flags "$<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds;-Wno-restrict;-Wno-stringop-overflow;-Wno-stringop-overread>")
 function(fedglm_precompile target)
   if(FEDGLM_PRECOMPILE)
     target_precompile_headers(${target} PRIVATE ${ARGN})

@@ -1,14 +1,10 @@
 // Runs one training job from its records to its result. LibTorch's exceptions end here.
 #pragma once
 
-#include <functional>
-
 #include "adapter/training_job.h"
 #include "base/status.h"
 
 namespace fedglm {
-
-using EventSink = std::function<void(const TrainerEvent&)>;
 
 // The events of the job, "done" last; an error is returned, not reported as an event.
 absl::Status RunTrainingJob(const TrainingJob& job, const EventSink& on_event);

@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/thread_annotations.h"
-#include "client/trainer_process.h"
+#include "client/worker_process.h"
 
 namespace fedglm::cli {
 namespace {
@@ -44,7 +44,7 @@ class JobRunner {
         done_ += weight;
         progress_.Update(done_);
       };
-      const auto done = RunTrainer(jobs_[i], true, {on_event, [this] { return StopRequested() || failed_; }});
+      const auto done = RunWorkerProcess(jobs_[i], true, {on_event, [this] { return StopRequested() || failed_; }});
       if (done.ok()) continue;
       MutexLock lock(mutex_);
       if (!failed_) status_ = done.status();

@@ -177,6 +177,7 @@ TrainerEvent FullEvent(const std::string& event) {
 
 TEST(TrainerEvent, EveryKindCarriesWhatItsReaderNeeds) {
   const std::pair<const char*, std::vector<const char*>> kinds[] = {
+      {"ready", {"records", "examples"}},
       {"started", {"records", "tokens"}},
       {"step", {"step", "steps", "loss", "tokens_per_second"}},
       {"evaluated", {"step", "loss", "tokens"}},
@@ -210,7 +211,6 @@ TEST(TrainerEvent, ALossThatIsNotFiniteIsNotReadAsZero) {
     const absl::StatusOr<TrainerEvent> read = ParseTrainerEvent(DumpJson(ToJson(event)));
     ASSERT_TRUE(read.ok()) << Message(read.status());
     EXPECT_FALSE(std::isfinite(read->loss));
-    EXPECT_FALSE(std::isfinite(*RequireLoss(ToJson(event))));
   }
 }
 

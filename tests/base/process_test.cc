@@ -56,6 +56,19 @@ TEST(Process, ALineLongerThanThePipeIsReadWhole) {
   EXPECT_EQ(Line(process), "after");
 }
 
+TEST(Process, OfALineWithoutEndOnlyTheBeginningIsKeptAndTheNextOneComesWhole) {
+  Process process = Start(Shell("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo after"));
+  EXPECT_EQ(Line(process), std::string(1 << 20, 'x'));
+  EXPECT_EQ(Line(process), "after");
+}
+
+TEST(Process, ALineThatNeverEndsDoesNotMakeTheReaderLate) {
+  Process process = Start(Shell("exec tr '\\0' x </dev/zero"));
+  const Stopwatch stopwatch;
+  EXPECT_EQ(process.ReadLineFor(milliseconds(50)).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_LT(stopwatch.Seconds(), 20);
+}
+
 TEST(Process, ReadLinesGivesEveryLineAndEndsWithTheChild) {
   Process process = Start(Shell("echo one; echo two; exit 3"));
   std::string all;
@@ -162,18 +175,61 @@ TEST(Process, OutputGoesToFilesAndIsAppended) {
   EXPECT_EQ(Process::Spawn(options).status().code(), absl::StatusCode::kNotFound);
 }
 
-TEST(Process, ErrorsMayGoWhereOutputGoes) {
+SpawnOptions WithEvents(const std::string& script, const std::filesystem::path& log) {
+  SpawnOptions options = Shell(script);
+  options.pipe_events = true;
+  options.stderr_file = log;
+  return options;
+}
+
+TEST(Process, EventsHaveADescriptorOfTheirOwnAndOutputGoesToTheLog) {
   const auto folder = TemporaryDirectory::Make();
-  SpawnOptions options = Shell("echo out; echo err >&2");
-  options.stderr_to_stdout = true;
-  Process process = Start(options);
-  EXPECT_EQ(Line(process), "out");
-  EXPECT_EQ(Line(process), "err");
+  Process process = Start(WithEvents("echo out; echo event >&3; echo err >&2; echo last >&3", folder->path() / "log"));
+  EXPECT_EQ(Line(process), "event");
+  EXPECT_EQ(Line(process), "last");
   EXPECT_EQ(Line(process), "(end)");
-  options.pipe_stdout = false;
-  options.stdout_file = folder->path() / "both";
-  EXPECT_EQ(Start(options).Wait(), 0);
-  EXPECT_EQ(*ReadFile(options.stdout_file), "out\nerr\n");
+  EXPECT_EQ(process.Wait(), 0);
+  EXPECT_EQ(*ReadFile(folder->path() / "log"), "out\nerr\n");
+}
+
+// A daemon may have been started with some of its first descriptors closed: the pipes are then made in their places.
+TEST(Process, EveryDescriptorReachesItsPlaceWhicheverAreFree) {
+  const auto folder = TemporaryDirectory::Make();
+  for (unsigned closed = 0; closed < 16; ++closed) {
+    const std::filesystem::path log = folder->path() / std::to_string(closed);
+    SpawnOptions options = WithEvents("read line; echo \"$line\"; echo err >&2; echo \"event $line\" >&3", log);
+    options.pipe_stdin = true;
+    EXPECT_EQ(RunInChild([&] {
+                for (int descriptor = 0; descriptor <= kEventsDescriptor; ++descriptor) {
+                  if (closed & (1u << descriptor)) close(descriptor);
+                }
+                absl::StatusOr<Process> process = Process::Spawn(options);
+                if (!process.ok()) return 1;
+                if (!process->Write("word\n").ok()) return 2;
+                if (Line(*process) != "event word") return 3;
+                return process->Wait() == 0 ? 0 : 4;
+              }),
+              0)
+        << closed;
+    EXPECT_EQ(*ReadFile(log), "word\nerr\n") << closed;
+  }
+}
+
+TEST(TakeStdout, WhatALibraryPrintsDoesNotMeetTheData) {
+  const auto folder = TemporaryDirectory::Make();
+  const std::filesystem::path out = folder->path() / "out", err = folder->path() / "err";
+  EXPECT_EQ(RunInChild([&] {
+              if (freopen(out.c_str(), "w", stdout) == nullptr || freopen(err.c_str(), "w", stderr) == nullptr)
+                return 1;
+              const absl::StatusOr<int> data = TakeStdout();
+              if (!data.ok()) return 2;
+              std::printf("noise");
+              std::fflush(stdout);
+              return write(*data, "data", 4) == 4 ? 0 : 3;
+            }),
+            0);
+  EXPECT_EQ(*ReadFile(out), "data");
+  EXPECT_EQ(*ReadFile(err), "noise");
 }
 
 TEST(Process, TerminateEndsAChildThatListens) {

@@ -60,11 +60,18 @@ class NodeProgramTest : public SmallSite {
     aggregator_.reset();
   }
 
+  // The programs of another installation: what is not named here is not there.
+  void Install(const std::vector<std::string>& programs) {
+    ASSERT_TRUE(MakeDirectories(Path("bin")).ok());
+    for (const std::string& program : programs) std::filesystem::copy_file(bin_ / program, Path("bin/" + program));
+    bin_ = Path("bin");
+  }
+
   Process Start() {
     EXPECT_TRUE(WriteFileAtomically(Path("node.toml"), config_).ok());
     std::filesystem::remove(Path("stderr"));
     SpawnOptions options;
-    options.arguments = {ProgramPath("fedglm-node"), "--config", Path("node.toml")};
+    options.arguments = {(bin_ / "fedglm-node").string(), "--config", Path("node.toml")};
     options.stderr_file = Path("stderr");
     return Get(Process::Spawn(options));
   }
@@ -93,6 +100,7 @@ class NodeProgramTest : public SmallSite {
     EXPECT_EQ(Text("stderr"), "");
   }
 
+  std::filesystem::path bin_ = ProgramFolder();
   std::string config_;
   std::unique_ptr<AggregatorServer> aggregator_;
 };
@@ -225,6 +233,54 @@ TEST_F(NodeProgramTest, TakesPartInARoundAndServesTheNewAdapterAlsoAfterItWasKil
   ASSERT_TRUE(WaitUntil([&] { return Serves(); })) << Text("stderr") << Log();
   EXPECT_THAT(Log(), Not(HasSubstr("will be fetched again"))) << "the adapter runs, without an aggregator and a token";
   ExpectEndsOnSigterm(node);
+}
+
+// The programs that a site needs are the node and its two workers.
+TEST_F(NodeProgramTest, AnInstallationWithoutTheCommandsInstallsAdapters) {
+  Install({"fedglm-node", "fedglm-trainer", "fedglm-evaluator"});
+  StartAggregator();
+  WriteToken(Token());
+  Process node = Start();
+  ASSERT_TRUE(WaitUntil([&] { return ReadInstalled(Path("state")).value_or(InstalledRound{}).round == 1; }))
+      << Text("stderr") << Log();
+  EXPECT_THAT(Log(), HasSubstr("round 1: held-out loss "));
+  ExpectEndsOnSigterm(node);
+}
+
+TEST_F(NodeProgramTest, WithoutAnEvaluatorTheAdapterWaitsAndTheLogNamesTheProgram) {
+  Install({"fedglm-node", "fedglm-trainer"});
+  StartAggregator();
+  WriteToken(Token());
+  Process node = Start();
+  ASSERT_TRUE(WaitUntil([&] { return Log().find("trying again in 1000 ms") != std::string::npos; })) << Log();
+  EXPECT_TRUE(node.Running());
+  EXPECT_THAT(Log(), HasSubstr("/bin/fedglm-evaluator"));
+  EXPECT_EQ(Get(ReadInstalled(Path("state"))).round, -1);
+  std::filesystem::copy_file(ProgramPath("fedglm-evaluator"), Path("bin/fedglm-evaluator"));
+  ASSERT_TRUE(WaitUntil([&] { return ReadInstalled(Path("state")).value_or(InstalledRound{}).round == 1; })) << Log();
+  ExpectEndsOnSigterm(node);
+}
+
+// A library that prints (LibTorch's warnings, OpenBLAS) or breaks the stream of events ends no node.
+TEST_F(NodeProgramTest, GoesOnWithATrainerWhoseLibrariesPrint) {
+  Install({"fedglm-node", "fedglm-evaluator"});
+  const std::string real = ProgramPath("fedglm-trainer");
+  ASSERT_TRUE(WriteFileAtomically(Path("bin/fedglm-trainer"),
+                                  "#!/bin/sh\nprintf '{\"event\":\"failed\",\"exit_code\":6}\\n'\n"
+                                  "printf '{\"event\":\"evaluated\"[W1130 Warning\\n' >&3\n"
+                                  "head -c 300000 /dev/urandom\nexec " +
+                                      real + " \"$@\"\n",
+                                  0700)
+                  .ok());
+  StartAggregator();
+  WriteToken(Token());
+  Process node = Start();
+  ASSERT_TRUE(WaitUntil([&] { return ReadInstalled(Path("state")).value_or(InstalledRound{}).round == 1; })) << Log();
+  EXPECT_EQ(Get(LoadAdapter(Path("state/adapter"))).provenance->contributors.size(), 1u);
+  EXPECT_THAT(Text("stderr"), HasSubstr("the trainer wrote a line of "));
+  EXPECT_GT(Text("stderr").size(), 300000u) << "what it printed is in the log";
+  node.Signal(SIGTERM);
+  EXPECT_EQ(node.WaitFor(std::chrono::seconds(60)).value_or(-1), 0);
 }
 
 // The supervisor cannot be started again from behind the wall: a service manager has to start the node again.
