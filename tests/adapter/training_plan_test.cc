@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "tests/adapter/unusual_plan.h"
+#include "tests/support/source_tree.h"
 
 namespace fedglm {
 namespace {
@@ -113,7 +114,7 @@ struct TableOfThePage {
 };
 
 TEST(TrainingPlan, ThePageSaysWhatThePlanIs) {
-  const std::filesystem::path page = std::filesystem::path(FEDGLM_SOURCE_DIR) / "docs/training-plan.md";
+  const std::filesystem::path page = SourceFolder() / "docs/training-plan.md";
   const absl::StatusOr<std::string> text = ReadFile(page);
   ASSERT_TRUE(text.ok()) << Message(text.status());
   TableOfThePage table;
