@@ -19,9 +19,11 @@ _FOREIGN = {"apt-get", "cmake", "ctest", "curl", "clang-format", "clang-tidy", "
 
 
 class Programs:
-    """The built programs, asked for their --help."""
+    """The built programs, asked for their --help. What a program gives to itself alone stands in its sources."""
 
-    def __init__(self, folder):
+    def __init__(self, tree, folder):
+        self.literals = {flag for path in tree.cxx if not path.startswith("tests/")
+                         for flag in re.findall(r'"(--[a-z][a-z-]*)"', tree.text(path))}
         self.folder = pathlib.Path(folder)
         self.names = sorted(path.name for path in self.folder.glob("*")
                             if path.is_file() and os.access(path, os.X_OK) and not path.name.endswith("_test")
@@ -49,13 +51,21 @@ class Programs:
         return set(_FLAG.findall(self.help(*words))) | {"--help"}
 
     @functools.cached_property
-    def every_flag(self):
-        found, waiting = set(), [(name,) for name in self.names]
-        while waiting:
-            words = waiting.pop()
-            found |= self.flags(*words)
-            waiting += [(*words, name) for name in self.subcommands(*words)]
+    def commands(self):
+        """Every program and every subcommand, as words."""
+        found = [(name,) for name in self.names]
+        for words in found:
+            found += [(*words, name) for name in self.subcommands(*words)]
         return found
+
+    @functools.cached_property
+    def every_flag(self):
+        return {flag for words in self.commands for flag in self.flags(*words)} | self.literals
+
+    @functools.cached_property
+    def hidden(self):
+        """Flags that no --help shows."""
+        return self.literals - {flag for words in self.commands for flag in self.flags(*words)}
 
 
 def check_commands(tree, programs):
@@ -63,7 +73,7 @@ def check_commands(tree, programs):
                if not path.startswith("tests/data/") and tree.text(path).startswith("#!")}
     for page in tree.pages:
         for number, line, fenced in _commands(tree, page):
-            texts = [line] if fenced else _CODE.findall(line)
+            texts = [line] if fenced == "shell" else _CODE.findall(line) if not fenced else []
             for text in texts:
                 for advice in _command_faults(programs, scripts, text, fenced):
                     yield Finding(page, number, "unknown flag or command", advice)
@@ -73,7 +83,7 @@ def _commands(tree, page):
     """The lines of a page; a command of several lines that end with a backslash is one, at its first."""
     first, before = 0, ""
     for number, line, fenced in prose(tree, page):
-        if fenced and line.endswith("\\"):
+        if fenced == "shell" and line.endswith("\\"):
             first, before = first or number, before + line[:-1]
         else:
             yield first or number, before + line, fenced
@@ -113,7 +123,7 @@ def _program_faults(programs, name, words):
         return
     for path in paths:
         for flag in _FLAG.findall(" ".join(words)):
-            if flag not in programs.flags(*path):
+            if flag not in programs.flags(*path) | programs.hidden:
                 yield f"'{' '.join(path)}' has no flag '{flag}'"
 
 

@@ -15,11 +15,11 @@ _ENDINGS = (".h", ".cc", ".proto", ".cmake")
 
 
 def prose(tree, page):
-    """(line number, line, whether it stands in a fence) of a page."""
-    fenced = False
+    """(line number, line, "" or what stands at the fence around it) of a page; a fence without a word is a "shell"."""
+    fenced = ""
     for number, line in enumerate(tree.lines(page), 1):
         if line.lstrip().startswith("```"):
-            fenced = not fenced
+            fenced = "" if fenced else line.strip().strip("`") or "shell"
         else:
             yield number, line, fenced
 
