@@ -210,6 +210,37 @@ class RecordsStay : public testing::Test {
     return haystacks;
   }
 
+  // The search does find what is there, every string of it, and its tokens where they are.
+  void ExpectSearchFindsTheRecords() {
+    for (const std::string& site : kSites) {
+      const std::map<std::string, std::string> records = FilesBelow(federation_->SiteFolder(site) / "records");
+      for (const std::string& planted : planted_) {
+        if (planted.find(site) == std::string::npos) continue;
+        const auto holds = [&](const auto& file) { return file.second.find(planted) != std::string::npos; };
+        EXPECT_TRUE(std::any_of(records.begin(), records.end(), holds)) << planted;
+      }
+      EXPECT_GE(Search(records, false), 2 * 2 * (kRecords + kHeldOut));  // both halves of each
+    }
+    const std::vector<Token> tokens = tokenizer_->Encode("before " + planted_[0] + " after", {.add_special = false});
+    EXPECT_EQ(Search({{"tokens", LittleEndian<int32_t>(tokens)}}, false), 2);
+    EXPECT_EQ(Search({{"tokens", LittleEndian<int64_t>(tokens)}}, false), 2);
+    EXPECT_GE(Search({{"base64", Base64UrlEncode("a longer text with " + planted_[0] + " in it")}}, false), 2);
+  }
+
+  // Nothing was compressed or cut off, or the search would have been blind.
+  void ExpectWholeUploads() const {
+    int uploads = 0;
+    for (const RelayedConnection& connection : rounds_->Recorded()) {
+      for (const bool up : {true, false}) {
+        for (const GrpcMessage& message : GrpcMessagesOf(up ? connection.to_aggregator : connection.to_site, up)) {
+          EXPECT_FALSE(message.compressed);
+          uploads += up && message.bytes.size() > (64 << 10);
+        }
+      }
+    }
+    EXPECT_GE(uploads, static_cast<int>(2 * kSites.size()));
+  }
+
   std::optional<TemporaryDirectory> folder_;
   std::filesystem::path model_;
   std::shared_ptr<const Tokenizer> tokenizer_;
@@ -257,20 +288,7 @@ TEST_F(RecordsStay, InNoMessageNoFileAndNoLog) {
   Search(FilesBelow(federation_->AggregatorFolder()), true);
   Search(FilesBelow(federation_->AggregatorState()), true);
 
-  // The search does find what is there, every string of it, and its tokens where they are.
-  for (const std::string& site : kSites) {
-    const std::map<std::string, std::string> records = FilesBelow(federation_->SiteFolder(site) / "records");
-    for (const std::string& planted : planted_) {
-      if (planted.find(site) == std::string::npos) continue;
-      const auto holds = [&](const auto& file) { return file.second.find(planted) != std::string::npos; };
-      EXPECT_TRUE(std::any_of(records.begin(), records.end(), holds)) << planted;
-    }
-    EXPECT_GE(Search(records, false), 2 * 2 * (kRecords + kHeldOut));  // both halves of each
-  }
-  const std::vector<Token> tokens = tokenizer_->Encode("before " + planted_[0] + " after", {.add_special = false});
-  EXPECT_EQ(Search({{"tokens", LittleEndian<int32_t>(tokens)}}, false), 2);
-  EXPECT_EQ(Search({{"tokens", LittleEndian<int64_t>(tokens)}}, false), 2);
-  EXPECT_GE(Search({{"base64", Base64UrlEncode("a longer text with " + planted_[0] + " in it")}}, false), 2);
+  ExpectSearchFindsTheRecords();
 
   // And what is sent does pass the relay in plain text: names, update ids, tensors, both rounds of every site.
   const auto seen = [&](const std::string& what) {
@@ -286,17 +304,7 @@ TEST_F(RecordsStay, InNoMessageNoFileAndNoLog) {
   EXPECT_GE(seen("model.layers.0.self_attn.q_proj.lora_B"), static_cast<int>(kSites.size()));
   for (const std::string& site : kSites) EXPECT_GE(seen(site), 1) << site;
 
-  // Nothing was compressed or cut off, or the search would have been blind.
-  int uploads = 0;
-  for (const RelayedConnection& connection : rounds_->Recorded()) {
-    for (const bool up : {true, false}) {
-      for (const GrpcMessage& message : GrpcMessagesOf(up ? connection.to_aggregator : connection.to_site, up)) {
-        EXPECT_FALSE(message.compressed);
-        uploads += up && message.bytes.size() > (64 << 10);
-      }
-    }
-  }
-  EXPECT_GE(uploads, static_cast<int>(2 * kSites.size()));
+  ExpectWholeUploads();
 }
 
 }  // namespace

@@ -22,6 +22,11 @@ Json AsFormat(const Json& schema) {
   return {{"type", "json_schema"}, {"json_schema", {{"name", "patient"}, {"schema", schema}}}};
 }
 
+Json With(Json body, const Json& more) {
+  body.update(more);
+  return body;
+}
+
 SoakRequest Post(const char* kind, AnswerShape shape, const char* path, const Json& body) {
   return {kind, shape, "POST", path, DumpJson(body)};
 }
@@ -94,23 +99,25 @@ SoakRequest RequestMix::NextStream() {
   return Post("chat, streaming", AnswerShape::kChatStream, kChatPath, body);
 }
 
-SoakRequest RequestMix::Next() {
-  using Make = std::function<SoakRequest()>;
-  const auto with = [this](Json body, const Json& more) {
-    body.update(more);
-    return body;
-  };
-  const auto endless = [&, this] {  // long enough to be left in the middle
-    SoakRequest request = NextStream();
-    request.body = DumpJson(with(Chat(Prompt(kShortPrompt)), {{"stream", true}, {"max_tokens", 100}}));
-    return request;
-  };
+SoakRequest RequestMix::NextBadlyBehaved() {
   const auto in_manner = [](SoakRequest request, const char* kind, Manner manner) {
     request.kind = kind;
     request.manner = manner;
     request.timed = manner != Manner::kHalfSent;
     return request;
   };
+  SoakRequest stream = NextStream();
+  const int64_t at = Uniform(0, 5);
+  if (at == 0) return in_manner(stream, "slow reader", Manner::kSlowReader);
+  // Long enough to be left in the middle.
+  stream.body = DumpJson(With(Chat(Prompt(kShortPrompt)), {{"stream", true}, {"max_tokens", 100}}));
+  if (at == 1) return in_manner(stream, "half sent", Manner::kHalfSent);
+  return at <= 3 ? in_manner(stream, "left in the stream", Manner::kLeaveInStream)
+                 : in_manner(stream, "left before the answer", Manner::kLeaveBeforeAnswer);
+}
+
+SoakRequest RequestMix::Next() {
+  using Make = std::function<SoakRequest()>;
   const std::vector<std::pair<int, Make>> mix = {
       {14, [&] { return Post("chat", AnswerShape::kChat, kChatPath, Chat(Prompt(kShortPrompt))); }},
       {14, [&] { return NextStream(); }},
@@ -121,7 +128,7 @@ SoakRequest RequestMix::Next() {
       {6,
        [&] {
          return Post("completion, streaming", AnswerShape::kCompletionStream, kCompletionPath,
-                     with(Completion(Prompt(kShortPrompt)), {{"stream", true}}));
+                     With(Completion(Prompt(kShortPrompt)), {{"stream", true}}));
        }},
       {5,
        [&] {
@@ -144,33 +151,30 @@ SoakRequest RequestMix::Next() {
       {5,
        [&] {
          return Post("long prompt", AnswerShape::kChat, kChatPath,
-                     with(Chat(Prompt(kLongPrompt)), {{"max_tokens", 8}}));
+                     With(Chat(Prompt(kLongPrompt)), {{"max_tokens", 8}}));
        }},
       {5,
        [&] {
          return Post("JSON schema", AnswerShape::kPatient, kChatPath,
-                     with(Chat("Age and ward?"), {{"max_tokens", 40}, {"response_format", AsFormat(PatientSchema())}}));
+                     With(Chat("Age and ward?"), {{"max_tokens", 40}, {"response_format", AsFormat(PatientSchema())}}));
        }},
       {4,
        [&] {
          return Post("grammar", AnswerShape::kYesOrNo, kChatPath,
-                     with(Chat("Fever?"), {{"grammar", "root ::= \"yes\" | \"no\""}}));
+                     With(Chat("Fever?"), {{"grammar", "root ::= \"yes\" | \"no\""}}));
        }},
       {3,
        [&] {
          return Post("unknown field", AnswerShape::kChat, kChatPath,
-                     with(Chat(Prompt(kShortPrompt)), {{"no_such_field", Json::array({1, 2})}}));
+                     With(Chat(Prompt(kShortPrompt)), {{"no_such_field", Json::array({1, 2})}}));
        }},
       {3,
        [&] {
          return Post("choices with logprobs", AnswerShape::kChatStream, kChatPath,
-                     with(Chat(Prompt(kShortPrompt)),
+                     With(Chat(Prompt(kShortPrompt)),
                           {{"n", 3}, {"stream", true}, {"logprobs", true}, {"top_logprobs", 5}, {"max_tokens", 12}}));
        }},
-      {8, [&] { return in_manner(endless(), "left in the stream", Manner::kLeaveInStream); }},
-      {8, [&] { return in_manner(endless(), "left before the answer", Manner::kLeaveBeforeAnswer); }},
-      {4, [&] { return in_manner(endless(), "half sent", Manner::kHalfSent); }},
-      {4, [&] { return in_manner(NextStream(), "slow reader", Manner::kSlowReader); }},
+      {24, [&] { return NextBadlyBehaved(); }},
       {12, [&] { return NextRefused(); }},
       {1, [&] { return Untimed(Refused("body too large", 413, kChatPath, std::string(kTooLargeBytes, ' '))); }},
   };

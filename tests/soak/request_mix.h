@@ -73,6 +73,7 @@ class RequestMix {
   std::string Prompt(double part_of_context);
   Json Chat(const std::string& prompt);
   Json Completion(const std::string& prompt);
+  SoakRequest NextBadlyBehaved();  // a good stream, by a client that leaves it or reads it slowly
 
   std::mt19937_64 random_;
   const ServedModel model_;

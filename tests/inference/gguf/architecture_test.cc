@@ -74,16 +74,17 @@ TEST(Architecture, RotaryScalingIsReadAsLlamaCppReadsIt) {
 }
 
 // Each of these would be read beyond its end, give other numbers in silence, or stand for a model that is none.
+constexpr auto refused = [](const std::string& because, auto change, const char* kind = "llama") {
+  TinyModel model(kind);
+  change(model);
+  const absl::Status status = Read(model).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kBadInputFile) << because << ": " << Message(status);
+  EXPECT_NE(Message(status).find(because), std::string::npos) << Message(status);
+};
+using Model = TinyModel;
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
+
 TEST(Architecture, HyperparametersThatDoNotFitAreRefused) {
-  const auto refused = [](const std::string& because, auto change, const char* kind = "llama") {
-    TinyModel model(kind);
-    change(model);
-    const absl::Status status = Read(model).status();
-    EXPECT_EQ(ExitCodeOf(status), ExitCode::kBadInputFile) << because << ": " << Message(status);
-    EXPECT_NE(Message(status).find(because), std::string::npos) << Message(status);
-  };
-  using Model = TinyModel;
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
   refused("architecture 'mamba'", [](Model& m) { m.architecture = "mamba"; });
   for (const char* key : {"block_count", "embedding_length", "feed_forward_length", "attention.head_count"}) {
     refused(key, [&](Model& m) { m.integers.erase(key); });
@@ -137,6 +138,9 @@ TEST(Architecture, HyperparametersThatDoNotFitAreRefused) {
       "glm4");
   refused("nextn_predict_layers", [](Model& m) { m.strings["nextn_predict_layers"] = "1"; });
   refused("mixture-of-experts", [](Model& m) { m.integers["expert_count"] = 8; });
+}
+
+TEST(Architecture, TensorsAndVocabulariesThatDoNotFitAreRefused) {
   refused("token_embd.weight", [](Model& m) { m.tensors.erase("token_embd.weight"); });
   refused("output_norm.weight", [](Model& m) { m.tensors.erase("output_norm.weight"); });
   refused("output.weight", [](Model& m) { m.Add("output.weight", {Model::kHidden, Model::kVocabulary - 1}); });
