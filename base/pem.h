@@ -1,5 +1,5 @@
-// PEM text as types: a private key is not given where a certificate is wanted, nor the site's certificate where the CA's
-// is, and none of them is written to a log by accident.
+// PEM text as types: a private key is not given where a certificate is wanted, nor the site's certificate where the
+// CA's is, and none of them is written to a log by accident.
 #pragma once
 
 #include <filesystem>
