@@ -5,7 +5,8 @@
 namespace fedglm {
 namespace {
 
-constexpr char kSchema[] = R"(
+// The schema's first version. Databases from before versions were counted have these tables, too, and version 0.
+constexpr char kVersion1[] = R"(
 CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS tokens (
   hash TEXT PRIMARY KEY, site_name TEXT NOT NULL, expires_unix_ms INTEGER NOT NULL,
@@ -32,6 +33,12 @@ CREATE TABLE IF NOT EXISTS audit (
   subject TEXT NOT NULL, detail TEXT NOT NULL);
 )";
 
+// From version i to i + 1: docs/federation-protocol.md has the list. A step that was released is never changed.
+constexpr const char* kMigrations[] = {kVersion1};
+
+SqlValue Stored(RoundState state) { return static_cast<int64_t>(state); }
+SqlValue Stored(UpdateState state) { return static_cast<int64_t>(state); }
+
 TokenRow ReadToken(const SqlRow& row) { return {row.Text(0), row.Text(1), row.Integer(2), row.Text(3), row.Text(4)}; }
 
 constexpr char kNodeColumns[] =
@@ -44,7 +51,7 @@ NodeRow ReadNode(const SqlRow& row) {
 constexpr char kRoundColumns[] =
     "round, done, adapter_in, adapter_out, started_unix_ms, ended_unix_ms, deadline_unix_ms, truncation_error";
 RoundRow ReadRound(const SqlRow& row) {
-  return {row.Integer(0), row.Integer(1) != 0 ? RoundState::kDone : RoundState::kOpen,
+  return {row.Integer(0), static_cast<RoundState>(row.Integer(1)),
           row.Text(2),    row.Text(3),
           row.Integer(4), row.Integer(5),
           row.Integer(6), row.Number(7)};
@@ -77,7 +84,7 @@ std::string Select(const char* columns, const std::string& rest) {
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& path) {
   FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Database> database, Database::Open(path));
-  FEDGLM_RETURN_IF_ERROR(database->ExecuteScript(kSchema));
+  FEDGLM_RETURN_IF_ERROR(database->Migrate(kMigrations));
   return std::unique_ptr<Store>(new Store(std::move(database)));
 }
 
@@ -152,15 +159,16 @@ absl::Status Store::RevokeNode(const std::string& site_id) {
 
 absl::Status Store::OpenRound(const RoundRow& round, const std::vector<std::pair<std::string, std::string>>& cohort) {
   return database_->Transaction([&]() -> absl::Status {
-    FEDGLM_RETURN_IF_ERROR(
-        database_
-            ->Execute("INSERT INTO rounds (round, adapter_in, started_unix_ms, deadline_unix_ms) VALUES (?, ?, ?, ?)",
-                      {round.round, round.adapter_in, round.started_unix_ms, round.deadline_unix_ms})
-            .status());
+    FEDGLM_RETURN_IF_ERROR(database_
+                               ->Execute("INSERT INTO rounds (round, done, adapter_in, started_unix_ms, "
+                                         "deadline_unix_ms) VALUES (?, ?, ?, ?, ?)",
+                                         {round.round, Stored(RoundState::kOpen), round.adapter_in,
+                                          round.started_unix_ms, round.deadline_unix_ms})
+                               .status());
     for (const auto& [update_id, site_id] : cohort) {
       FEDGLM_RETURN_IF_ERROR(database_
-                                 ->Execute("INSERT INTO updates (update_id, round, site_id) VALUES (?, ?, ?)",
-                                           {update_id, round.round, site_id})
+                                 ->Execute("INSERT INTO updates (update_id, round, site_id, state) VALUES (?, ?, ?, ?)",
+                                           {update_id, round.round, site_id, Stored(UpdateState::kExpected)})
                                  .status());
     }
     return absl::OkStatus();
@@ -169,8 +177,8 @@ absl::Status Store::OpenRound(const RoundRow& round, const std::vector<std::pair
 
 absl::Status Store::CloseRound(int64_t round, const std::string& adapter_out, double truncation_error, int64_t now) {
   return database_
-      ->Execute("UPDATE rounds SET done = 1, adapter_out = ?, truncation_error = ?, ended_unix_ms = ? WHERE round = ?",
-                {adapter_out, truncation_error, now, round})
+      ->Execute("UPDATE rounds SET done = ?, adapter_out = ?, truncation_error = ?, ended_unix_ms = ? WHERE round = ?",
+                {Stored(RoundState::kDone), adapter_out, truncation_error, now, round})
       .status();
 }
 
@@ -206,9 +214,9 @@ absl::Status Store::DecideUpdate(const UpdateRow& update, int64_t now) {
         const int64_t changed,
         database_->Execute(
             "UPDATE updates SET state = ?, sha256 = ?, bytes = ?, examples = ?, training_loss = ?, reason = ? "
-            "WHERE update_id = ? AND state = 0",
-            {static_cast<int64_t>(update.state), update.sha256, update.bytes, update.examples, update.training_loss,
-             update.reason, update.update_id}));
+            "WHERE update_id = ? AND state = ?",
+            {Stored(update.state), update.sha256, update.bytes, update.examples, update.training_loss, update.reason,
+             update.update_id, Stored(UpdateState::kExpected)}));
     if (changed != 1) return FailedError("update " + update.update_id + " was decided before");
     FEDGLM_RETURN_IF_ERROR(database_
                                ->Execute("UPDATE nodes SET bytes_received = bytes_received + ? WHERE site_id = ?",
@@ -222,17 +230,17 @@ absl::Status Store::DecideUpdate(const UpdateRow& update, int64_t now) {
 
 absl::Status Store::RefuseExpected(const std::string& site_id, const std::string& reason) {
   return database_
-      ->Execute("UPDATE updates SET state = ?, reason = ? WHERE site_id = ? AND state = 0",
-                {static_cast<int64_t>(UpdateState::kRefused), reason, site_id})
+      ->Execute("UPDATE updates SET state = ?, reason = ? WHERE site_id = ? AND state = ?",
+                {Stored(UpdateState::kRefused), reason, site_id, Stored(UpdateState::kExpected)})
       .status();
 }
 
 absl::Status Store::ExpectAgain(const std::string& update_id) {
   return database_
       ->Execute(
-          "UPDATE updates SET state = 0, sha256 = '', bytes = 0, examples = 0, training_loss = 0, "
+          "UPDATE updates SET state = ?, sha256 = '', bytes = 0, examples = 0, training_loss = 0, "
           "reason = '' WHERE update_id = ?",
-          {update_id})
+          {Stored(UpdateState::kExpected), update_id})
       .status();
 }
 

@@ -34,7 +34,9 @@ struct NodeRow {
   int64_t bytes_received = 0;
 };
 
-enum class RoundState { kOpen, kDone };
+// Both are in the store, as these numbers: never renumber.
+enum class RoundState : int64_t { kOpen = 0, kDone = 1 };
+enum class UpdateState : int64_t { kExpected = 0, kAccepted = 1, kRefused = 2 };
 
 struct RoundRow {
   int64_t round = 0;
@@ -43,8 +45,6 @@ struct RoundRow {
   int64_t started_unix_ms = 0, ended_unix_ms = 0, deadline_unix_ms = 0;
   double truncation_error = 0;
 };
-
-enum class UpdateState { kExpected, kAccepted, kRefused };
 
 struct UpdateRow {
   std::string update_id;

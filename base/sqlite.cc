@@ -93,6 +93,21 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::filesystem::
   return database;
 }
 
+absl::Status Database::Migrate(std::span<const char* const> steps) {
+  const auto known = static_cast<int64_t>(steps.size());
+  return Transaction([&]() -> absl::Status {
+    FEDGLM_ASSIGN_OR_RETURN(const std::vector<SqlRow> rows, Query("PRAGMA user_version"));
+    const int64_t version = rows.at(0).Integer(0);
+    if (version < 0 || version > known) {
+      return BadFileError(state_->path + ": its schema has version " + std::to_string(version) +
+                          ", and this program knows those up to " + std::to_string(known) + ": use a newer program");
+    }
+    if (version == known) return absl::OkStatus();
+    for (const char* step : steps.subspan(static_cast<size_t>(version))) FEDGLM_RETURN_IF_ERROR(ExecuteScript(step));
+    return ExecuteScript("PRAGMA user_version = " + std::to_string(known));  // a pragma takes no parameter
+  });
+}
+
 absl::Status Database::ExecuteScript(std::string_view sql) {
   RecursiveMutexLock lock(state_->mutex);
   const std::string text(sql);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -35,7 +36,12 @@ class Database {
   static absl::StatusOr<std::unique_ptr<Database>> Open(const std::filesystem::path& path);
   ~Database();
 
-  // Runs one or more statements without parameters (schema).
+  // Brings the schema to version steps.size(), which the file holds as PRAGMA user_version: steps[i] is the SQL that
+  // leads from version i to i + 1. All steps that are missing are one transaction. BadFile, and nothing is changed, if
+  // the file is of a newer version.
+  absl::Status Migrate(std::span<const char* const> steps);
+
+  // Runs one or more statements without parameters.
   absl::Status ExecuteScript(std::string_view sql);
   // One statement with ? parameters. Returns the number of rows changed.
   absl::StatusOr<int64_t> Execute(std::string_view sql, const std::vector<SqlValue>& parameters = {});

@@ -166,6 +166,43 @@ TEST_F(DatabaseTest, ErrorsAreToldAndNameTheFile) {
   EXPECT_EQ(Count(*database_), 0);
 }
 
+class MigrationTest : public DatabaseTest {
+ protected:
+  absl::Status Migrate(const std::vector<const char*>& steps) { return database_->Migrate(steps); }
+  int64_t Version() { return database_->Query("PRAGMA user_version")->at(0).Integer(0); }
+};
+
+TEST_F(MigrationTest, EachStepIsTakenOnceAndInItsOrder) {
+  EXPECT_EQ(Version(), 0);
+  const char* const first = "CREATE TABLE sites (name TEXT); INSERT INTO sites VALUES ('a');";
+  ASSERT_TRUE(Migrate({first}).ok());
+  EXPECT_EQ(Version(), 1);
+  Open();  // the version is the file's
+  ASSERT_TRUE(Migrate({first}).ok());
+  ASSERT_TRUE(Migrate({first, "ALTER TABLE sites ADD COLUMN city TEXT", "UPDATE sites SET city = 'Aachen'"}).ok());
+  EXPECT_EQ(Version(), 3);
+  const auto rows = database_->Query("SELECT name, city FROM sites");
+  ASSERT_EQ(rows->size(), 1u);
+  EXPECT_EQ(rows->at(0).Text(1), "Aachen");
+}
+
+TEST_F(MigrationTest, AStepThatFailsLeavesTheSchemaAndItsVersion) {
+  ASSERT_TRUE(Migrate({"CREATE TABLE sites (name TEXT)"}).ok());
+  EXPECT_FALSE(Migrate({"", "CREATE TABLE cities (name TEXT)", "INSERT INTO absent VALUES (1)"}).ok());
+  EXPECT_EQ(Version(), 1);
+  EXPECT_FALSE(database_->Query("SELECT * FROM cities").ok());
+}
+
+TEST_F(MigrationTest, ANewerSchemaIsLeftAsItIs) {
+  ASSERT_TRUE(Migrate({"", "", ""}).ok());
+  const absl::Status status = Migrate({"", "CREATE TABLE cities (name TEXT)"});
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kBadInputFile);
+  EXPECT_EQ(Message(status),
+            (folder_.path() / "state.db").string() +
+                ": its schema has version 3, and this program knows those up to 2: use a newer program");
+  EXPECT_EQ(Version(), 3);
+}
+
 TEST_F(DatabaseTest, WhatIsNoDatabaseIsNotOpenedAndNotTouched) {
   const std::string text(2000, 'x');
   ASSERT_TRUE(WriteFileAtomically(folder_.path() / "text", text).ok());
