@@ -25,43 +25,19 @@ absl::Status CheckSameShapes(const TensorMap& expected, const TensorMap& actual,
 
 }  // namespace
 
-std::string_view AggregationModeName(AggregationMode mode) {
-  switch (mode) {
-    case AggregationMode::kFreezeA:
-      return "freeze-a";
-    case AggregationMode::kAverage:
-      return "average";
-    case AggregationMode::kStack:
-      return "stack";
-    case AggregationMode::kFedSgd:
-      return "fedsgd";
-  }
-  return "";
-}
-
-absl::StatusOr<AggregationMode> ParseAggregationMode(std::string_view name) {
-  for (const AggregationMode mode :
-       {AggregationMode::kFreezeA, AggregationMode::kAverage, AggregationMode::kStack, AggregationMode::kFedSgd}) {
-    if (name == AggregationModeName(mode)) return mode;
-  }
-  return UsageError("'" + std::string(name) + "' is not a mode: freeze-a, average, stack or fedsgd");
-}
-
-bool TrainsA(AggregationMode mode) { return mode == AggregationMode::kAverage || mode == AggregationMode::kStack; }
-
-TensorMap TensorsOf(const Adapter& adapter, AggregationMode mode) {
+TensorMap TensorsOf(const Adapter& adapter, UpdateForm form) {
   TensorMap tensors;
   for (const auto& [module, pair] : adapter.modules) {
-    if (TrainsA(mode)) tensors[module + ".lora_A"] = pair.a;
+    if (TrainsA(form)) tensors[module + ".lora_A"] = pair.a;
     tensors[module + ".lora_B"] = pair.b;
   }
   return tensors;
 }
 
-absl::StatusOr<TensorMap> MakeUpdate(const Adapter& before, const Adapter& after, AggregationMode mode) {
-  TensorMap update = TensorsOf(after, mode);
-  const TensorMap start = TensorsOf(before, mode);
-  if (mode == AggregationMode::kStack) {
+absl::StatusOr<TensorMap> MakeUpdate(const Adapter& before, const Adapter& after, UpdateForm form) {
+  TensorMap update = TensorsOf(after, form);
+  const TensorMap start = TensorsOf(before, form);
+  if (form == UpdateForm::kFactors) {
     FEDGLM_RETURN_IF_ERROR(CheckSameShapes(start, update, BadFileError));
     return update;
   }
@@ -95,8 +71,8 @@ double NormOf(const TensorMap& tensors) {
   return std::sqrt(sum);
 }
 
-absl::Status CheckUpdate(const TensorMap& update, const Adapter& global, AggregationMode mode) {
-  FEDGLM_RETURN_IF_ERROR(CheckSameShapes(TensorsOf(global, mode), update, RefusedError));
+absl::Status CheckUpdate(const TensorMap& update, const Adapter& global, UpdateForm form) {
+  FEDGLM_RETURN_IF_ERROR(CheckSameShapes(TensorsOf(global, form), update, RefusedError));
   for (const auto& [name, tensor] : update) {
     for (const float value : tensor.values) {
       if (!std::isfinite(value)) return RefusedError("tensor '" + name + "' has a value that is not finite");

@@ -58,7 +58,7 @@ Json ToJson(const TrainingJob& job) {
   for (const auto& [kind, name] : kKinds) {
     if (kind == job.kind) writer("kind", std::string(name));
   }
-  writer("mode", std::string(AggregationModeName(job.mode)));
+  writer("mode", std::string(UpdateFormName(job.mode)));
   VisitJob(writer, job);
   return writer.json;
 }
@@ -76,7 +76,7 @@ absl::StatusOr<TrainingJob> ParseTrainingJob(std::string_view line) {
     if (kind == name) job.kind = value, known_kind = true;
   }
   if (!known_kind) return UsageError("training job: kind '" + kind + "' is unknown");
-  FEDGLM_ASSIGN_OR_RETURN(job.mode, ParseAggregationMode(mode));
+  FEDGLM_ASSIGN_OR_RETURN(job.mode, ParseUpdateForm(mode));
   FEDGLM_RETURN_IF_ERROR(CheckValues(job));
   return job;
 }

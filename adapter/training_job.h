@@ -41,12 +41,12 @@ struct PretrainShape {
 
 struct TrainingJob {
   JobKind kind = JobKind::kTrain;
-  std::filesystem::path model;                       // GGUF; kPretrain has none
-  std::vector<std::filesystem::path> records;        // JSON Lines
-  std::filesystem::path adapter;                     // to start from; empty: a new one from `adapter_seed`
-  std::filesystem::path output;                      // a folder (kPretrain: a file)
-  AggregationMode mode = AggregationMode::kFreezeA;  // which factors are trained
-  AdapterConfig adapter_config;                      // of a new adapter
+  std::filesystem::path model;                 // GGUF; kPretrain has none
+  std::vector<std::filesystem::path> records;  // JSON Lines
+  std::filesystem::path adapter;               // to start from; empty: a new one from `adapter_seed`
+  std::filesystem::path output;                // a folder (kPretrain: a file)
+  UpdateForm mode = UpdateForm::kChangeOfB;    // which factors are trained, and what is sent
+  AdapterConfig adapter_config;                // of a new adapter
   uint64_t adapter_seed = 1;
   std::string base_sha256;  // if known; written to the provenance and checked
 

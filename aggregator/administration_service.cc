@@ -35,7 +35,7 @@ class AdministrationService : public v1::Administration::Service {
       out->set_nodes_enrolled(std::count_if(nodes.begin(), nodes.end(), [](const NodeRow& n) { return !n.revoked; }));
       out->set_updates_received(summary.updates_received);
       out->set_updates_expected(summary.updates_expected);
-      out->set_mode(std::string(AggregationModeName(rooms_.options.mode)));
+      out->set_mode(std::string(UpdateFormName(rooms_.options.mode)));
       out->set_base_sha256(rooms_.rounds.base_sha256());
       out->set_adapter_sha256(summary.adapter_sha256);
       return absl::OkStatus();

@@ -42,13 +42,33 @@ class PlanReader {
   absl::Status status_;
 };
 
+// What else a strategy wants to know it asks for itself.
+absl::Status ReadStrategy(Configuration& c, AggregatorOptions& o) {
+  const std::string fallback(DefaultStrategy(o.mode)->name());
+  FEDGLM_ASSIGN_OR_RETURN(const std::string name, c.String("aggregation.strategy", fallback));
+  absl::StatusOr<std::unique_ptr<Strategy>> strategy = MakeStrategy(name);
+  if (!strategy.ok()) return ConfigurationError("aggregation.strategy: " + Message(strategy.status()));
+  if (!(*strategy)->Combines(o.mode)) {
+    return ConfigurationError("aggregation.strategy: " + name + " cannot combine the updates of mode " +
+                              std::string(UpdateFormName(o.mode)));
+  }
+  FEDGLM_RETURN_IF_ERROR((*strategy)->Visit([&](std::string_view key, double& value, double minimum, double maximum) {
+    const absl::StatusOr<double> read = c.Number(key, value, minimum, maximum);
+    if (read.ok()) value = *read;
+    return read.status();
+  }));
+  o.strategy = *std::move(strategy);
+  // FedSGD's, and always allowed to stand there in the other modes.
+  return c.Number("federation.server_learning_rate", 1.0, 0, 1e6).status();
+}
+
 }  // namespace
 
 absl::StatusOr<AggregatorOptions> AggregatorOptions::Read(Configuration& c) {
   AggregatorOptions o;
   FEDGLM_ASSIGN_OR_RETURN(o.federation, c.RequiredString("federation.name"));
   FEDGLM_ASSIGN_OR_RETURN(const std::string mode, c.String("federation.mode", "freeze-a"));
-  const absl::StatusOr<AggregationMode> parsed = ParseAggregationMode(mode);
+  const absl::StatusOr<UpdateForm> parsed = ParseUpdateForm(mode);
   if (!parsed.ok()) return ConfigurationError("federation.mode: " + Message(parsed.status()));
   o.mode = *parsed;
   FEDGLM_ASSIGN_OR_RETURN(o.rounds, c.Integer("federation.rounds", o.rounds, 1, 1000000));
@@ -56,8 +76,7 @@ absl::StatusOr<AggregatorOptions> AggregatorOptions::Read(Configuration& c) {
   FEDGLM_ASSIGN_OR_RETURN(o.min_updates, c.Integer("federation.min_updates", o.min_updates, 1, 100000));
   FEDGLM_ASSIGN_OR_RETURN(o.round_timeout_seconds,
                           c.Integer("federation.round_timeout_seconds", o.round_timeout_seconds, 1, int64_t{1} << 31));
-  FEDGLM_ASSIGN_OR_RETURN(o.server_learning_rate,
-                          c.Number("federation.server_learning_rate", o.server_learning_rate, 0, 1e6));
+  FEDGLM_RETURN_IF_ERROR(ReadStrategy(c, o));
   FEDGLM_ASSIGN_OR_RETURN(const std::string adapter, c.RequiredString("federation.initial_adapter"));
   FEDGLM_ASSIGN_OR_RETURN(o.initial_adapter, c.Path("federation.initial_adapter", adapter));
   PlanReader training(c);

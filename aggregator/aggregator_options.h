@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "adapter/tensors.h"
 #include "adapter/training_plan.h"
+#include "adapter/update_form.h"
+#include "aggregator/strategy/strategy.h"
 #include "base/configuration.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -16,12 +18,12 @@ namespace fedglm {
 
 struct AggregatorOptions {
   std::string federation = "federation";
-  AggregationMode mode = AggregationMode::kFreezeA;
+  UpdateForm mode = UpdateForm::kChangeOfB;  // what travels
+  std::shared_ptr<const Strategy> strategy;  // how it is combined; null: the mode's default
   int64_t rounds = 10;
   int64_t min_sites = 2;    // a round begins when so many sites have asked for work
   int64_t min_updates = 1;  // after the deadline a round is closed with so many, else it waits on
   int64_t round_timeout_seconds = 86400;
-  double server_learning_rate = 1.0;      // of fedsgd
   std::filesystem::path initial_adapter;  // what round 1 starts from: `fedglm adapter init`
   TrainingPlan training = {.steps = 20};  // what every site does in a round
 

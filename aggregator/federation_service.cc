@@ -166,7 +166,7 @@ class FederationService : public v1::Federation::Service {
       v1::TrainTask* const out = task->mutable_train();
       out->set_round(train->round);
       out->set_rounds(rooms_.options.rounds);
-      out->set_mode(std::string(AggregationModeName(rooms_.options.mode)));
+      out->set_mode(std::string(UpdateFormName(rooms_.options.mode)));
       out->set_update_id(train->update_id);
       out->set_plan(DumpJson(ToJson(rooms_.options.training)));
       return Reference(train->adapter_sha256, out->mutable_adapter());

@@ -29,7 +29,7 @@ std::string ShortReason(std::string_view reason) { return OneLine(reason, kMaxRe
 absl::Status Refusal(const std::string& reason) { return RefusedError(ShortReason(reason)); }
 
 // What an honest update of this adapter can have: its values in float32, and room for names, shapes and metadata.
-uint64_t MaxUpdateBytes(const Adapter& global, AggregationMode mode) {
+uint64_t MaxUpdateBytes(const Adapter& global, UpdateForm mode) {
   uint64_t bytes = 1 << 20;
   for (const auto& [name, tensor] : TensorsOf(global, mode)) {
     bytes += tensor.values.size() * sizeof(float) + name.size() + 256;
@@ -53,7 +53,13 @@ int64_t Count(const std::vector<UpdateRow>& updates, UpdateState state) {
 
 RoundMachine::RoundMachine(const AggregatorOptions& options, Store& store, const Artifacts& artifacts, Spool& spool,
                            const CertificateAuthority& authority, Clock& clock)
-    : options_(options), store_(store), artifacts_(artifacts), spool_(spool), authority_(authority), clock_(clock) {}
+    : options_(options),
+      strategy_(options.strategy ? options.strategy : DefaultStrategy(options.mode)),
+      store_(store),
+      artifacts_(artifacts),
+      spool_(spool),
+      authority_(authority),
+      clock_(clock) {}
 
 absl::StatusOr<std::unique_ptr<RoundMachine>> RoundMachine::Open(const AggregatorOptions& options, Store& store,
                                                                  const Artifacts& artifacts, Spool& spool,
@@ -83,7 +89,7 @@ absl::Status RoundMachine::PublishInitialAdapter() {
   Provenance provenance;
   provenance.base_sha256 = adapter.provenance->base_sha256;
   provenance.federation = options_.federation;
-  provenance.mode = AggregationModeName(options_.mode);
+  provenance.mode = UpdateFormName(options_.mode);
   provenance.weights_sha256 = WeightsSha256(adapter);
   FEDGLM_ASSIGN_OR_RETURN(provenance.signature, authority_.SignAdapter(SignedBytes(adapter.config, provenance)));
   adapter.provenance = provenance;
@@ -103,7 +109,7 @@ absl::Status RoundMachine::Load() {
   }
   FEDGLM_ASSIGN_OR_RETURN(const std::string mode, store_.Setting("mode"));
   FEDGLM_ASSIGN_OR_RETURN(const std::string federation, store_.Setting("federation"));
-  if (mode != AggregationModeName(options_.mode) || federation != options_.federation) {
+  if (mode != UpdateFormName(options_.mode) || federation != options_.federation) {
     return ConfigurationError("the state folder belongs to federation '" + federation + "' in mode " + mode +
                               "; another one needs another state_dir");
   }
@@ -237,17 +243,17 @@ absl::StatusOr<std::string> RoundMachine::ReadAccepted(const UpdateRow& update) 
 absl::StatusOr<AggregationResult> RoundMachine::Aggregate(const DecidedRound& decided,
                                                           std::vector<std::string>& contributors) {
   const std::string round = "round " + std::to_string(decided.round.round);
-  const std::unique_ptr<Strategy> strategy =
-      Strategy::Make(*decided.global, {options_.mode, options_.server_learning_rate});
+  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Aggregation> aggregation,
+                          strategy_->Begin(*decided.global, options_.mode, {}));
   for (const UpdateRow& update : decided.updates) {  // in the order of their ids
     if (update.state != UpdateState::kAccepted) continue;
     FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, ReadAccepted(update));
     FEDGLM_ASSIGN_OR_RETURN(const TensorMap tensors, ParseTensors(bytes));
-    FEDGLM_RETURN_IF_ERROR(strategy->Fold(tensors, update.examples));
+    FEDGLM_RETURN_IF_ERROR(aggregation->Fold(tensors, update.examples));
     contributors.push_back(update.sha256);
   }
   if (!contributors.empty()) {
-    FEDGLM_ASSIGN_OR_RETURN(AggregationResult result, strategy->Finish());
+    FEDGLM_ASSIGN_OR_RETURN(AggregationResult result, aggregation->Finish());
     if (IsFinite(result.adapter)) return result;
     // Every value that arrived was finite, but their sum is not. Nobody could load what came out, this program neither.
     LogError(round + ": the updates add up to values that are not finite");
@@ -263,7 +269,7 @@ absl::Status RoundMachine::CloseRound(const DecidedRound& decided) {
   provenance.base_sha256 = base_sha256_;
   provenance.federation = options_.federation;
   provenance.round = round;
-  provenance.mode = AggregationModeName(options_.mode);
+  provenance.mode = UpdateFormName(options_.mode);
   FEDGLM_ASSIGN_OR_RETURN(AggregationResult result, Aggregate(decided, provenance.contributors));
   provenance.weights_sha256 = WeightsSha256(result.adapter);
   FEDGLM_ASSIGN_OR_RETURN(provenance.signature, authority_.SignAdapter(SignedBytes(result.adapter.config, provenance)));
@@ -330,7 +336,7 @@ absl::StatusOr<UpdateRow> RoundMachine::CheckClaim(const std::string& site_id, c
   if (claim.round != open_->round) return RefusedError("the update is of another round");
   if (claim.base_sha256 != base_sha256_) return RefusedError("the update is for another base");
   if (claim.adapter_sha256 != open_->adapter_in) return RefusedError("the update starts from another adapter");
-  if (claim.mode != AggregationModeName(options_.mode)) return Refusal("the update is of mode " + claim.mode);
+  if (claim.mode != UpdateFormName(options_.mode)) return Refusal("the update is of mode " + claim.mode);
   if (claim.examples > kMaxExamples) return RefusedError("the update comes from more examples than anybody has");
   if (claim.examples < 1) return RefusedError("the update comes from no example");
   if (!std::isfinite(claim.training_loss)) return RefusedError("the training loss is not finite");

@@ -13,6 +13,7 @@
 #include <variant>
 
 #include "adapter/adapter.h"
+#include "adapter/tensors.h"
 #include "aggregator/aggregator_options.h"
 #include "aggregator/artifacts.h"
 #include "aggregator/certificate_authority.h"
@@ -54,8 +55,6 @@ struct FederationSummary {
   int64_t updates_received = 0, updates_expected = 0;
   std::string adapter_sha256;
 };
-
-struct AggregationResult;
 
 // Thread-safe.
 class RoundMachine {
@@ -126,6 +125,7 @@ class RoundMachine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const AggregatorOptions options_;
+  const std::shared_ptr<const Strategy> strategy_;
   Store& store_;
   const Artifacts& artifacts_;
   Spool& spool_;

@@ -96,8 +96,8 @@ absl::Status Verify(const AdapterOptions& options) {
 absl::Status Diff(const AdapterOptions& options) {
   FEDGLM_ASSIGN_OR_RETURN(const Adapter a, LoadAdapter(options.adapter));
   FEDGLM_ASSIGN_OR_RETURN(const Adapter b, LoadAdapter(options.other));
-  const TensorMap first = TensorsOf(a, AggregationMode::kAverage);
-  TensorMap difference = TensorsOf(b, AggregationMode::kAverage);
+  const TensorMap first = TensorsOf(a, UpdateForm::kChangeOfFactors);
+  TensorMap difference = TensorsOf(b, UpdateForm::kChangeOfFactors);
   FEDGLM_RETURN_IF_ERROR(AddScaled(-1.0, first, difference));
   Json tensors = Json::array();
   for (const auto& [name, matrix] : difference) {

@@ -127,7 +127,7 @@ absl::Status InspectAdapter(const InspectOptions& options) {
                  {"scale", adapter.config.scale()},
                  {"target_modules", adapter.config.target_modules},
                  {"weights", weights},
-                 {"upload_bytes_freeze_a", SerializeTensors(TensorsOf(adapter, AggregationMode::kFreezeA)).size()}};
+                 {"upload_bytes_freeze_a", SerializeTensors(TensorsOf(adapter, UpdateForm::kChangeOfB)).size()}};
   if (adapter.provenance) {
     const Provenance& p = *adapter.provenance;
     result["provenance"] = {{"base_sha256", p.base_sha256},

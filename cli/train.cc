@@ -73,7 +73,7 @@ absl::Status RunTrain(TrainOptions options) {
   job.records.assign(options.data.begin(), options.data.end());
   job.held_out.assign(options.held_out.begin(), options.held_out.end());
   FEDGLM_RETURN_IF_ERROR(CheckReplaceable(job.output.has_filename() ? job.output : job.output.parent_path()));
-  FEDGLM_ASSIGN_OR_RETURN(job.mode, ParseAggregationMode(options.mode));
+  FEDGLM_ASSIGN_OR_RETURN(job.mode, ParseUpdateForm(options.mode));
   FEDGLM_ASSIGN_OR_RETURN(job.base_sha256, ModelSha256(options.model));
   return RunJob(job, "train", options.json);
 }

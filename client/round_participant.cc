@@ -24,11 +24,11 @@ absl::Status CheckRound(int64_t round, const char* what) {
   return FailedError(std::string("the aggregator asks for ") + what + " " + std::to_string(round));
 }
 
-absl::StatusOr<TrainingJob> JobOf(const v1::TrainTask& task, AggregationMode mode, const std::string& base_sha256) {
+absl::StatusOr<TrainingJob> JobOf(const v1::TrainTask& task, UpdateForm mode, const std::string& base_sha256) {
   FEDGLM_RETURN_IF_ERROR(CheckRound(task.round(), "round"));
   FEDGLM_RETURN_IF_ERROR(CheckRound(task.rounds(), "a number of rounds of"));
   TrainingJob job;
-  job.kind = mode == AggregationMode::kFedSgd ? JobKind::kGradient : JobKind::kTrain;
+  job.kind = mode == UpdateForm::kGradientOfB ? JobKind::kGradient : JobKind::kTrain;
   job.mode = mode;
   job.adapter = kGlobal;
   job.output = kResult;
@@ -41,8 +41,8 @@ absl::StatusOr<TrainingJob> JobOf(const v1::TrainTask& task, AggregationMode mod
   return job;
 }
 
-absl::StatusOr<TensorMap> ReadResult(const Adapter& global, const std::filesystem::path& folder, AggregationMode mode) {
-  if (mode == AggregationMode::kFedSgd) {
+absl::StatusOr<TensorMap> ReadResult(const Adapter& global, const std::filesystem::path& folder, UpdateForm mode) {
+  if (mode == UpdateForm::kGradientOfB) {
     FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(folder / "gradient.safetensors", uint64_t{1} << 34));
     return ParseTensors(bytes);
   }
@@ -116,7 +116,7 @@ absl::StatusOr<Adapter> RoundParticipant::FetchVerified(const v1::ArtifactRefere
 }
 
 absl::Status RoundParticipant::MakeUpdateOf(const v1::TrainTask& task) {
-  FEDGLM_ASSIGN_OR_RETURN(const AggregationMode mode, ParseAggregationMode(task.mode()));
+  FEDGLM_ASSIGN_OR_RETURN(const UpdateForm mode, ParseUpdateForm(task.mode()));
   FEDGLM_ASSIGN_OR_RETURN(TrainingJob job, JobOf(task, mode, rooms_.base_sha256));
   FEDGLM_ASSIGN_OR_RETURN(const Adapter global, FetchVerified(task.adapter(), task.round() - 1));
   const std::filesystem::path work = rooms_.options.state_dir / "work";

@@ -50,7 +50,7 @@ absl::Status SaveResult(const TrainingJob& job, const AdaptedBase& weights) {
   FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, weights.ToAdapter());
   Provenance provenance;  // whatever it started from, this is a new one, trained here
   provenance.base_sha256 = job.base_sha256;
-  provenance.mode = AggregationModeName(job.mode);
+  provenance.mode = UpdateFormName(job.mode);
   adapter.provenance = provenance;
   return SaveAdapter(adapter, job.output);
 }

@@ -1,9 +1,52 @@
 #include "aggregator/strategy/stacking.h"
 
 #include <algorithm>
+#include <cmath>
+#include <map>
 #include <numeric>
+#include <string>
+
+#include "aggregator/strategy/truncation.h"
 
 namespace fedglm {
+namespace {
+
+class StackedRound : public Aggregation {
+ public:
+  explicit StackedRound(const Adapter& global) : global_(global) {}
+
+  absl::Status Fold(const TensorMap& update, int64_t examples) override {
+    if (examples < 1) return RefusedError("an update must come from at least one example");
+    FEDGLM_RETURN_IF_ERROR(CheckUpdate(update, global_, UpdateForm::kFactors));
+    for (const auto& [name, pair] : global_.modules) {
+      stacks_[name].Add({update.at(name + ".lora_A"), update.at(name + ".lora_B")}, static_cast<double>(examples));
+    }
+    ++updates_;
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<AggregationResult> Finish() override {
+    if (updates_ == 0) return FailedError("no update to average");
+    AggregationResult result;
+    result.adapter.config = global_.config;
+    double norm = 0, error = 0;
+    for (const auto& [name, stack] : stacks_) {
+      TruncatedPair truncated = TruncateToRank(stack.Mean(), global_.config.rank);
+      norm += truncated.squared_norm;
+      error += truncated.squared_error;
+      result.adapter.modules[name] = std::move(truncated.pair);
+    }
+    result.truncation_error = norm > 0 ? std::sqrt(error / norm) : 0;
+    return result;
+  }
+
+ private:
+  const Adapter global_;
+  std::map<std::string, FactorStack> stacks_;
+  int64_t updates_ = 0;
+};
+
+}  // namespace
 
 void FactorStack::Add(const LoraPair& pair, double weight) {
   pairs_.push_back(pair);
@@ -30,6 +73,10 @@ StackedFactors FactorStack::Mean() const {
     offset += pair.a.rows;
   }
   return stacked;
+}
+
+absl::StatusOr<std::unique_ptr<Aggregation>> Stacking::Begin(const Adapter& global, UpdateForm, TensorMap) const {
+  return std::make_unique<StackedRound>(global);
 }
 
 }  // namespace fedglm

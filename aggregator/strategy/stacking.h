@@ -1,11 +1,13 @@
-// The mean of products BA, exactly: factors are stacked side by side. (The idea of FLoRA, Wang et al. 2024,
-// https://arxiv.org/abs/2409.05976.) truncation.h brings them back to the rank.
+// The mean of products BA, exactly: factors are stacked side by side, and truncation.h brings them back to the rank.
+// (The idea of FLoRA, Wang et al. 2024, https://arxiv.org/abs/2409.05976.) Memory holds all updates of the round, in
+// float: the stacked factors are what the exact mean is.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "adapter/adapter.h"
+#include "aggregator/strategy/strategy.h"
 
 namespace fedglm {
 
@@ -23,6 +25,14 @@ class FactorStack {
  private:
   std::vector<LoraPair> pairs_;
   std::vector<double> weights_;
+};
+
+class Stacking : public Strategy {
+ public:
+  std::string_view name() const override { return "stacking"; }
+  bool Combines(UpdateForm form) const override { return form == UpdateForm::kFactors; }
+  absl::StatusOr<std::unique_ptr<Aggregation>> Begin(const Adapter& global, UpdateForm form,
+                                                     TensorMap state) const override;
 };
 
 }  // namespace fedglm

@@ -70,7 +70,7 @@ absl::StatusOr<Baselines> TrainBaselines(const DemoPlan& plan, const std::vector
   common.plan = plan.training;
   common.micro_batch_tokens = plan.training.batch_tokens;
   common.kind = JobKind::kTrain;
-  FEDGLM_ASSIGN_OR_RETURN(common.mode, ParseAggregationMode(plan.mode));
+  FEDGLM_ASSIGN_OR_RETURN(common.mode, ParseUpdateForm(plan.mode));
   common.model = plan.model;
   common.adapter = plan.initial_adapter;
   common.plan.steps = plan.training.steps * plan.rounds;

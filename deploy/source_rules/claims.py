@@ -11,8 +11,9 @@ from source_rules.tree import Finding
 
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _FLAG = re.compile(r"(?<![\w-])(--[a-z][\w-]*|-[a-zA-Z](?![\w-]))")
-_READ_KEY = re.compile(r'\b(?:c|configuration)\.(?:Required)?(?:Strings?|Integer|Number|Bool|Paths?|TableCount)'
-                       r'\("([a-z_]+(?:\.[a-z_]+)?)"')
+# visit("section.key", …): a strategy names its own keys.
+_READ_KEY = re.compile(r'(?:\b(?:c|configuration)\.(?:Required)?(?:Strings?|Integer|Number|Bool|Paths?|TableCount)\('
+                       r'|\bvisit\((?="[a-z_]+\.))"([a-z_]+(?:\.[a-z_]+)?)"')
 # Programs of others that a page may call: their flags are their own business.
 _FOREIGN = {"apt-get", "cmake", "ctest", "curl", "clang-format", "clang-tidy", "clang++", "git", "kill", "npm",
             "openssl", "pip", "pkg-config", "python3", "systemctl", "docker", "c++", "g++"}

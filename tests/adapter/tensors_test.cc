@@ -13,8 +13,8 @@ namespace {
 
 const char kQuery[] = "model.layers.0.self_attn.q_proj";
 
-constexpr AggregationMode kModes[] = {AggregationMode::kFreezeA, AggregationMode::kAverage, AggregationMode::kStack,
-                                      AggregationMode::kFedSgd};
+constexpr UpdateForm kModes[] = {UpdateForm::kChangeOfB, UpdateForm::kChangeOfFactors, UpdateForm::kFactors,
+                                 UpdateForm::kGradientOfB};
 
 // The sample after some training: A and B moved by other amounts.
 Adapter Trained() {
@@ -26,19 +26,19 @@ Adapter Trained() {
   return adapter;
 }
 
-TEST(AggregationMode, NamesAreReadBack) {
-  for (const AggregationMode mode : kModes) EXPECT_EQ(*ParseAggregationMode(AggregationModeName(mode)), mode);
-  EXPECT_EQ(*ParseAggregationMode("freeze-a"), AggregationMode::kFreezeA);
-  EXPECT_EQ(*ParseAggregationMode("fedsgd"), AggregationMode::kFedSgd);
+TEST(UpdateForm, NamesAreReadBack) {
+  for (const UpdateForm mode : kModes) EXPECT_EQ(*ParseUpdateForm(UpdateFormName(mode)), mode);
+  EXPECT_EQ(*ParseUpdateForm("freeze-a"), UpdateForm::kChangeOfB);
+  EXPECT_EQ(*ParseUpdateForm("fedsgd"), UpdateForm::kGradientOfB);
   for (const char* name : {"", "Stack", "fedavg"}) {
-    EXPECT_EQ(ExitCodeOf(ParseAggregationMode(name).status()), ExitCode::kUsage) << name;
+    EXPECT_EQ(ExitCodeOf(ParseUpdateForm(name).status()), ExitCode::kUsage) << name;
   }
 }
 
 TEST(TensorsOf, AreTheTrainableFactors) {
-  EXPECT_TRUE(TrainsA(AggregationMode::kAverage) && TrainsA(AggregationMode::kStack));
-  EXPECT_FALSE(TrainsA(AggregationMode::kFreezeA) || TrainsA(AggregationMode::kFedSgd));
-  for (const AggregationMode mode : kModes) {
+  EXPECT_TRUE(TrainsA(UpdateForm::kChangeOfFactors) && TrainsA(UpdateForm::kFactors));
+  EXPECT_FALSE(TrainsA(UpdateForm::kChangeOfB) || TrainsA(UpdateForm::kGradientOfB));
+  for (const UpdateForm mode : kModes) {
     const TensorMap tensors = TensorsOf(SampleAdapter(), mode);
     EXPECT_EQ(tensors.size(), TrainsA(mode) ? 4u : 2u);
     EXPECT_EQ(tensors.at(std::string(kQuery) + ".lora_B"), SampleAdapter().modules.at(kQuery).b);
@@ -49,10 +49,10 @@ TEST(TensorsOf, AreTheTrainableFactors) {
 }
 
 TEST(MakeUpdate, IsTheDifferenceOrForStackTheFactorsThemselves) {
-  for (const AggregationMode mode : kModes) {
+  for (const UpdateForm mode : kModes) {
     const absl::StatusOr<TensorMap> update = MakeUpdate(SampleAdapter(), Trained(), mode);
     ASSERT_TRUE(update.ok()) << Message(update.status());
-    if (mode == AggregationMode::kStack) {
+    if (mode == UpdateForm::kFactors) {
       EXPECT_EQ(*update, TensorsOf(Trained(), mode));
       continue;
     }
@@ -65,7 +65,7 @@ TEST(MakeUpdate, IsTheDifferenceOrForStackTheFactorsThemselves) {
 }
 
 TEST(MakeUpdate, AddedToTheStartIsTheEnd) {
-  for (const AggregationMode mode : {AggregationMode::kFreezeA, AggregationMode::kAverage}) {
+  for (const UpdateForm mode : {UpdateForm::kChangeOfB, UpdateForm::kChangeOfFactors}) {
     TensorMap tensors = TensorsOf(SampleAdapter(), mode);
     ASSERT_TRUE(AddScaled(1.0, *MakeUpdate(SampleAdapter(), Trained(), mode), tensors).ok());
     const TensorMap expected = TensorsOf(Trained(), mode);
@@ -79,7 +79,7 @@ TEST(MakeUpdate, AdaptersOfOtherModulesOrShapesAreRefused) {
   Adapter fewer = Trained(), larger = Trained();
   fewer.modules.erase(kQuery);
   larger.modules[kQuery].b = Matrix::Zero(5, 2);
-  for (const AggregationMode mode : kModes) {
+  for (const UpdateForm mode : kModes) {
     for (const Adapter* after : {&fewer, &larger}) {
       const absl::StatusOr<TensorMap> update = MakeUpdate(SampleAdapter(), *after, mode);
       EXPECT_EQ(ExitCodeOf(update.status()), ExitCode::kBadInputFile);
@@ -116,18 +116,18 @@ TEST(NormOf, IsOverAllValues) {
 }
 
 TEST(CheckUpdate, AcceptsWhatMakeUpdateMakes) {
-  for (const AggregationMode mode : kModes) {
+  for (const UpdateForm mode : kModes) {
     EXPECT_TRUE(CheckUpdate(*MakeUpdate(SampleAdapter(), Trained(), mode), SampleAdapter(), mode).ok());
   }
 }
 
 TEST(CheckUpdate, RefusesNamingTheTensor) {
-  for (const AggregationMode mode : kModes) {
+  for (const UpdateForm mode : kModes) {
     const TensorMap good = *MakeUpdate(SampleAdapter(), Trained(), mode);
     for (const auto& [name, tensor] : good) {
       const auto refused = [&](const TensorMap& update, const std::string& why) {
         const absl::Status status = CheckUpdate(update, SampleAdapter(), mode);
-        EXPECT_EQ(ExitCodeOf(status), ExitCode::kRefused) << AggregationModeName(mode);
+        EXPECT_EQ(ExitCodeOf(status), ExitCode::kRefused) << UpdateFormName(mode);
         EXPECT_EQ(Message(status), "tensor '" + name + "' " + why);
       };
       TensorMap update = good;
@@ -157,8 +157,8 @@ TEST(CheckUpdate, RefusesNamingTheTensor) {
 
 // Whoever freezes A must not send one: it would be a way to move what the others hold still.
 TEST(CheckUpdate, RefusesAFactorThatTheModeDoesNotTrain) {
-  const TensorMap both = *MakeUpdate(SampleAdapter(), Trained(), AggregationMode::kAverage);
-  for (const AggregationMode mode : {AggregationMode::kFreezeA, AggregationMode::kFedSgd}) {
+  const TensorMap both = *MakeUpdate(SampleAdapter(), Trained(), UpdateForm::kChangeOfFactors);
+  for (const UpdateForm mode : {UpdateForm::kChangeOfB, UpdateForm::kGradientOfB}) {
     const absl::Status status = CheckUpdate(both, SampleAdapter(), mode);
     EXPECT_EQ(ExitCodeOf(status), ExitCode::kRefused);
     EXPECT_NE(Message(status).find(".lora_A' is not expected"), std::string::npos) << Message(status);
@@ -166,7 +166,7 @@ TEST(CheckUpdate, RefusesAFactorThatTheModeDoesNotTrain) {
 }
 
 TEST(TensorBytes, ComeBackAndAreTheSameForTheSameTensors) {
-  const TensorMap update = *MakeUpdate(SampleAdapter(), Trained(), AggregationMode::kAverage);
+  const TensorMap update = *MakeUpdate(SampleAdapter(), Trained(), UpdateForm::kChangeOfFactors);
   const std::string bytes = SerializeTensors(update);
   EXPECT_EQ(SerializeTensors(update), bytes);
   const absl::StatusOr<TensorMap> parsed = ParseTensors(bytes);

@@ -18,7 +18,7 @@ TrainingJob FullJob() {
   job.records = {"/data/a.jsonl", "/data/b c.jsonl"};
   job.adapter = "/state/adapter";
   job.output = "/state/out";
-  job.mode = AggregationMode::kStack;
+  job.mode = UpdateForm::kFactors;
   job.adapter_config.rank = 3;
   job.adapter_config.alpha = 0.1;
   job.adapter_config.use_rslora = true;
@@ -94,13 +94,13 @@ TEST(TrainingJob, WhatIsNotGivenHasItsDefault) {
   EXPECT_EQ(DumpJson(ToJson(*job)), DumpJson(ToJson(TrainingJob())));
   EXPECT_TRUE(job->forbid_network);
   EXPECT_EQ(job->kind, JobKind::kTrain);
-  EXPECT_EQ(job->mode, AggregationMode::kFreezeA);
+  EXPECT_EQ(job->mode, UpdateForm::kChangeOfB);
 }
 
 TEST(TrainingJob, AllKindsAndModesHaveNames) {
   for (const JobKind kind : {JobKind::kTrain, JobKind::kGradient, JobKind::kEvaluate, JobKind::kPretrain}) {
-    for (const AggregationMode mode :
-         {AggregationMode::kFreezeA, AggregationMode::kAverage, AggregationMode::kStack, AggregationMode::kFedSgd}) {
+    for (const UpdateForm mode :
+         {UpdateForm::kChangeOfB, UpdateForm::kChangeOfFactors, UpdateForm::kFactors, UpdateForm::kGradientOfB}) {
       TrainingJob job;
       job.kind = kind;
       job.mode = mode;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/adapter/unusual_plan.h"
 #include "tests/aggregator/small_federation.h"
 
@@ -25,7 +27,7 @@ void ExpectRefused(const std::string& toml, const std::string& part) {
 TEST(AggregatorOptions, DefaultsStandWhereNothingIsSaid) {
   const AggregatorOptions options = Get(Read(kRequired)), defaults;
   EXPECT_EQ(options.federation, "hospitals");
-  EXPECT_EQ(options.mode, AggregationMode::kFreezeA);
+  EXPECT_EQ(options.mode, UpdateForm::kChangeOfB);
   EXPECT_EQ(options.rounds, defaults.rounds);
   EXPECT_EQ(options.listen, defaults.listen);
   EXPECT_EQ(options.advertise, "localhost");
@@ -65,12 +67,11 @@ max_update_bytes = "5MiB"
 level = "error"
 json = true
 )"));
-  EXPECT_EQ(o.mode, AggregationMode::kStack);
+  EXPECT_EQ(o.mode, UpdateForm::kFactors);
   EXPECT_EQ(o.rounds, 3);
   EXPECT_EQ(o.min_sites, 4);
   EXPECT_EQ(o.min_updates, 2);
   EXPECT_EQ(o.round_timeout_seconds, 7);
-  EXPECT_EQ(o.server_learning_rate, 0.5);
   EXPECT_EQ(o.training.optimizer, "sgd");
   EXPECT_EQ(o.training.steps, 11);
   EXPECT_EQ(o.training.batch_tokens, 12);
@@ -97,6 +98,38 @@ TEST(AggregatorOptions, EveryHyperparameterIsAKeyOfTraining) {
   std::string toml = std::string(kRequired) + "[training]\n";
   for (const auto& [key, value] : unusual.items()) toml += key + " = " + DumpJson(value) + "\n";
   EXPECT_EQ(ToJson(Get(Read(toml)).training), unusual);
+}
+
+// The value that the strategy of these options has for a key of its own.
+double NumberOf(const AggregatorOptions& options, std::string_view key) {
+  double found = std::nan("");
+  auto& strategy = const_cast<Strategy&>(*options.strategy);
+  const auto look = [&](std::string_view name, double& value, double, double) {
+    if (name == key) found = value;
+    return absl::OkStatus();
+  };
+  EXPECT_TRUE(strategy.Visit(look).ok());
+  return found;
+}
+
+TEST(AggregatorOptions, TheModeSaysWhichStrategyCombinesAndTheStrategyReadsItsNumbers) {
+  const std::string required = kRequired;
+  EXPECT_EQ(Get(Read(required)).strategy->name(), "fedavg");
+  EXPECT_EQ(Get(Read(required + "mode = \"average\"\n")).strategy->name(), "fedavg");
+  EXPECT_EQ(Get(Read(required + "mode = \"stack\"\n")).strategy->name(), "stacking");
+  const AggregatorOptions o = Get(Read(required + "mode = \"fedsgd\"\nserver_learning_rate = 0.5\n"));
+  EXPECT_EQ(o.strategy->name(), "fedsgd");
+  EXPECT_EQ(NumberOf(o, "federation.server_learning_rate"), 0.5);
+  EXPECT_EQ(NumberOf(Get(Read(required + "mode = \"fedsgd\"\n")), "federation.server_learning_rate"), 1.0);
+  const std::string named = required + "mode = \"stack\"\n[aggregation]\nstrategy = \"stacking\"\n";
+  EXPECT_EQ(Get(Read(named)).strategy->name(), "stacking");
+}
+
+TEST(AggregatorOptions, AStrategyMustKnowWhatToDoWithWhatTheModeSends) {
+  const std::string required = kRequired;
+  ExpectRefused(required + "[aggregation]\nstrategy = \"median\"\n", "aggregation.strategy: 'median'");
+  ExpectRefused(required + "[aggregation]\nstrategy = \"stacking\"\n", "stacking cannot combine");
+  ExpectRefused(required + "mode = \"stack\"\n[aggregation]\nstrategy = \"fedavg\"\n", "mode stack");
 }
 
 TEST(AggregatorOptions, AnUnknownKeyIsAnErrorWithItsLine) {

@@ -11,7 +11,7 @@ namespace fedglm {
 namespace {
 
 // Two rounds of three sites. `boundary` is called wherever a kill could fall; sites send in the order given.
-std::string RunFederation(Rooms& rooms, AggregationMode mode, const std::vector<std::string>& order,
+std::string RunFederation(Rooms& rooms, UpdateForm mode, const std::vector<std::string>& order,
                           const std::function<void()>& boundary) {
   const std::vector<std::string> sites = {"a", "b", "c"};
   for (const std::string& site : sites) rooms.Enrol(site);
@@ -45,7 +45,7 @@ std::string RunFederation(Rooms& rooms, AggregationMode mode, const std::vector<
   return Get(rooms.artifacts().Read(rooms.machine().Summary().adapter_sha256));
 }
 
-class Killed : public RoundMachineTest, public testing::WithParamInterface<AggregationMode> {};
+class Killed : public RoundMachineTest, public testing::WithParamInterface<UpdateForm> {};
 
 TEST_P(Killed, AtEveryBoundaryTheFinalAdapterIsTheSameByteForByte) {
   const auto mode = [](AggregatorOptions& o) {
@@ -67,8 +67,8 @@ TEST_P(Killed, AtEveryBoundaryTheFinalAdapterIsTheSameByteForByte) {
   EXPECT_EQ(Get(ParseAdapter(expected)).provenance->contributors.size(), 3u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, Killed, testing::Values(AggregationMode::kFreezeA, AggregationMode::kStack),
-                         [](const auto& info) { return info.param == AggregationMode::kStack ? "stack" : "freezea"; });
+INSTANTIATE_TEST_SUITE_P(Modes, Killed, testing::Values(UpdateForm::kChangeOfB, UpdateForm::kFactors),
+                         [](const auto& info) { return info.param == UpdateForm::kFactors ? "stack" : "freezea"; });
 
 // The instant between the last decision and the closing, made by deciding while no machine runs.
 TEST_F(RoundMachineTest, KilledBeforeTheCloseItClosesAtTheNextStart) {
@@ -77,7 +77,7 @@ TEST_F(RoundMachineTest, KilledBeforeTheCloseItClosesAtTheNextStart) {
   for (int i = 0; i < 2; ++i) {
     Rooms& rooms = i == 0 ? *straight : *killed;
     const std::vector<TrainWork> work = BeginRound(rooms, {"a", "b"});
-    const TensorMap update = RandomUpdate(rooms.Published(work[0].adapter_sha256), AggregationMode::kFreezeA, 1);
+    const TensorMap update = RandomUpdate(rooms.Published(work[0].adapter_sha256), UpdateForm::kChangeOfB, 1);
     rooms.Send("a", work[0], update, 3);
     if (i == 0) {
       rooms.Send("b", work[1], update, 4);
@@ -101,7 +101,7 @@ TEST_F(RoundMachineTest, KilledBeforeTheCloseItClosesAtTheNextStart) {
 TEST_F(RoundMachineTest, KilledAfterTheCloseItRemovesWhatWasLeftInTheSpool) {
   const auto rooms = Make();
   const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
-  const TensorMap update = RandomUpdate(rooms->Published(work[0].adapter_sha256), AggregationMode::kFreezeA, 1);
+  const TensorMap update = RandomUpdate(rooms->Published(work[0].adapter_sha256), UpdateForm::kChangeOfB, 1);
   rooms->Send("a", work[0], update, 3);
   rooms->Restart();
   EXPECT_GT(rooms->spool().Received(work[0].update_id), 0u);  // needed: the round is open

@@ -55,7 +55,7 @@ TEST_F(RoundMachineTest, WorkComesInItsOrder) {
     EXPECT_NE(work[0].update_id, work[1].update_id);
     EXPECT_EQ(rooms->Train("a", round - 1).update_id, work[0].update_id);  // asked again: the same
     const Adapter global = rooms->Published(work[0].adapter_sha256);
-    const TensorMap update = RandomUpdate(global, AggregationMode::kFreezeA, 1);
+    const TensorMap update = RandomUpdate(global, UpdateForm::kChangeOfB, 1);
     EXPECT_EQ(rooms->Send("a", work[0], update, 5).state, UpdateState::kAccepted);
     EXPECT_TRUE(std::holds_alternative<WaitWork>(rooms->Ask("a", round - 1, 0)));  // done its part
     EXPECT_EQ(rooms->Send("b", work[1], update, 5).state, UpdateState::kAccepted);
@@ -75,7 +75,7 @@ TEST_F(RoundMachineTest, TheWeightsFollowTheNumberOfExamples) {
   const auto rooms = Make();
   const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
   const Adapter global = rooms->Published(work[0].adapter_sha256);
-  TensorMap one = TensorsOf(global, AggregationMode::kFreezeA), two = one;
+  TensorMap one = TensorsOf(global, UpdateForm::kChangeOfB), two = one;
   for (auto& [name, tensor] : one) std::fill(tensor.values.begin(), tensor.values.end(), 1.0f);
   for (auto& [name, tensor] : two) std::fill(tensor.values.begin(), tensor.values.end(), 2.0f);
   rooms->Send("a", work[0], one, 30);
@@ -91,7 +91,7 @@ TEST_F(RoundMachineTest, AnUpdateThatIsSentTwiceIsCountedOnce) {
   const auto rooms = Make();
   const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
   const Adapter global = rooms->Published(work[0].adapter_sha256);
-  const TensorMap update = RandomUpdate(global, AggregationMode::kFreezeA, 1);
+  const TensorMap update = RandomUpdate(global, UpdateForm::kChangeOfB, 1);
   const UpdateRow first = rooms->Send("a", work[0], update, 5);
   const std::string bytes = SerializeTensors(update);
   const UpdateRow again = Get(rooms->machine().DecideUpdate("a", rooms->ClaimOf(work[0], bytes, 5)));
@@ -100,7 +100,7 @@ TEST_F(RoundMachineTest, AnUpdateThatIsSentTwiceIsCountedOnce) {
   // Not even with other content.
   EXPECT_EQ(Get(rooms->machine().DecideUpdate("a", rooms->ClaimOf(work[0], "other", 500))).sha256, first.sha256);
   EXPECT_EQ(Get(rooms->store().FindNode("a"))->bytes_received, static_cast<int64_t>(bytes.size()));
-  rooms->Send("b", work[1], RandomUpdate(global, AggregationMode::kFreezeA, 2), 5);
+  rooms->Send("b", work[1], RandomUpdate(global, UpdateForm::kChangeOfB, 2), 5);
   const InstallWork install = rooms->Install("a", 0);
   EXPECT_EQ(rooms->Published(install.adapter_sha256).provenance->contributors.size(), 2u);
   // Also after the round is closed.
@@ -112,7 +112,7 @@ TEST_F(RoundMachineTest, TheDeadlineClosesARoundWithoutLateSites) {
   const auto rooms = Make();
   const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b", "c"});
   const Adapter global = rooms->Published(work[0].adapter_sha256);
-  const TensorMap update = RandomUpdate(global, AggregationMode::kFreezeA, 1);
+  const TensorMap update = RandomUpdate(global, UpdateForm::kChangeOfB, 1);
   rooms->Send("a", work[0], update, 5);
   rooms->Write(work[1].update_id, 0, "half of it");
   EXPECT_TRUE(std::holds_alternative<WaitWork>(rooms->Ask("a", 0, 400)));
@@ -133,10 +133,10 @@ TEST_F(RoundMachineTest, AfterTheDeadlineARoundWaitsForItsLeastNumberOfUpdates) 
   const auto rooms = Make([](AggregatorOptions& o) { o.min_updates = 2; });
   const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b", "c"});
   const Adapter global = rooms->Published(work[0].adapter_sha256);
-  rooms->Send("a", work[0], RandomUpdate(global, AggregationMode::kFreezeA, 1), 5);
+  rooms->Send("a", work[0], RandomUpdate(global, UpdateForm::kChangeOfB, 1), 5);
   clock_->Advance(std::chrono::seconds(61));
   EXPECT_TRUE(std::holds_alternative<WaitWork>(rooms->Ask("a", 0, 600)));
-  rooms->Send("b", work[1], RandomUpdate(global, AggregationMode::kFreezeA, 2), 5);  // late, and still needed
+  rooms->Send("b", work[1], RandomUpdate(global, UpdateForm::kChangeOfB, 2), 5);  // late, and still needed
   EXPECT_EQ(rooms->Published(rooms->Install("a", 0).adapter_sha256).provenance->contributors.size(), 2u);
 }
 
@@ -144,7 +144,7 @@ TEST_F(RoundMachineTest, ARoundOfRefusedUpdatesLeavesTheAdapterAsItIs) {
   const auto rooms = Make();
   const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
   const Adapter global = rooms->Published(work[0].adapter_sha256);
-  const TensorMap wrong = RandomUpdate(global, AggregationMode::kStack, 1);
+  const TensorMap wrong = RandomUpdate(global, UpdateForm::kFactors, 1);
   rooms->Send("a", work[0], wrong, 5);
   rooms->Send("b", work[1], wrong, 5);
   const Adapter result = rooms->Published(rooms->Install("a", 0).adapter_sha256);
@@ -157,7 +157,7 @@ TEST_F(RoundMachineTest, RevokingASiteClosesTheGapItLeaves) {
   const auto rooms = Make();
   const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b", "c"});
   const Adapter global = rooms->Published(work[0].adapter_sha256);
-  const TensorMap update = RandomUpdate(global, AggregationMode::kFreezeA, 1);
+  const TensorMap update = RandomUpdate(global, UpdateForm::kChangeOfB, 1);
   rooms->Send("a", work[0], update, 5);
   rooms->Send("b", work[1], update, 5);
   EXPECT_TRUE(std::holds_alternative<WaitWork>(rooms->Ask("a", 0, 300)));
@@ -265,7 +265,7 @@ TEST_F(RoundMachineTest, TheStatusIsAnsweredWhileARoundIsClosed) {
   options.rounds = 1;
   Rooms rooms(options, authority_, clock);
   const std::vector<TrainWork> work = BeginRound(rooms, {"a", "b"});
-  const TensorMap update = RandomUpdate(SmallAdapter(), AggregationMode::kFreezeA, 1);
+  const TensorMap update = RandomUpdate(SmallAdapter(), UpdateForm::kChangeOfB, 1);
   rooms.Send("a", work[0], update, 5);
   clock.machine = &rooms.machine();
   rooms.Send("b", work[1], update, 5);
@@ -306,9 +306,9 @@ TEST_F(RoundMachineTest, ACallWhoseCallerIsGoneEnds) {
 TEST_F(RoundMachineTest, AStateFolderBelongsToOneFederationAndMode) {
   const auto rooms = Make();
   rooms->Close();
-  rooms->mutable_options().mode = AggregationMode::kStack;
+  rooms->mutable_options().mode = UpdateForm::kFactors;
   EXPECT_EQ(ExitCodeOf(rooms->TryOpen()), ExitCode::kConfiguration);
-  rooms->mutable_options().mode = AggregationMode::kFreezeA;
+  rooms->mutable_options().mode = UpdateForm::kChangeOfB;
   rooms->mutable_options().federation = "another";
   EXPECT_EQ(ExitCodeOf(rooms->TryOpen()), ExitCode::kConfiguration);
   rooms->mutable_options().federation = "test";
@@ -336,7 +336,7 @@ TEST_F(RoundMachineTest, AnInitialAdapterWithoutABaseOrNoneAtAllIsAnError) {
 TEST_F(RoundMachineTest, FewerRoundsThanWereDoneAreFinished) {
   const auto rooms = Make();
   const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
-  const TensorMap update = RandomUpdate(rooms->Published(work[0].adapter_sha256), AggregationMode::kFreezeA, 1);
+  const TensorMap update = RandomUpdate(rooms->Published(work[0].adapter_sha256), UpdateForm::kChangeOfB, 1);
   for (int64_t round = 1; round <= 2; ++round) {
     for (const char* site : {"a", "b"}) rooms->Ask(site, round - 1, 0);
     for (const char* site : {"a", "b"}) rooms->Send(site, rooms->Train(site, round - 1), update, 5);

@@ -55,7 +55,7 @@ inline Adapter SmallAdapter() {
 }
 
 // Random values in the shapes that `mode` asks for.
-inline TensorMap RandomUpdate(const Adapter& global, AggregationMode mode, unsigned seed) {
+inline TensorMap RandomUpdate(const Adapter& global, UpdateForm mode, unsigned seed) {
   std::mt19937 generator(seed);
   std::normal_distribution<float> normal;
   TensorMap update = TensorsOf(global, mode);
@@ -145,7 +145,7 @@ class Rooms {
     claim.update_id = work.update_id;
     claim.base_sha256 = kBaseSha256;
     claim.adapter_sha256 = work.adapter_sha256;
-    claim.mode = AggregationModeName(options_.mode);
+    claim.mode = UpdateFormName(options_.mode);
     claim.sha256 = Sha256Hex(bytes);
     claim.round = work.round;
     claim.examples = examples;

@@ -20,7 +20,7 @@ class Claims : public RoundMachineTest {
     rooms_ = Make();
     work_ = BeginRound(*rooms_, {"a", "b"});
     global_ = rooms_->Published(work_[0].adapter_sha256);
-    good_ = RandomUpdate(global_, AggregationMode::kFreezeA, 1);
+    good_ = RandomUpdate(global_, UpdateForm::kChangeOfB, 1);
   }
   void ExpectClaimRefused(const std::function<void(UpdateClaim&)>& change, const std::string& reason) {
     UpdateClaim claim = rooms_->ClaimOf(work_[0], SerializeTensors(good_), 5);
@@ -100,7 +100,7 @@ TEST_F(Claims, AnotherShapeIsRefusedAndItsTensorNamed) {
 }
 
 TEST_F(Claims, TensorsOfAnotherModeAreRefused) {
-  ExpectContentRefused(RandomUpdate(global_, AggregationMode::kStack, 3), "lora_A");
+  ExpectContentRefused(RandomUpdate(global_, UpdateForm::kFactors, 3), "lora_A");
 }
 
 TEST_F(Claims, BytesThatAreNoTensorsAreRefused) {

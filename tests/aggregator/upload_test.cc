@@ -33,7 +33,7 @@ class UploadTest : public ServerTest {
     grpc::Status status;
     global_ = Get(ParseAdapter(Download(*stubs_[0], tasks_[0].adapter().sha256(), 0, &status)));
     for (unsigned i = 0; i < 2; ++i) {
-      updates_[i] = SerializeTensors(RandomUpdate(global_, AggregationMode::kFreezeA, i));
+      updates_[i] = SerializeTensors(RandomUpdate(global_, UpdateForm::kChangeOfB, i));
     }
   }
   v1::UploadHeader Header(size_t site, uint64_t offset = 0) const {

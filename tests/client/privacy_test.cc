@@ -9,7 +9,7 @@ namespace {
 
 constexpr double kFloatTolerance = 1e-6;  // relative: values are rounded to float32 once
 
-TensorMap Update() { return RandomUpdate(SmallAdapter(), AggregationMode::kAverage, 3); }
+TensorMap Update() { return RandomUpdate(SmallAdapter(), UpdateForm::kChangeOfFactors, 3); }
 
 TEST(Privacy, AnUpdateIsScaledDownToTheClippingNormAndKeepsItsDirection) {
   const TensorMap before = Update();

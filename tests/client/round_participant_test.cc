@@ -88,7 +88,7 @@ TEST_F(RoundParticipantTest, AnUpdateLeavesClippedAndARoundTrainedTwiceGivesTheS
   const std::string first = aggregator_.received;
   const TensorMap update = Get(ParseTensors(first));
   EXPECT_NEAR(NormOf(update), kBound, kBound * 1e-5);
-  EXPECT_TRUE(CheckUpdate(update, Lora(), AggregationMode::kFreezeA).ok());
+  EXPECT_TRUE(CheckUpdate(update, Lora(), UpdateForm::kChangeOfB).ok());
   EXPECT_THAT(Get(outbox_->Waiting()), IsEmpty());
   EXPECT_EQ(aggregator_.headers.at(0).examples(), 12);
   const TrainingProgress progress = Get(ReadProgress(options_.state_dir));

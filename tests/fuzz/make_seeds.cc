@@ -111,7 +111,7 @@ std::string SafetensorsOf(const std::string& header, const std::string& data) {
 
 void WriteSafetensors() {
   Write("safetensors", "adapter", SerializeAdapter(SmallAdapter()));
-  Write("safetensors", "update", SerializeTensors(TensorsOf(SmallAdapter(), AggregationMode::kAverage)));
+  Write("safetensors", "update", SerializeTensors(TensorsOf(SmallAdapter(), UpdateForm::kChangeOfFactors)));
   Write("safetensors", "halves",
         SafetensorsOf(R"({"a":{"dtype":"F16","shape":[2,2],"data_offsets":[0,8]},)"
                       R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[8,14]}})",
@@ -128,7 +128,7 @@ void WriteWire() {
   header.mutable_header()->set_mode("freeze-a");
   header.mutable_header()->set_examples(12);
   header.mutable_header()->set_training_loss(1.5);
-  chunk.set_chunk(SerializeTensors(TensorsOf(SmallAdapter(), AggregationMode::kFreezeA)));
+  chunk.set_chunk(SerializeTensors(TensorsOf(SmallAdapter(), UpdateForm::kChangeOfB)));
   write('\0', "upload-header", header);
   write('\0', "upload-chunk", chunk);
 

@@ -23,7 +23,7 @@ void Safetensors(std::string_view input) {
     const std::string written = SerializeAdapter(*adapter);
     const auto again = ParseAdapter(written);
     Require(again.ok() && SerializeAdapter(*again) == written, "an adapter that was read is written and read again");
-    for (const auto mode : {AggregationMode::kFreezeA, AggregationMode::kAverage, AggregationMode::kStack}) {
+    for (const auto mode : {UpdateForm::kChangeOfB, UpdateForm::kChangeOfFactors, UpdateForm::kFactors}) {
       (void)CheckUpdate(TensorsOf(*adapter, mode), *adapter, mode);
       (void)MakeUpdate(*adapter, *again, mode);
     }

@@ -40,11 +40,11 @@ const Adapter& GlobalAdapter() {
 
 // The update's bytes, as the round machine looks at them.
 void ReadUpload(const v1::UploadRequest& request) {
-  const auto mode = ParseAggregationMode(request.header().mode());
+  const auto mode = ParseUpdateForm(request.header().mode());
   const auto update = ParseTensors(request.chunk());
   if (!WasRead(update.status(), ExitCode::kBadInputFile)) return;
-  for (const auto as : {AggregationMode::kFreezeA, AggregationMode::kAverage, AggregationMode::kStack,
-                        AggregationMode::kFedSgd, mode.value_or(AggregationMode::kFreezeA)}) {
+  for (const auto as : {UpdateForm::kChangeOfB, UpdateForm::kChangeOfFactors, UpdateForm::kFactors,
+                        UpdateForm::kGradientOfB, mode.value_or(UpdateForm::kChangeOfB)}) {
     if (!WasRead(CheckUpdate(*update, GlobalAdapter(), as), ExitCode::kRefused)) continue;
     TensorMap sum = TensorsOf(GlobalAdapter(), as);
     Require(AddScaled(0.5, *update, sum).ok(), "an update that passed the check can be added");
@@ -70,7 +70,7 @@ void ReadMembership(const v1::EnrolResponse& response) {
 }
 
 void ReadTrainTask(const v1::TrainTask& task) {
-  (void)ParseAggregationMode(task.mode());
+  (void)ParseUpdateForm(task.mode());
   const auto plan = ParseTrainingPlan(task.plan());
   if (!WasRead(plan.status(), ExitCode::kUsage)) return;
   const std::string sent = DumpJson(ToJson(*plan));

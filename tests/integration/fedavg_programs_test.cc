@@ -102,7 +102,7 @@ class FedAvgPrograms : public testing::Test {
                                         "--json"},
                                        folder_->path());
     EXPECT_EQ(trained.status, 0) << trained.err;
-    return Get(MakeUpdate(initial_, Get(LoadAdapter(Path(name))), AggregationMode::kFreezeA));
+    return Get(MakeUpdate(initial_, Get(LoadAdapter(Path(name))), UpdateForm::kChangeOfB));
   }
 
   // Δ of one round in which each site makes one step on `count` records.
@@ -130,7 +130,7 @@ class FedAvgPrograms : public testing::Test {
     const Adapter adapter = Get(federation.InstalledAdapter("site-0"));
     EXPECT_EQ(adapter.provenance->contributors.size(), sites.size());
     for (const auto& [name, pair] : adapter.modules) EXPECT_EQ(pair.a, initial_.modules.at(name).a) << "A is frozen";
-    return Get(MakeUpdate(initial_, adapter, AggregationMode::kFreezeA));
+    return Get(MakeUpdate(initial_, adapter, UpdateForm::kChangeOfB));
   }
 
   // ‖a − b‖ / ‖b‖

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "aggregator/strategy/strategy.h"
+#include "tests/aggregator/strategy/set_number.h"
 #include "tests/training/job_runner.h"
 #include "training/base_model.h"
 
@@ -41,7 +42,7 @@ class FederatedAveraging : public JobTest {
   }
 
   // One step over all of `sites`' records from the global adapter, in `mode`; returns the adapter.
-  Adapter StepOver(const std::vector<int>& sites, AggregationMode mode) {
+  Adapter StepOver(const std::vector<int>& sites, UpdateForm mode) {
     TrainingJob job = SgdJob("step");
     job.mode = mode;
     job.adapter = GoldenPath(kGoldenLora);
@@ -58,14 +59,14 @@ class FederatedAveraging : public JobTest {
   TensorMap GradientOf(int site) {
     TrainingJob job = SgdJob("gradient");
     job.kind = JobKind::kGradient;
-    job.mode = AggregationMode::kFedSgd;
+    job.mode = UpdateForm::kGradientOfB;
     job.adapter = GoldenPath(kGoldenLora);
     job.records = {records_[static_cast<size_t>(site)]};
     Run(job);
     return *ParseTensors(*ReadFile(job.output / "gradient.safetensors"));
   }
   // How far two adapters are apart, against how far the round moved.
-  double ApartAfter(const Adapter& federated, const Adapter& pooled, AggregationMode mode) const {
+  double ApartAfter(const Adapter& federated, const Adapter& pooled, UpdateForm mode) const {
     return Apart(*MakeUpdate(global_, federated, mode), *MakeUpdate(global_, pooled, mode));
   }
 
@@ -76,17 +77,16 @@ class FederatedAveraging : public JobTest {
 };
 
 TEST_F(FederatedAveraging, OneStepEachEqualsThePooledStep) {
-  for (const AggregationMode mode : {AggregationMode::kFreezeA, AggregationMode::kAverage}) {
-    const std::unique_ptr<Strategy> strategy = Strategy::Make(global_, {.mode = mode});
+  for (const UpdateForm mode : {UpdateForm::kChangeOfB, UpdateForm::kChangeOfFactors}) {
+    const std::unique_ptr<Aggregation> round = *DefaultStrategy(mode)->Begin(global_, mode, {});
     Adapter last;
     for (int site = 0; site < kSites; ++site) {
       last = StepOver({site}, mode);
-      ASSERT_TRUE(strategy->Fold(*MakeUpdate(global_, last, mode), answer_tokens_).ok());
+      ASSERT_TRUE(round->Fold(*MakeUpdate(global_, last, mode), answer_tokens_).ok());
     }
     const Adapter pooled = StepOver({0, 1, 2}, mode);
-    const double apart = ApartAfter(strategy->Finish()->adapter, pooled, mode);
-    std::printf("  %s: a round and the pooled step are %.1e apart\n", std::string(AggregationModeName(mode)).c_str(),
-                apart);
+    const double apart = ApartAfter(round->Finish()->adapter, pooled, mode);
+    std::printf("  %s: a round and the pooled step are %.1e apart\n", std::string(UpdateFormName(mode)).c_str(), apart);
     EXPECT_LT(apart, 1e-4);
     EXPECT_GT(ApartAfter(last, pooled, mode), 0.1);  // one site alone goes elsewhere
   }
@@ -94,22 +94,24 @@ TEST_F(FederatedAveraging, OneStepEachEqualsThePooledStep) {
 
 TEST_F(FederatedAveraging, AFedSgdRoundEqualsThePooledStepToo) {
   const double rate = SgdJob("step").learning_rate;
-  const std::unique_ptr<Strategy> strategy =
-      Strategy::Make(global_, {.mode = AggregationMode::kFedSgd, .server_learning_rate = rate});
-  for (int site = 0; site < kSites; ++site) ASSERT_TRUE(strategy->Fold(GradientOf(site), answer_tokens_).ok());
-  const double apart = ApartAfter(strategy->Finish()->adapter, StepOver({0, 1, 2}, AggregationMode::kFreezeA),
-                                  AggregationMode::kFreezeA);
+  const UpdateForm form = UpdateForm::kGradientOfB;
+  const std::unique_ptr<Strategy> strategy = DefaultStrategy(form);
+  SetNumber(*strategy, "federation.server_learning_rate", rate);
+  const std::unique_ptr<Aggregation> round = *strategy->Begin(global_, form, {});
+  for (int site = 0; site < kSites; ++site) ASSERT_TRUE(round->Fold(GradientOf(site), answer_tokens_).ok());
+  const double apart =
+      ApartAfter(round->Finish()->adapter, StepOver({0, 1, 2}, UpdateForm::kChangeOfB), UpdateForm::kChangeOfB);
   std::printf("  fedsgd: a round and the pooled step are %.1e apart\n", apart);
   EXPECT_LT(apart, 1e-4);
 }
 
 // Sites of unequal size count by their size: two sites' records at one site are one update of twice the weight.
 TEST_F(FederatedAveraging, UpdatesCountByTheirExamples) {
-  const AggregationMode mode = AggregationMode::kFreezeA;
-  const std::unique_ptr<Strategy> strategy = Strategy::Make(global_, {.mode = mode});
-  ASSERT_TRUE(strategy->Fold(*MakeUpdate(global_, StepOver({0, 1}, mode), mode), 8).ok());
-  ASSERT_TRUE(strategy->Fold(*MakeUpdate(global_, StepOver({2}, mode), mode), 4).ok());
-  EXPECT_LT(ApartAfter(strategy->Finish()->adapter, StepOver({0, 1, 2}, mode), mode), 1e-4);
+  const UpdateForm mode = UpdateForm::kChangeOfB;
+  const std::unique_ptr<Aggregation> round = *DefaultStrategy(mode)->Begin(global_, mode, {});
+  ASSERT_TRUE(round->Fold(*MakeUpdate(global_, StepOver({0, 1}, mode), mode), 8).ok());
+  ASSERT_TRUE(round->Fold(*MakeUpdate(global_, StepOver({2}, mode), mode), 4).ok());
+  EXPECT_LT(ApartAfter(round->Finish()->adapter, StepOver({0, 1, 2}, mode), mode), 1e-4);
 }
 
 }  // namespace

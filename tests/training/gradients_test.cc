@@ -262,7 +262,7 @@ class LoraGradients : public testing::Test {
   }
 
   std::unique_ptr<AdaptedBase> Adapted(const Adapter& adapter) {
-    return *AdaptedBase::Make(base_.file, base_.hyperparameters, &adapter, AggregationMode::kAverage, pool_);
+    return *AdaptedBase::Make(base_.file, base_.hyperparameters, &adapter, UpdateForm::kChangeOfFactors, pool_);
   }
   TransformerLoss Model(const Weights& weights) const {
     return {base_.hyperparameters, RotaryFrequencies(base_.hyperparameters, *base_.file), weights};
@@ -287,7 +287,7 @@ class LoraGradients : public testing::Test {
       const auto& [a, b] = weights.Factors(module.gguf_name);
       gradients.modules[module.peft_name] = {matrix(a), matrix(b)};
     }
-    return TensorsOf(*ToHuggingFaceOrder(gradients, modules_), AggregationMode::kAverage);
+    return TensorsOf(*ToHuggingFaceOrder(gradients, modules_), UpdateForm::kChangeOfFactors);
   }
   // The adapter moved by `step` along the unit vector of `direction` in one factor.
   Adapter Moved(const std::string& name, const Matrix& direction, double norm, double step) const {
@@ -378,8 +378,7 @@ TEST_F(LoraGradients, OfAGlm4WithRotarySections) {
 TEST_F(LoraGradients, OfFrozenFactorsAreNotComputed) {
   GOLDEN_OR_SKIP(model, kGoldenModel);
   Open(model, *LoadAdapter(GoldenPath(kGoldenLora)));
-  const auto weights =
-      *AdaptedBase::Make(base_.file, base_.hyperparameters, &adapter_, AggregationMode::kFreezeA, pool_);
+  const auto weights = *AdaptedBase::Make(base_.file, base_.hyperparameters, &adapter_, UpdateForm::kChangeOfB, pool_);
   EXPECT_EQ(weights->Parameters().size(), modules_.size());
   AccumulateGradients(Model(*weights), batches_);
   const TensorMap gradients = *weights->Gradients();

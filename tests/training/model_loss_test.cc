@@ -32,7 +32,7 @@ struct OpenBase {
     ASSERT_TRUE(loaded.ok()) << Message(loaded.status());
     set = *std::move(loaded);
   }
-  std::unique_ptr<AdaptedBase> Adapted(const Adapter* adapter, AggregationMode mode = AggregationMode::kAverage) {
+  std::unique_ptr<AdaptedBase> Adapted(const Adapter* adapter, UpdateForm mode = UpdateForm::kChangeOfFactors) {
     return *AdaptedBase::Make(base.file, base.hyperparameters, adapter, mode, pool);
   }
   TransformerLoss Model(const Weights& weights) const {

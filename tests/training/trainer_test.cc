@@ -91,7 +91,7 @@ TEST_F(Trainer, FreezeALeavesAAsItWas) {
     EXPECT_EQ(std::memcmp(pair.a.values.data(), old.a.values.data(), old.a.values.size() * sizeof(float)), 0) << name;
     EXPECT_NE(pair.b, old.b) << name;
   }
-  job.mode = AggregationMode::kAverage;
+  job.mode = UpdateForm::kChangeOfFactors;
   Run(job);
   for (const auto& [name, pair] : Loaded(job.output).modules) EXPECT_NE(pair.a, before.modules.at(name).a) << name;
 }
@@ -129,7 +129,7 @@ TEST_F(Trainer, OnlyTheWantedLayersAreAdapted) {
 }
 
 TEST_F(Trainer, AGradientIsTheStepThatSgdTakes) {
-  for (const AggregationMode mode : {AggregationMode::kFreezeA, AggregationMode::kAverage}) {
+  for (const UpdateForm mode : {UpdateForm::kChangeOfB, UpdateForm::kChangeOfFactors}) {
     TrainingJob job = SgdJob("adapter");
     job.mode = mode;
     job.adapter = GoldenPath(kGoldenLora);
@@ -151,7 +151,7 @@ TEST_F(Trainer, AGradientIsTheStepThatSgdTakes) {
     for (auto& [name, tensor] : step) {
       for (float& value : tensor.values) value *= -static_cast<float>(job.plan.learning_rate);
     }
-    EXPECT_LT(Apart(update, step), 1e-4) << AggregationModeName(mode);
+    EXPECT_LT(Apart(update, step), 1e-4) << UpdateFormName(mode);
   }
 }
 

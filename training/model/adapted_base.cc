@@ -36,7 +36,7 @@ std::string WithoutSuffix(const std::string& name) {
 
 absl::StatusOr<std::unique_ptr<AdaptedBase>> AdaptedBase::Make(std::shared_ptr<const GgufFile> file,
                                                                const Hyperparameters& hyperparameters,
-                                                               const Adapter* adapter, AggregationMode mode,
+                                                               const Adapter* adapter, UpdateForm mode,
                                                                ThreadPool& pool) {
   FEDGLM_RETURN_IF_ERROR(CheckInstructionSetOfEnvironment());
   std::unique_ptr<AdaptedBase> base(new AdaptedBase);

@@ -23,8 +23,7 @@ class AdaptedBase : public Weights {
   // outlive the result. ConfigurationError if the environment's FEDGLM_ISA cannot be obeyed.
   static absl::StatusOr<std::unique_ptr<AdaptedBase>> Make(std::shared_ptr<const GgufFile> file,
                                                            const Hyperparameters& hyperparameters,
-                                                           const Adapter* adapter, AggregationMode mode,
-                                                           ThreadPool& pool);
+                                                           const Adapter* adapter, UpdateForm mode, ThreadPool& pool);
 
   at::Tensor Embed(const std::vector<Token>& tokens) const override;
   at::Tensor Linear(const std::string& name, const at::Tensor& x) const override;
@@ -54,7 +53,7 @@ class AdaptedBase : public Weights {
   std::unordered_map<std::string, at::Tensor> vectors_;
   SharedWeight embedding_, output_;
   Adapter adapter_;  // configuration and provenance; the factors are in layers_
-  AggregationMode mode_ = AggregationMode::kFreezeA;
+  UpdateForm mode_ = UpdateForm::kChangeOfB;
 };
 
 }  // namespace fedglm

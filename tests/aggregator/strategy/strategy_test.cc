@@ -12,6 +12,7 @@
 
 #include "aggregator/strategy/stacking.h"
 #include "aggregator/strategy/truncation.h"
+#include "tests/aggregator/strategy/set_number.h"
 
 namespace fedglm {
 namespace {
@@ -45,20 +46,27 @@ Adapter RandomAdapter(int64_t rank, std::mt19937& generator) {
   return adapter;
 }
 
-TensorMap RandomUpdate(const Adapter& global, AggregationMode mode, std::mt19937& generator) {
+TensorMap RandomUpdate(const Adapter& global, UpdateForm mode, std::mt19937& generator) {
   TensorMap update = TensorsOf(global, mode);
   for (auto& [name, tensor] : update) tensor = Random(tensor.rows, tensor.columns, generator);
   return update;
 }
 
-AggregationResult Aggregate(const Adapter& global, const StrategyOptions& options,
-                            const std::vector<TensorMap>& updates, const std::vector<int64_t>& examples) {
-  const std::unique_ptr<Strategy> strategy = Strategy::Make(global, options);
+// A round of the form's default strategy. `rate`: of FedSGD.
+std::unique_ptr<Aggregation> BeginRound(const Adapter& global, UpdateForm form, double rate = 1.0) {
+  const std::unique_ptr<Strategy> strategy = DefaultStrategy(form);
+  if (form == UpdateForm::kGradientOfB) SetNumber(*strategy, "federation.server_learning_rate", rate);
+  return *strategy->Begin(global, form, {});
+}
+
+AggregationResult Aggregate(const Adapter& global, UpdateForm form, const std::vector<TensorMap>& updates,
+                            const std::vector<int64_t>& examples, double rate = 1.0) {
+  const std::unique_ptr<Aggregation> round = BeginRound(global, form, rate);
   for (size_t k = 0; k < updates.size(); ++k) {
-    const absl::Status folded = strategy->Fold(updates[k], examples[k]);
+    const absl::Status folded = round->Fold(updates[k], examples[k]);
     EXPECT_TRUE(folded.ok()) << Message(folded);
   }
-  absl::StatusOr<AggregationResult> result = strategy->Finish();
+  absl::StatusOr<AggregationResult> result = round->Finish();
   EXPECT_TRUE(result.ok()) << Message(result.status());
   return result.ok() ? *std::move(result) : AggregationResult{};
 }
@@ -83,8 +91,8 @@ TEST(FreezeA, AddsTheMeanWeightedByExamplesToBAndKeepsA) {
   const std::vector<int64_t> examples = {1, 10, 3};
   std::vector<TensorMap> updates;
   for (size_t k = 0; k < examples.size(); ++k)
-    updates.push_back(RandomUpdate(global, AggregationMode::kFreezeA, generator));
-  const Adapter result = Aggregate(global, {AggregationMode::kFreezeA}, updates, examples).adapter;
+    updates.push_back(RandomUpdate(global, UpdateForm::kChangeOfB, generator));
+  const Adapter result = Aggregate(global, UpdateForm::kChangeOfB, updates, examples).adapter;
   EXPECT_EQ(result.config, global.config);
   for (const auto& [name, pair] : global.modules) {
     EXPECT_EQ(result.modules.at(name).a, pair.a);
@@ -98,8 +106,8 @@ TEST(FreezeA, IsTheExactMeanOfTheProducts) {
   const Adapter global = RandomAdapter(3, generator);
   const std::vector<int64_t> examples = {4, 9};
   std::vector<TensorMap> updates;
-  for (size_t k = 0; k < 2; ++k) updates.push_back(RandomUpdate(global, AggregationMode::kFreezeA, generator));
-  const Adapter result = Aggregate(global, {AggregationMode::kFreezeA}, updates, examples).adapter;
+  for (size_t k = 0; k < 2; ++k) updates.push_back(RandomUpdate(global, UpdateForm::kChangeOfB, generator));
+  const Adapter result = Aggregate(global, UpdateForm::kChangeOfB, updates, examples).adapter;
   for (const auto& [name, pair] : global.modules) {
     Product mean = Product::Zero(pair.b.rows, pair.a.columns);
     for (size_t k = 0; k < 2; ++k) {
@@ -115,8 +123,8 @@ TEST(Average, AveragesBothFactors) {
   const Adapter global = RandomAdapter(2, generator);
   const std::vector<int64_t> examples = {5, 1};
   std::vector<TensorMap> updates;
-  for (size_t k = 0; k < 2; ++k) updates.push_back(RandomUpdate(global, AggregationMode::kAverage, generator));
-  const Adapter result = Aggregate(global, {AggregationMode::kAverage}, updates, examples).adapter;
+  for (size_t k = 0; k < 2; ++k) updates.push_back(RandomUpdate(global, UpdateForm::kChangeOfFactors, generator));
+  const Adapter result = Aggregate(global, UpdateForm::kChangeOfFactors, updates, examples).adapter;
   for (const auto& [name, pair] : global.modules) {
     ExpectWeightedMean(result.modules.at(name).a, pair.a, name + ".lora_A", 1.0, updates, examples);
     ExpectWeightedMean(result.modules.at(name).b, pair.b, name + ".lora_B", 1.0, updates, examples);
@@ -128,8 +136,8 @@ TEST(FedSgd, StepsAgainstTheMeanGradient) {
   const Adapter global = RandomAdapter(2, generator);
   const std::vector<int64_t> examples = {2, 6};
   std::vector<TensorMap> gradients;
-  for (size_t k = 0; k < 2; ++k) gradients.push_back(RandomUpdate(global, AggregationMode::kFedSgd, generator));
-  const Adapter result = Aggregate(global, {AggregationMode::kFedSgd, 0.25}, gradients, examples).adapter;
+  for (size_t k = 0; k < 2; ++k) gradients.push_back(RandomUpdate(global, UpdateForm::kGradientOfB, generator));
+  const Adapter result = Aggregate(global, UpdateForm::kGradientOfB, gradients, examples, 0.25).adapter;
   for (const auto& [name, pair] : global.modules) {
     EXPECT_EQ(result.modules.at(name).a, pair.a);
     ExpectWeightedMean(result.modules.at(name).b, pair.b, name + ".lora_B", -0.25, gradients, examples);
@@ -144,14 +152,14 @@ TEST(FreezeA, OneLocalStepIsFedSgdsStep) {
   const std::vector<int64_t> examples = {7, 7, 7};
   std::vector<TensorMap> gradients, steps;
   for (size_t k = 0; k < 3; ++k) {
-    gradients.push_back(RandomUpdate(global, AggregationMode::kFedSgd, generator));
+    gradients.push_back(RandomUpdate(global, UpdateForm::kGradientOfB, generator));
     steps.push_back(gradients.back());
     for (auto& [name, tensor] : steps.back()) {
       for (float& value : tensor.values) value = static_cast<float>(-rate * value);
     }
   }
-  const Adapter averaged = Aggregate(global, {AggregationMode::kFreezeA}, steps, examples).adapter;
-  const Adapter stepped = Aggregate(global, {AggregationMode::kFedSgd, rate}, gradients, examples).adapter;
+  const Adapter averaged = Aggregate(global, UpdateForm::kChangeOfB, steps, examples).adapter;
+  const Adapter stepped = Aggregate(global, UpdateForm::kGradientOfB, gradients, examples, rate).adapter;
   for (const auto& [name, pair] : averaged.modules) {
     EXPECT_LT((ToDouble(pair.b) - ToDouble(stepped.modules.at(name).b)).norm(), 1e-6 * ToDouble(pair.b).norm());
   }
@@ -223,8 +231,8 @@ TEST(Stack, ReportsTheErrorOverAllModules) {
   const Adapter global = RandomAdapter(2, generator);
   const std::vector<int64_t> examples = {3, 1, 2};
   std::vector<TensorMap> updates;
-  for (size_t k = 0; k < 3; ++k) updates.push_back(RandomUpdate(global, AggregationMode::kStack, generator));
-  const AggregationResult result = Aggregate(global, {AggregationMode::kStack}, updates, examples);
+  for (size_t k = 0; k < 3; ++k) updates.push_back(RandomUpdate(global, UpdateForm::kFactors, generator));
+  const AggregationResult result = Aggregate(global, UpdateForm::kFactors, updates, examples);
   double norm = 0, error = 0;
   for (const auto& [name, pair] : result.adapter.modules) {
     EXPECT_EQ(pair.a.rows, 2);
@@ -246,7 +254,18 @@ TEST(Stack, OfNothingButZeroIsZeroWithoutError) {
   EXPECT_EQ(Multiply(truncated.pair.b, truncated.pair.a).norm(), 0);
 }
 
-class EveryMode : public testing::TestWithParam<AggregationMode> {};
+TEST(Strategies, AreFoundByTheirNamesAndEachFormHasOne) {
+  EXPECT_EQ(DefaultStrategy(UpdateForm::kChangeOfB)->name(), "fedavg");
+  EXPECT_EQ(DefaultStrategy(UpdateForm::kChangeOfFactors)->name(), "fedavg");
+  EXPECT_EQ(DefaultStrategy(UpdateForm::kFactors)->name(), "stacking");
+  EXPECT_EQ(DefaultStrategy(UpdateForm::kGradientOfB)->name(), "fedsgd");
+  for (const char* name : {"fedavg", "stacking", "fedsgd"}) EXPECT_EQ((*MakeStrategy(name))->name(), name);
+  const absl::Status unknown = MakeStrategy("median").status();
+  EXPECT_EQ(ExitCodeOf(unknown), ExitCode::kUsage);
+  EXPECT_NE(Message(unknown).find("fedavg, stacking, fedsgd"), std::string::npos) << Message(unknown);
+}
+
+class EveryMode : public testing::TestWithParam<UpdateForm> {};
 
 TEST_P(EveryMode, TheSameUpdatesInTheSameOrderGiveTheSameBytes) {
   std::mt19937 generator(10);
@@ -254,9 +273,9 @@ TEST_P(EveryMode, TheSameUpdatesInTheSameOrderGiveTheSameBytes) {
   std::vector<TensorMap> updates;
   for (size_t k = 0; k < 4; ++k) updates.push_back(RandomUpdate(global, GetParam(), generator));
   const std::vector<int64_t> examples = {1, 2, 3, 4};
-  const std::string once = SerializeAdapter(Aggregate(global, {GetParam()}, updates, examples).adapter);
-  EXPECT_EQ(SerializeAdapter(Aggregate(global, {GetParam()}, updates, examples).adapter), once);
-  EXPECT_NE(SerializeAdapter(Aggregate(global, {GetParam()}, updates, {4, 3, 2, 1}).adapter), once);
+  const std::string once = SerializeAdapter(Aggregate(global, GetParam(), updates, examples).adapter);
+  EXPECT_EQ(SerializeAdapter(Aggregate(global, GetParam(), updates, examples).adapter), once);
+  EXPECT_NE(SerializeAdapter(Aggregate(global, GetParam(), updates, {4, 3, 2, 1}).adapter), once);
 }
 
 TEST_P(EveryMode, RefusesWhatDoesNotFitAndIsNotChangedByIt) {
@@ -270,27 +289,27 @@ TEST_P(EveryMode, RefusesWhatDoesNotFitAndIsNotChangedByIt) {
   std::swap(reshaped[name].rows, reshaped[name].columns);
   infinite[name].values[3] = std::numeric_limits<float>::infinity();
 
-  const std::unique_ptr<Strategy> strategy = Strategy::Make(global, {GetParam()});
-  EXPECT_EQ(strategy->Finish().status().code(), absl::StatusCode::kInternal);
-  ASSERT_TRUE(strategy->Fold(good, 3).ok());
+  const std::unique_ptr<Aggregation> round = BeginRound(global, GetParam());
+  EXPECT_EQ(round->Finish().status().code(), absl::StatusCode::kInternal);
+  ASSERT_TRUE(round->Fold(good, 3).ok());
   for (const TensorMap& bad : {missing, reshaped, infinite}) {
-    const absl::Status refused = strategy->Fold(bad, 3);
+    const absl::Status refused = round->Fold(bad, 3);
     EXPECT_EQ(ExitCodeOf(refused), ExitCode::kRefused);
     EXPECT_NE(Message(refused).find(name), std::string::npos) << Message(refused);
   }
-  EXPECT_EQ(ExitCodeOf(strategy->Fold(extra, 3)), ExitCode::kRefused);
-  EXPECT_EQ(ExitCodeOf(strategy->Fold(good, 0)), ExitCode::kRefused);
-  EXPECT_EQ(ExitCodeOf(strategy->Fold(good, -5)), ExitCode::kRefused);
-  const absl::StatusOr<AggregationResult> result = strategy->Finish();
+  EXPECT_EQ(ExitCodeOf(round->Fold(extra, 3)), ExitCode::kRefused);
+  EXPECT_EQ(ExitCodeOf(round->Fold(good, 0)), ExitCode::kRefused);
+  EXPECT_EQ(ExitCodeOf(round->Fold(good, -5)), ExitCode::kRefused);
+  const absl::StatusOr<AggregationResult> result = round->Finish();
   ASSERT_TRUE(result.ok());
-  EXPECT_EQ(SerializeAdapter(result->adapter), SerializeAdapter(Aggregate(global, {GetParam()}, {good}, {3}).adapter));
+  EXPECT_EQ(SerializeAdapter(result->adapter), SerializeAdapter(Aggregate(global, GetParam(), {good}, {3}).adapter));
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, EveryMode,
-                         testing::Values(AggregationMode::kFreezeA, AggregationMode::kAverage, AggregationMode::kStack,
-                                         AggregationMode::kFedSgd),
+                         testing::Values(UpdateForm::kChangeOfB, UpdateForm::kChangeOfFactors, UpdateForm::kFactors,
+                                         UpdateForm::kGradientOfB),
                          [](const auto& info) {
-                           std::string name(AggregationModeName(info.param));
+                           std::string name(UpdateFormName(info.param));
                            name.erase(std::remove(name.begin(), name.end(), '-'), name.end());
                            return name;
                          });
