@@ -64,7 +64,7 @@ struct AggregatorServer::State {
   AggregatorOptions options;
   std::optional<LockFile> lock;
   std::unique_ptr<Store> store;
-  std::unique_ptr<Artifacts> artifacts;
+  std::unique_ptr<Artifacts> artifacts, strategy_states;
   std::unique_ptr<Spool> spool;
   std::unique_ptr<CertificateAuthority> authority;
   std::unique_ptr<Enrolment> enrolment;
@@ -94,12 +94,15 @@ absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const 
   FEDGLM_ASSIGN_OR_RETURN(s.store, Store::Open(options.state_dir / "state.sqlite"));
   FEDGLM_ASSIGN_OR_RETURN(Artifacts artifacts, Artifacts::Open(options.state_dir / "artifacts"));
   s.artifacts = std::make_unique<Artifacts>(std::move(artifacts));
+  FEDGLM_ASSIGN_OR_RETURN(Artifacts strategy_states, Artifacts::Open(options.state_dir / "strategy"));
+  s.strategy_states = std::make_unique<Artifacts>(std::move(strategy_states));
   FEDGLM_ASSIGN_OR_RETURN(s.spool, Spool::Open(options.state_dir / "spool"));
   FEDGLM_ASSIGN_OR_RETURN(CertificateAuthority authority,
                           CertificateAuthority::Open(options.state_dir, options.federation, clock));
   s.authority = std::make_unique<CertificateAuthority>(std::move(authority));
   s.enrolment = std::make_unique<Enrolment>(s.options, *s.store, *s.authority, clock);
-  FEDGLM_ASSIGN_OR_RETURN(s.rounds, RoundMachine::Open(options, *s.store, *s.artifacts, *s.spool, *s.authority, clock));
+  FEDGLM_ASSIGN_OR_RETURN(
+      s.rounds, RoundMachine::Open(options, *s.store, *s.artifacts, *s.strategy_states, *s.spool, *s.authority, clock));
   s.rooms.reset(new ServiceRooms{s.options, *s.store, *s.artifacts, *s.spool, *s.authority, *s.enrolment, *s.rounds});
   s.enrolment_service = MakeEnrolmentService(*s.rooms);
   s.federation_service = MakeFederationService(*s.rooms);

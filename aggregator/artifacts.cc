@@ -1,5 +1,7 @@
 #include "aggregator/artifacts.h"
 
+#include <vector>
+
 #include "base/digest.h"
 #include "base/file.h"
 
@@ -36,6 +38,15 @@ absl::StatusOr<uint64_t> Artifacts::Bytes(const std::string& sha256) const {
   const uint64_t bytes = std::filesystem::file_size(path, error);
   if (error) return FailedError(path.string() + ": " + error.message());
   return bytes;
+}
+
+void Artifacts::RemoveAllBut(const std::string& sha256) const {
+  std::error_code ignored;
+  std::vector<std::filesystem::path> left;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_, ignored)) {
+    if (entry.path().filename() != sha256) left.push_back(entry.path());
+  }
+  for (const std::filesystem::path& path : left) std::filesystem::remove(path, ignored);
 }
 
 }  // namespace fedglm

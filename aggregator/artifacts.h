@@ -1,4 +1,5 @@
-// What the aggregator publishes, by digest: adapters as SerializeAdapter writes them.
+// What the aggregator keeps by digest: the adapters that it publishes, as SerializeAdapter writes them, and in a folder
+// of its own, from which nobody downloads, what its strategy remembers.
 #pragma once
 
 #include <filesystem>
@@ -19,6 +20,8 @@ class Artifacts {
   // RefusedError if `sha256` is no digest (a path, say) or nothing of that digest is published.
   absl::StatusOr<std::filesystem::path> Find(const std::string& sha256) const;
   absl::StatusOr<uint64_t> Bytes(const std::string& sha256) const;
+  // What cannot be removed stays until the next call. "" keeps nothing.
+  void RemoveAllBut(const std::string& sha256) const;
 
  private:
   explicit Artifacts(std::filesystem::path folder) : folder_(std::move(folder)) {}

@@ -51,20 +51,22 @@ int64_t Count(const std::vector<UpdateRow>& updates, UpdateState state) {
 
 }  // namespace
 
-RoundMachine::RoundMachine(const AggregatorOptions& options, Store& store, const Artifacts& artifacts, Spool& spool,
-                           const CertificateAuthority& authority, Clock& clock)
+RoundMachine::RoundMachine(const AggregatorOptions& options, Store& store, const Artifacts& artifacts,
+                           const Artifacts& states, Spool& spool, const CertificateAuthority& authority, Clock& clock)
     : options_(options),
       strategy_(options.strategy ? options.strategy : DefaultStrategy(options.mode)),
       store_(store),
       artifacts_(artifacts),
+      states_(states),
       spool_(spool),
       authority_(authority),
       clock_(clock) {}
 
 absl::StatusOr<std::unique_ptr<RoundMachine>> RoundMachine::Open(const AggregatorOptions& options, Store& store,
-                                                                 const Artifacts& artifacts, Spool& spool,
-                                                                 const CertificateAuthority& authority, Clock& clock) {
-  std::unique_ptr<RoundMachine> machine(new RoundMachine(options, store, artifacts, spool, authority, clock));
+                                                                 const Artifacts& artifacts, const Artifacts& states,
+                                                                 Spool& spool, const CertificateAuthority& authority,
+                                                                 Clock& clock) {
+  std::unique_ptr<RoundMachine> machine(new RoundMachine(options, store, artifacts, states, spool, authority, clock));
   FEDGLM_RETURN_IF_ERROR(machine->Load());
   machine->thread_ = std::thread([m = machine.get()] { m->Run(); });
   return machine;
@@ -97,8 +99,21 @@ absl::Status RoundMachine::PublishInitialAdapter() {
   return store_.Transaction([&]() -> absl::Status {
     FEDGLM_RETURN_IF_ERROR(store_.SetSetting("federation", options_.federation));
     FEDGLM_RETURN_IF_ERROR(store_.SetSetting("mode", provenance.mode));
+    FEDGLM_RETURN_IF_ERROR(store_.SetSetting("strategy", std::string(strategy_->name())));
     return store_.SetSetting("initial_adapter", sha256);
   });
+}
+
+absl::Status RoundMachine::CheckBelongs() {
+  FEDGLM_ASSIGN_OR_RETURN(const std::string federation, store_.Setting("federation"));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string mode, store_.Setting("mode"));
+  FEDGLM_ASSIGN_OR_RETURN(std::string strategy, store_.Setting("strategy"));
+  if (strategy.empty()) strategy = DefaultStrategy(options_.mode)->name();  // begun when the mode said it all
+  if (mode == UpdateFormName(options_.mode) && federation == options_.federation && strategy == strategy_->name()) {
+    return absl::OkStatus();
+  }
+  return ConfigurationError("the state folder belongs to federation '" + federation + "' in mode " + mode +
+                            " with strategy " + strategy + "; another one needs another state_dir");
 }
 
 absl::Status RoundMachine::Load() {
@@ -107,12 +122,7 @@ absl::Status RoundMachine::Load() {
     FEDGLM_RETURN_IF_ERROR(PublishInitialAdapter());
     FEDGLM_ASSIGN_OR_RETURN(initial, store_.Setting("initial_adapter"));
   }
-  FEDGLM_ASSIGN_OR_RETURN(const std::string mode, store_.Setting("mode"));
-  FEDGLM_ASSIGN_OR_RETURN(const std::string federation, store_.Setting("federation"));
-  if (mode != UpdateFormName(options_.mode) || federation != options_.federation) {
-    return ConfigurationError("the state folder belongs to federation '" + federation + "' in mode " + mode +
-                              "; another one needs another state_dir");
-  }
+  FEDGLM_RETURN_IF_ERROR(CheckBelongs());
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<RoundRow> last, store_.LastRound());
   std::set<std::string> wanted;  // a round may have been closed and its updates not yet removed
   MutexLock lock(mutex_);
@@ -121,6 +131,7 @@ absl::Status RoundMachine::Load() {
     open_ = last;
     latest_ = last->round - 1;
     latest_adapter_ = last->adapter_in;
+    latest_state_ = last->state_in;
     LogInfo("going on with round " + std::to_string(last->round));
     FEDGLM_ASSIGN_OR_RETURN(const std::vector<UpdateRow> updates, store_.UpdatesOf(last->round));
     for (const UpdateRow& update : updates) {
@@ -129,8 +140,11 @@ absl::Status RoundMachine::Load() {
   } else if (last) {
     latest_ = last->round;
     latest_adapter_ = last->adapter_out;
+    latest_state_ = last->state_out;
   }
   spool_.RemoveAllBut(wanted);
+  states_.RemoveAllBut(latest_state_);
+  FEDGLM_RETURN_IF_ERROR(ReadState(latest_state_).status());  // told at the start, not when the next round is closed
   FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, artifacts_.Read(latest_adapter_));
   FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, ParseAdapter(bytes));
   max_update_bytes_ = std::min(options_.max_update_bytes, MaxUpdateBytes(adapter, options_.mode));
@@ -202,6 +216,7 @@ absl::Status RoundMachine::OpenRound() {
   RoundRow round;
   round.round = latest_ + 1;
   round.adapter_in = latest_adapter_;
+  round.state_in = latest_state_;
   round.started_unix_ms = UnixMilliseconds(clock_.Now());
   round.deadline_unix_ms = round.started_unix_ms + options_.round_timeout_seconds * 1000;
   // A site whose call waited when the last round began has not called since, but has sent its update.
@@ -228,6 +243,15 @@ absl::Status RoundMachine::OpenRound() {
   return absl::OkStatus();
 }
 
+absl::StatusOr<TensorMap> RoundMachine::ReadState(const std::string& sha256) const {
+  if (sha256.empty()) return TensorMap();
+  const absl::StatusOr<std::string> bytes = states_.Read(sha256);
+  absl::StatusOr<TensorMap> state = bytes.ok() ? ParseTensors(*bytes) : bytes.status();
+  if (state.ok()) return state;
+  return FailedError("what the strategy remembers (strategy/" + sha256 + " in the state folder) cannot be read: " +
+                     Message(state.status()) + "; restore the folder from a copy");
+}
+
 absl::StatusOr<std::string> RoundMachine::ReadAccepted(const UpdateRow& update) {
   absl::StatusOr<std::string> bytes = spool_.Read(update.update_id);
   if (!bytes.ok() && bytes.status().code() != absl::StatusCode::kNotFound) return bytes;
@@ -243,8 +267,9 @@ absl::StatusOr<std::string> RoundMachine::ReadAccepted(const UpdateRow& update) 
 absl::StatusOr<AggregationResult> RoundMachine::Aggregate(const DecidedRound& decided,
                                                           std::vector<std::string>& contributors) {
   const std::string round = "round " + std::to_string(decided.round.round);
+  FEDGLM_ASSIGN_OR_RETURN(TensorMap state, ReadState(decided.round.state_in));
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Aggregation> aggregation,
-                          strategy_->Begin(*decided.global, options_.mode, {}));
+                          strategy_->Begin(*decided.global, options_.mode, std::move(state)));
   for (const UpdateRow& update : decided.updates) {  // in the order of their ids
     if (update.state != UpdateState::kAccepted) continue;
     FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, ReadAccepted(update));
@@ -254,7 +279,7 @@ absl::StatusOr<AggregationResult> RoundMachine::Aggregate(const DecidedRound& de
   }
   if (!contributors.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(AggregationResult result, aggregation->Finish());
-    if (IsFinite(result.adapter)) return result;
+    if (IsFinite(result.adapter) && std::isfinite(NormOf(result.state))) return result;
     // Every value that arrived was finite, but their sum is not. Nobody could load what came out, this program neither.
     LogError(round + ": the updates add up to values that are not finite");
     contributors.clear();
@@ -264,29 +289,38 @@ absl::StatusOr<AggregationResult> RoundMachine::Aggregate(const DecidedRound& de
 }
 
 absl::Status RoundMachine::CloseRound(const DecidedRound& decided) {
-  const int64_t round = decided.round.round;
+  RoundRow round = decided.round;
   Provenance provenance;
   provenance.base_sha256 = base_sha256_;
   provenance.federation = options_.federation;
-  provenance.round = round;
+  provenance.round = round.round;
   provenance.mode = UpdateFormName(options_.mode);
   FEDGLM_ASSIGN_OR_RETURN(AggregationResult result, Aggregate(decided, provenance.contributors));
+  // A round to which nobody contributed leaves what the strategy remembers as it is.
+  if (provenance.contributors.empty()) {
+    round.state_out = round.state_in;
+  } else if (!result.state.empty()) {
+    FEDGLM_ASSIGN_OR_RETURN(round.state_out, states_.Put(SerializeTensors(result.state)));
+  }
   provenance.weights_sha256 = WeightsSha256(result.adapter);
   FEDGLM_ASSIGN_OR_RETURN(provenance.signature, authority_.SignAdapter(SignedBytes(result.adapter.config, provenance)));
   result.adapter.provenance = provenance;
-  FEDGLM_ASSIGN_OR_RETURN(const std::string sha256, artifacts_.Put(SerializeAdapter(result.adapter)));
-  const int64_t now = UnixMilliseconds(clock_.Now());
+  FEDGLM_ASSIGN_OR_RETURN(round.adapter_out, artifacts_.Put(SerializeAdapter(result.adapter)));
+  round.truncation_error = result.truncation_error;
+  round.ended_unix_ms = UnixMilliseconds(clock_.Now());
 
   MutexLock lock(mutex_);
-  FEDGLM_RETURN_IF_ERROR(store_.CloseRound(round, sha256, result.truncation_error, now));
-  // The round is closed in the store: from here on its updates are no longer needed.
+  FEDGLM_RETURN_IF_ERROR(store_.CloseRound(round));
+  // The round is closed in the store: from here on its updates are no longer needed, nor is what was remembered before.
   for (const UpdateRow& update : decided.updates) spool_.Remove(update.update_id);
-  latest_ = round;
-  latest_adapter_ = sha256;
+  states_.RemoveAllBut(round.state_out);
+  latest_ = round.round;
+  latest_adapter_ = round.adapter_out;
+  latest_state_ = round.state_out;
   global_ = std::make_shared<Adapter>(std::move(result.adapter));
   open_.reset();
   LogInfo("round " + std::to_string(latest_) + " is done: " + std::to_string(provenance.contributors.size()) +
-          " updates, adapter " + sha256.substr(0, 12));
+          " updates, adapter " + latest_adapter_.substr(0, 12));
   Changed();
   return absl::OkStatus();
 }

@@ -59,9 +59,11 @@ struct FederationSummary {
 // Thread-safe.
 class RoundMachine {
  public:
+  // `states` holds what the strategy remembers, in a folder of its own.
   static absl::StatusOr<std::unique_ptr<RoundMachine>> Open(const AggregatorOptions& options, Store& store,
-                                                            const Artifacts& artifacts, Spool& spool,
-                                                            const CertificateAuthority& authority, Clock& clock);
+                                                            const Artifacts& artifacts, const Artifacts& states,
+                                                            Spool& spool, const CertificateAuthority& authority,
+                                                            Clock& clock);
   ~RoundMachine();
 
   const std::string& base_sha256() const { return base_sha256_; }
@@ -90,11 +92,12 @@ class RoundMachine {
   FederationSummary Summary();
 
  private:
-  RoundMachine(const AggregatorOptions& options, Store& store, const Artifacts& artifacts, Spool& spool,
-               const CertificateAuthority& authority, Clock& clock);
+  RoundMachine(const AggregatorOptions& options, Store& store, const Artifacts& artifacts, const Artifacts& states,
+               Spool& spool, const CertificateAuthority& authority, Clock& clock);
   absl::Status Load();
   absl::Status PublishInitialAdapter();
-  void Run();  // the thread: opens and closes rounds
+  absl::Status CheckBelongs();  // ConfigurationError if the state folder is another federation's
+  void Run();                   // the thread: opens and closes rounds
   // A round of which no update is expected any more. Nothing of it changes until its thread closes it.
   struct DecidedRound {
     RoundRow round;
@@ -109,6 +112,7 @@ class RoundMachine {
   absl::Status CloseRound(const DecidedRound& decided) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<AggregationResult> Aggregate(const DecidedRound& decided, std::vector<std::string>& contributors)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<TensorMap> ReadState(const std::string& sha256) const;  // empty if `sha256` is
   absl::StatusOr<std::string> ReadAccepted(const UpdateRow& update) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<Work> WorkFor(const std::string& site_id, int64_t installed_round)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -128,6 +132,7 @@ class RoundMachine {
   const std::shared_ptr<const Strategy> strategy_;
   Store& store_;
   const Artifacts& artifacts_;
+  const Artifacts& states_;
   Spool& spool_;
   const CertificateAuthority& authority_;
   Clock& clock_;
@@ -143,6 +148,7 @@ class RoundMachine {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t latest_ ABSL_GUARDED_BY(mutex_) = 0;          // last closed round; 0: only the initial adapter
   std::string latest_adapter_ ABSL_GUARDED_BY(mutex_);  // its artifact
+  std::string latest_state_ ABSL_GUARDED_BY(mutex_);    // what the strategy remembered then
   std::shared_ptr<const Adapter> global_ ABSL_GUARDED_BY(mutex_);
   std::optional<RoundRow> open_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, uint64_t> calls_ ABSL_GUARDED_BY(mutex_);  // of NextWork, by site: the number of the newest

@@ -33,8 +33,14 @@ CREATE TABLE IF NOT EXISTS audit (
   subject TEXT NOT NULL, detail TEXT NOT NULL);
 )";
 
+// What a strategy remembers from round to round.
+constexpr char kVersion2[] = R"(
+ALTER TABLE rounds ADD COLUMN state_in TEXT NOT NULL DEFAULT '';
+ALTER TABLE rounds ADD COLUMN state_out TEXT NOT NULL DEFAULT '';
+)";
+
 // From version i to i + 1: docs/federation-protocol.md has the list. A step that was released is never changed.
-constexpr const char* kMigrations[] = {kVersion1};
+constexpr const char* kMigrations[] = {kVersion1, kVersion2};
 
 SqlValue Stored(RoundState state) { return static_cast<int64_t>(state); }
 SqlValue Stored(UpdateState state) { return static_cast<int64_t>(state); }
@@ -49,12 +55,14 @@ NodeRow ReadNode(const SqlRow& row) {
 }
 
 constexpr char kRoundColumns[] =
-    "round, done, adapter_in, adapter_out, started_unix_ms, ended_unix_ms, deadline_unix_ms, truncation_error";
+    "round, done, adapter_in, adapter_out, state_in, state_out, started_unix_ms, ended_unix_ms, deadline_unix_ms, "
+    "truncation_error";
 RoundRow ReadRound(const SqlRow& row) {
   return {row.Integer(0), static_cast<RoundState>(row.Integer(1)),
           row.Text(2),    row.Text(3),
-          row.Integer(4), row.Integer(5),
-          row.Integer(6), row.Number(7)};
+          row.Text(4),    row.Text(5),
+          row.Integer(6), row.Integer(7),
+          row.Integer(8), row.Number(9)};
 }
 
 constexpr char kUpdateColumns[] = "update_id, round, site_id, state, sha256, bytes, examples, training_loss, reason";
@@ -159,12 +167,13 @@ absl::Status Store::RevokeNode(const std::string& site_id) {
 
 absl::Status Store::OpenRound(const RoundRow& round, const std::vector<std::pair<std::string, std::string>>& cohort) {
   return database_->Transaction([&]() -> absl::Status {
-    FEDGLM_RETURN_IF_ERROR(database_
-                               ->Execute("INSERT INTO rounds (round, done, adapter_in, started_unix_ms, "
-                                         "deadline_unix_ms) VALUES (?, ?, ?, ?, ?)",
-                                         {round.round, Stored(RoundState::kOpen), round.adapter_in,
-                                          round.started_unix_ms, round.deadline_unix_ms})
-                               .status());
+    FEDGLM_RETURN_IF_ERROR(
+        database_
+            ->Execute("INSERT INTO rounds (round, done, adapter_in, state_in, started_unix_ms, deadline_unix_ms) "
+                      "VALUES (?, ?, ?, ?, ?, ?)",
+                      {round.round, Stored(RoundState::kOpen), round.adapter_in, round.state_in, round.started_unix_ms,
+                       round.deadline_unix_ms})
+            .status());
     for (const auto& [update_id, site_id] : cohort) {
       FEDGLM_RETURN_IF_ERROR(database_
                                  ->Execute("INSERT INTO updates (update_id, round, site_id, state) VALUES (?, ?, ?, ?)",
@@ -175,10 +184,13 @@ absl::Status Store::OpenRound(const RoundRow& round, const std::vector<std::pair
   });
 }
 
-absl::Status Store::CloseRound(int64_t round, const std::string& adapter_out, double truncation_error, int64_t now) {
+absl::Status Store::CloseRound(const RoundRow& round) {
   return database_
-      ->Execute("UPDATE rounds SET done = ?, adapter_out = ?, truncation_error = ?, ended_unix_ms = ? WHERE round = ?",
-                {Stored(RoundState::kDone), adapter_out, truncation_error, now, round})
+      ->Execute(
+          "UPDATE rounds SET done = ?, adapter_out = ?, state_out = ?, truncation_error = ?, ended_unix_ms = ? "
+          "WHERE round = ?",
+          {Stored(RoundState::kDone), round.adapter_out, round.state_out, round.truncation_error, round.ended_unix_ms,
+           round.round})
       .status();
 }
 

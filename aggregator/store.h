@@ -42,6 +42,7 @@ struct RoundRow {
   int64_t round = 0;
   RoundState state = RoundState::kOpen;
   std::string adapter_in, adapter_out;  // artifact digests
+  std::string state_in, state_out;      // digests of what the strategy remembers; empty: nothing
   int64_t started_unix_ms = 0, ended_unix_ms = 0, deadline_unix_ms = 0;
   double truncation_error = 0;
 };
@@ -93,7 +94,8 @@ class Store {
 
   // Opens a round and expects an update of every site in the cohort: (update id, site id).
   absl::Status OpenRound(const RoundRow& round, const std::vector<std::pair<std::string, std::string>>& cohort);
-  absl::Status CloseRound(int64_t round, const std::string& adapter_out, double truncation_error, int64_t now);
+  // Writes what only a closed round has: adapter_out, state_out, truncation_error, ended_unix_ms.
+  absl::Status CloseRound(const RoundRow& round);
   absl::StatusOr<std::optional<RoundRow>> LastRound();
   absl::StatusOr<std::vector<RoundRow>> RoundsAfter(int64_t round, int64_t limit);  // in their order, at most `limit`
 

@@ -326,7 +326,8 @@ TEST_F(RoundMachineTest, AnInitialAdapterWithoutABaseOrNoneAtAllIsAnError) {
   ASSERT_TRUE(SaveAdapter(adapter, options.initial_adapter).ok());
   const auto open = [&] {
     auto store = Get(Store::Open(folder_.path() / "new.sqlite"));
-    return RoundMachine::Open(options, *store, rooms->artifacts(), rooms->spool(), authority_, *clock_).status();
+    return RoundMachine::Open(options, *store, rooms->artifacts(), rooms->states(), rooms->spool(), authority_, *clock_)
+        .status();
   };
   EXPECT_EQ(ExitCodeOf(open()), ExitCode::kConfiguration);
   options.initial_adapter = folder_.path() / "nowhere";

@@ -98,9 +98,10 @@ class Rooms {
     store_ = Get(Store::Open(options_.state_dir / "state.sqlite"));
     spool_ = Get(Spool::Open(options_.state_dir / "spool"));
     artifacts_ = std::make_unique<Artifacts>(Get(Artifacts::Open(options_.state_dir / "artifacts")));
+    states_ = std::make_unique<Artifacts>(Get(Artifacts::Open(options_.state_dir / "strategy")));
   }
   absl::Status TryOpen() {
-    auto machine = RoundMachine::Open(options_, *store_, *artifacts_, *spool_, authority_, clock_);
+    auto machine = RoundMachine::Open(options_, *store_, *artifacts_, *states_, *spool_, authority_, clock_);
     if (machine.ok()) machine_ = *std::move(machine);
     return machine.status();
   }
@@ -169,6 +170,7 @@ class Rooms {
   Store& store() { return *store_; }
   Spool& spool() { return *spool_; }
   Artifacts& artifacts() { return *artifacts_; }
+  Artifacts& states() { return *states_; }
   RoundMachine& machine() { return *machine_; }
   AggregatorOptions& mutable_options() { return options_; }
 
@@ -178,7 +180,7 @@ class Rooms {
   Clock& clock_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Spool> spool_;
-  std::unique_ptr<Artifacts> artifacts_;
+  std::unique_ptr<Artifacts> artifacts_, states_;
   std::unique_ptr<RoundMachine> machine_;
 };
 

@@ -26,6 +26,7 @@ class StoreTest : public testing::Test {
     RoundRow round;
     round.round = 1;
     round.adapter_in = "in";
+    round.state_in = "before";
     round.started_unix_ms = 100;
     round.deadline_unix_ms = 200;
     ASSERT_TRUE(store_->OpenRound(round, {{"u2", "berlin"}, {"u1", "aachen"}}).ok());
@@ -105,11 +106,17 @@ TEST_F(StoreTest, RoundsAreKept) {
   EXPECT_EQ(round.adapter_in, "in");
   EXPECT_EQ(round.started_unix_ms, 100);
   EXPECT_EQ(round.deadline_unix_ms, 200);
-  ASSERT_TRUE(store_->CloseRound(1, "out", 0.25, 150).ok());
+  round.adapter_out = "out";
+  round.state_out = "remembered";
+  round.truncation_error = 0.25;
+  round.ended_unix_ms = 150;
+  ASSERT_TRUE(store_->CloseRound(round).ok());
   Reopen();
   round = *Get(store_->LastRound());
   EXPECT_EQ(round.state, RoundState::kDone);
   EXPECT_EQ(round.adapter_out, "out");
+  EXPECT_EQ(round.state_in, "before");
+  EXPECT_EQ(round.state_out, "remembered");
   EXPECT_EQ(round.ended_unix_ms, 150);
   EXPECT_EQ(round.truncation_error, 0.25);
   EXPECT_EQ(Get(store_->RoundsAfter(0, 10)).size(), 1u);
