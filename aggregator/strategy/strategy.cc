@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "aggregator/strategy/fedadam.h"
 #include "aggregator/strategy/fedavg.h"
 #include "aggregator/strategy/fedsgd.h"
 #include "aggregator/strategy/stacking.h"
@@ -19,6 +20,7 @@ constexpr std::unique_ptr<Strategy> (*kStrategies[])() = {
     Make<FedAvg>,
     Make<Stacking>,
     Make<FedSgd>,
+    Make<FedAdam>,
 };
 
 }  // namespace

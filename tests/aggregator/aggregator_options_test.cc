@@ -125,6 +125,21 @@ TEST(AggregatorOptions, TheModeSaysWhichStrategyCombinesAndTheStrategyReadsItsNu
   EXPECT_EQ(Get(Read(named)).strategy->name(), "stacking");
 }
 
+TEST(AggregatorOptions, FedAdamsNumbersAreReadByFedAdam) {
+  const std::string fedadam = std::string(kRequired) + "[aggregation]\nstrategy = \"fedadam\"\n";
+  const AggregatorOptions o = Get(Read(fedadam + "learning_rate = 0.5\nbeta1 = 0.25\nbeta2 = 0.125\ntau = 0.0625\n"));
+  EXPECT_EQ(o.strategy->name(), "fedadam");
+  EXPECT_EQ(NumberOf(o, "aggregation.learning_rate"), 0.5);
+  EXPECT_EQ(NumberOf(o, "aggregation.beta1"), 0.25);
+  EXPECT_EQ(NumberOf(o, "aggregation.beta2"), 0.125);
+  EXPECT_EQ(NumberOf(o, "aggregation.tau"), 0.0625);
+  ExpectRefused(fedadam + "learning_rate = -0.5\n", "aggregation.learning_rate");
+  ExpectRefused(fedadam + "beta1 = 1.0\n", "aggregation.beta1");
+  ExpectRefused(fedadam + "beta2 = 1.0\n", "aggregation.beta2");
+  ExpectRefused(fedadam + "tau = 0.0\n", "aggregation.tau");
+  ExpectRefused(std::string(kRequired) + "[aggregation]\ntau = 0.5\n", "aggregation.tau");  // FedAvg has none
+}
+
 TEST(AggregatorOptions, AStrategyMustKnowWhatToDoWithWhatTheModeSends) {
   const std::string required = kRequired;
   ExpectRefused(required + "[aggregation]\nstrategy = \"median\"\n", "aggregation.strategy: 'median'");

@@ -45,17 +45,23 @@ std::string RunFederation(Rooms& rooms, UpdateForm mode, const std::vector<std::
   return Get(rooms.artifacts().Read(rooms.machine().Summary().adapter_sha256));
 }
 
-class Killed : public RoundMachineTest, public testing::WithParamInterface<UpdateForm> {};
+struct Way {
+  UpdateForm form;
+  const char* strategy;
+};
+
+class Killed : public RoundMachineTest, public testing::WithParamInterface<Way> {};
 
 TEST_P(Killed, AtEveryBoundaryTheFinalAdapterIsTheSameByteForByte) {
   const auto mode = [](AggregatorOptions& o) {
-    o.mode = GetParam();
+    o.mode = GetParam().form;
+    o.strategy = Get(MakeStrategy(GetParam().strategy));
     o.min_sites = 3;
   };
   const auto never = Make(mode, "never"), always = Make(mode, "always"), turned = Make(mode, "turned");
-  const std::string expected = RunFederation(*never, GetParam(), {"a", "b", "c"}, [] {});
+  const std::string expected = RunFederation(*never, GetParam().form, {"a", "b", "c"}, [] {});
   int kills = 0;
-  EXPECT_EQ(RunFederation(*always, GetParam(), {"a", "b", "c"},
+  EXPECT_EQ(RunFederation(*always, GetParam().form, {"a", "b", "c"},
                           [&] {
                             always->Restart();
                             ++kills;
@@ -63,12 +69,14 @@ TEST_P(Killed, AtEveryBoundaryTheFinalAdapterIsTheSameByteForByte) {
             expected);
   EXPECT_EQ(kills, 1 + 2 * (3 + 1 + 9 + 1));
   // Nor does it matter who is first.
-  EXPECT_EQ(RunFederation(*turned, GetParam(), {"c", "a", "b"}, [] {}), expected);
+  EXPECT_EQ(RunFederation(*turned, GetParam().form, {"c", "a", "b"}, [] {}), expected);
   EXPECT_EQ(Get(ParseAdapter(expected)).provenance->contributors.size(), 3u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, Killed, testing::Values(UpdateForm::kChangeOfB, UpdateForm::kFactors),
-                         [](const auto& info) { return info.param == UpdateForm::kFactors ? "stack" : "freezea"; });
+INSTANTIATE_TEST_SUITE_P(Ways, Killed,
+                         testing::Values(Way{UpdateForm::kChangeOfB, "fedavg"}, Way{UpdateForm::kFactors, "stacking"},
+                                         Way{UpdateForm::kChangeOfFactors, "fedadam"}),
+                         [](const auto& info) { return info.param.strategy; });
 
 // The instant between the last decision and the closing, made by deciding while no machine runs.
 TEST_F(RoundMachineTest, KilledBeforeTheCloseItClosesAtTheNextStart) {

@@ -119,6 +119,16 @@ TEST_F(StrategyStateTest, ThatTheDiskLostIsToldAtTheStart) {
   EXPECT_TRUE(rooms->TryOpen().ok());
 }
 
+// The adapter would be finite: v is not, and no later round could move a value by it.
+TEST_F(StrategyStateTest, ThatIsNotFiniteIsNotKept) {
+  const auto rooms = Make([](AggregatorOptions& o) { o.strategy = Get(MakeStrategy("fedadam")); });
+  RunRound(*rooms, 1, 1e30f);
+  EXPECT_EQ(ValueOfB(*rooms), 0);
+  EXPECT_TRUE(Files(*rooms).empty());
+  RunRound(*rooms, 2, 1);
+  EXPECT_GT(ValueOfB(*rooms), 0);
+}
+
 TEST_F(StrategyStateTest, BelongsToOneStrategy) {
   const auto rooms = Make();
   rooms->Close();

@@ -259,10 +259,10 @@ TEST(Strategies, AreFoundByTheirNamesAndEachFormHasOne) {
   EXPECT_EQ(DefaultStrategy(UpdateForm::kChangeOfFactors)->name(), "fedavg");
   EXPECT_EQ(DefaultStrategy(UpdateForm::kFactors)->name(), "stacking");
   EXPECT_EQ(DefaultStrategy(UpdateForm::kGradientOfB)->name(), "fedsgd");
-  for (const char* name : {"fedavg", "stacking", "fedsgd"}) EXPECT_EQ((*MakeStrategy(name))->name(), name);
+  for (const char* name : {"fedavg", "stacking", "fedsgd", "fedadam"}) EXPECT_EQ((*MakeStrategy(name))->name(), name);
   const absl::Status unknown = MakeStrategy("median").status();
   EXPECT_EQ(ExitCodeOf(unknown), ExitCode::kUsage);
-  EXPECT_NE(Message(unknown).find("fedavg, stacking, fedsgd"), std::string::npos) << Message(unknown);
+  EXPECT_NE(Message(unknown).find("fedavg, stacking, fedsgd, fedadam"), std::string::npos) << Message(unknown);
 }
 
 class EveryMode : public testing::TestWithParam<UpdateForm> {};
