@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/pem.h"
 #include "client/grpc_status.h"
 
 namespace fedglm {
