@@ -58,7 +58,7 @@ install(FILES ${PROJECT_BINARY_DIR}/package/fedglm.pc DESTINATION ${CMAKE_INSTAL
 
 if(FEDGLM_PROGRAMS)
   # They look for each other in their own folder, and the demo for its base beside that (cli/demo/demo.cc).
-  install(TARGETS fedglm fedglm-node fedglm-aggregator fedglm-trainer hospital-records
+  install(TARGETS fedglm fedglm-node fedglm-aggregator fedglm-trainer fedglm-evaluator hospital-records
     RUNTIME DESTINATION bin COMPONENT programs)
   install(FILES ${PROJECT_SOURCE_DIR}/examples/hospital/glm4-hospital.gguf
     DESTINATION share/fedglm COMPONENT programs)
