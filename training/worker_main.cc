@@ -7,6 +7,7 @@
 
 #include "adapter/worker.h"
 #include "base/log.h"
+#include "inference/kernels/instruction_sets.h"
 #include "training/trainer.h"
 
 namespace fedglm {
@@ -24,6 +25,11 @@ void StartWithOneThread(char** arguments) {
   execv("/proc/self/exe", arguments);  // on failure: go on, with a weaker wall that is reported
 }
 
+absl::Status Run(const TrainingJob& job, const EventSink& on_event) {
+  FEDGLM_RETURN_IF_ERROR(CheckInstructionSetOfEnvironment());
+  return RunTrainingJob(job, on_event);
+}
+
 }  // namespace
 }  // namespace fedglm
 
@@ -36,5 +42,5 @@ int main(int argc, char** argv) {
     return static_cast<int>(argc == 2 && std::string(argv[1]) == "--help" ? ExitCode::kDone : ExitCode::kUsage);
   }
   if (!InitializeLogging({.program = "fedglm-trainer"}).ok()) return static_cast<int>(ExitCode::kFailed);
-  return RunWorker(*events, RunTrainingJob);
+  return RunWorker(*events, Run);
 }

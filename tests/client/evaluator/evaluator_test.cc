@@ -36,7 +36,7 @@ class Evaluator : public testing::Test {
     job_.model = model;
     job_.adapter = lora;
     job_.records = {Write("held-out.jsonl", SomeRecords(5))};
-    job_.sequence_length = 64;
+    job_.plan.sequence_length = 64;
     job_.threads = 1;
   }
   std::filesystem::path Path(const std::string& name) const { return root_->path() / name; }
@@ -92,11 +92,11 @@ TEST_F(Evaluator, TellsTheLossOfTheAdapterOnTheRecords) {
   // As the engine says in this process, and another one than the base's.
   EngineOptions options;
   options.threads = 1;
-  options.context = job_.sequence_length;
+  options.context = job_.plan.sequence_length;
   const absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Open(job_.model, options);
   ASSERT_TRUE(engine.ok()) << Message(engine.status());
   const absl::StatusOr<ExampleSet> set =
-      LoadExamples(job_.records, (*engine)->tokenizer(), (*engine)->chat_template(), job_.sequence_length);
+      LoadExamples(job_.records, (*engine)->tokenizer(), (*engine)->chat_template(), job_.plan.sequence_length);
   ASSERT_TRUE(set.ok()) << Message(set.status());
   const double base = EvaluateExamples(**engine, *set, {})->mean();
   ASSERT_TRUE((*engine)->SetAdapter(std::make_shared<const Adapter>(*LoadAdapter(job_.adapter))).ok());
