@@ -45,8 +45,8 @@ class CommandOption {
 class Command {
  public:
   // "-m,--model" writes to `target`; a name without dashes is a positional argument. For std::string,
-  // std::filesystem::path, int, int64_t, uint64_t, float, double, std::optional<int64_t>, std::optional<bool>, and vectors
-  // of std::string, int and int64_t.
+  // std::filesystem::path, int, int64_t, uint64_t, float, double, std::optional<int64_t>, std::optional<bool>, and
+  // vectors of std::string, int and int64_t.
   template <typename T>
   CommandOption Add(const std::string& names, T& target, const std::string& description = "");
   // A switch. "!--no-thing" sets `target` to false.

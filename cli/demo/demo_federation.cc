@@ -23,7 +23,8 @@ std::string Quoted(const std::filesystem::path& path) { return Quoted(path.strin
 // JSON's numbers and strings are TOML's.
 std::string TrainingTable(const TrainingPlan& plan) {
   std::string text = "[training]\n";
-  for (const auto& [key, value] : ToJson(plan).items()) text += key + " = " + DumpJson(value) + "\n";
+  const Json values = ToJson(plan);
+  for (const auto& [key, value] : values.items()) text += key + " = " + DumpJson(value) + "\n";
   return text;
 }
 

@@ -4,6 +4,7 @@
 
 #include "aggregator/store.h"
 #include "tests/aggregator/small_federation.h"
+#include "tests/support/source_tree.h"
 
 namespace fedglm {
 namespace {
@@ -12,7 +13,7 @@ class OldDatabaseTest : public testing::Test {
  protected:
   // The store over the database of that dump, after it was opened twice: the second time there is nothing to migrate.
   std::unique_ptr<Store> Open(const std::string& name, int64_t version) {
-    const std::filesystem::path dump = std::filesystem::path(FEDGLM_SOURCE_DIR) / "tests/data/store" / name;
+    const std::filesystem::path dump = SourceFolder() / "tests/data/store" / name;
     {
       const std::unique_ptr<Database> database = Get(Database::Open(path_));
       EXPECT_TRUE(database->ExecuteScript(Get(ReadFile(dump))).ok());
@@ -45,7 +46,7 @@ TEST_F(OldDatabaseTest, OfTheTimeBeforeVersionsIsRead) {
   EXPECT_EQ(nodes[0].site_id, "a");
   EXPECT_FALSE(nodes[0].revoked);
   EXPECT_EQ(nodes[0].serial, "2E58FED388CA26AFE93E34C06371C11C");
-  EXPECT_EQ(nodes[0].certificate_pem.find("-----BEGIN CERTIFICATE-----\n"), 0u);
+  EXPECT_EQ(nodes[0].certificate_pem.text().find("-----BEGIN CERTIFICATE-----\n"), 0u);
   EXPECT_EQ(nodes[0].training_records, 10);
   EXPECT_EQ(nodes[0].bytes_received, 304);
 
