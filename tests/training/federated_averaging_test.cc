@@ -93,7 +93,7 @@ TEST_F(FederatedAveraging, OneStepEachEqualsThePooledStep) {
 }
 
 TEST_F(FederatedAveraging, AFedSgdRoundEqualsThePooledStepToo) {
-  const double rate = SgdJob("step").learning_rate;
+  const double rate = SgdJob("step").plan.learning_rate;
   const UpdateForm form = UpdateForm::kGradientOfB;
   const std::unique_ptr<Strategy> strategy = DefaultStrategy(form);
   SetNumber(*strategy, "federation.server_learning_rate", rate);

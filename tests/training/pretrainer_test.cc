@@ -44,8 +44,8 @@ class Pretrainer : public JobTest {
 
 TEST_F(Pretrainer, MakesAModelThatTheEngineRunsAndThatHasLearned) {
   TrainingJob untrained = Job("untrained.gguf"), job = Job("trained.gguf");
-  untrained.learning_rate = 0;
-  untrained.steps = 1;
+  untrained.plan.learning_rate = 0;
+  untrained.plan.steps = 1;
   Run(untrained);
   const std::vector<TrainerEvent> events = Run(job);
   const auto before = Engine::Open(untrained.output, {}), after = Engine::Open(job.output, {});
@@ -67,7 +67,7 @@ TEST_F(Pretrainer, MakesAModelThatTheEngineRunsAndThatHasLearned) {
   // And it is a base that an adapter can be trained on.
   TrainingJob adapt = AdamJob("adapter");
   adapt.model = job.output;
-  adapt.steps = 2;
+  adapt.plan.steps = 2;
   EXPECT_EQ(Run(adapt).back().event, "done");
 }
 

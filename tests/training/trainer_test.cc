@@ -56,11 +56,11 @@ TEST_F(Trainer, TheSameSeedGivesTheSameBytes) {
 
 TEST_F(Trainer, SkippingRecordsGoesOnInTheSameOrder) {
   TrainingJob whole = SgdJob("whole");
-  whole.steps = 6;
+  whole.plan.steps = 6;
   const int64_t seen = Run(whole).back().examples;
   TrainingJob begin = whole;
   begin.output = Path("begin");
-  begin.steps = 3;
+  begin.plan.steps = 3;
   const int64_t seen_at_half = Run(begin).back().examples;
   ASSERT_GT(seen_at_half, 3);
   ASSERT_GT(seen, 12);  // into the second epoch
