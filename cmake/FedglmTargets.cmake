@@ -106,9 +106,9 @@ endfunction()
 # fedglm_test(gguf DEPENDS fedglm::gguf) builds every *_test.cc in the current folder into one test program.
 # OPTIMIZED: in a sanitized build too, because the tests themselves compute.
 # SHARDS n: CTest runs its tests as n processes, so that the slow ones do not stand in a row.
-# PROPERTIES: of each of these tests, as for set_tests_properties (RUN_SERIAL ON …).
+# ENVIRONMENT: of each of these tests, VARIABLE=VALUE.
 function(fedglm_test name)
-  cmake_parse_arguments(TEST "OPTIMIZED" "SHARDS" "DEPENDS;LABELS;PROPERTIES" ${ARGN})
+  cmake_parse_arguments(TEST "OPTIMIZED" "SHARDS" "DEPENDS;LABELS;ENVIRONMENT" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cc)
   if(NOT sources)
     message(FATAL_ERROR "test ${name} has no *_test.cc")
@@ -128,10 +128,10 @@ function(fedglm_test name)
   math(EXPR last "${TEST_SHARDS} - 1")
   foreach(shard RANGE ${last})
     set(test ${name})
-    set(environment)
+    list(TRANSFORM TEST_ENVIRONMENT REPLACE "^([A-Z_]+)=" "\\1=set:" OUTPUT_VARIABLE environment)
     if(TEST_SHARDS GREATER 1)
       set(test ${name}.${shard})
-      set(environment "GTEST_TOTAL_SHARDS=set:${TEST_SHARDS}" "GTEST_SHARD_INDEX=set:${shard}")
+      list(APPEND environment "GTEST_TOTAL_SHARDS=set:${TEST_SHARDS}" "GTEST_SHARD_INDEX=set:${shard}")
     endif()
     if(FEDGLM_SANITIZE STREQUAL "thread")
       # Debian's gRPC, LibTorch and OpenBLAS are not instrumented: their own accesses are left out, and what they hand from
@@ -140,7 +140,7 @@ function(fedglm_test name)
         "TSAN_OPTIONS=set:suppressions=${CMAKE_SOURCE_DIR}/deploy/thread-sanitizer-suppressions ignore_noninstrumented_modules=1")
     endif()
     add_test(NAME ${test} COMMAND ${name}_test)
-    set_tests_properties(${test} PROPERTIES TIMEOUT 900 ENVIRONMENT_MODIFICATION "${environment}" ${TEST_PROPERTIES})
+    set_tests_properties(${test} PROPERTIES TIMEOUT 900 ENVIRONMENT_MODIFICATION "${environment}")
     # Labels are asked for when all targets are known (tests/CMakeLists.txt).
     set_property(GLOBAL APPEND PROPERTY FEDGLM_TESTS "${CMAKE_CURRENT_SOURCE_DIR}|${test}|${name}_test|${TEST_LABELS}")
   endforeach()

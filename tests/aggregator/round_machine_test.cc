@@ -208,7 +208,7 @@ TEST_F(RoundMachineTest, ARejectedAdapterStandsInTheAuditLogOnceASiteAndRound) {
   std::erase_if(entries, [](const AuditRow& entry) { return entry.action != "adapter rejected"; });
   ASSERT_EQ(entries.size(), 2u);
   EXPECT_EQ(entries[0].subject, "a");
-  EXPECT_EQ(entries[0].detail, "round 0, adapter 0123456789ab: bad?signature");
+  EXPECT_EQ(entries[0].detail, "round 0, adapter 0123456789ab: bad signature");
   EXPECT_LT(entries[1].detail.size(), 400u);
 }
 

@@ -112,7 +112,7 @@ class HostileEnrolment : public v1::Enrolment::Service {
   }
   EnrolmentToken token() const { return {"secret", authority.certificate, "127.0.0.1:" + std::to_string(port_)}; }
 
-  const TestAuthority authority;
+  const TestAuthority authority{};
   v1::EnrolResponse answer;
   grpc::Status status;
 

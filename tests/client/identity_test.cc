@@ -14,7 +14,7 @@ class IdentityTest : public testing::Test {
  protected:
   const TemporaryDirectory root_ = MakeFolder();
   const std::filesystem::path folder_ = root_.path() / "identity";
-  const TestAuthority authority_;
+  const TestAuthority authority_{};
   const SigningKeyPem signing_key_ = Get(GenerateSigningKey());
 };
 

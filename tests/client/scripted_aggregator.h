@@ -32,7 +32,7 @@ class ScriptedAggregator : public v1::Federation::Service {
   }
   ~ScriptedAggregator() override { server_->Shutdown(std::chrono::system_clock::now()); }
 
-  const TestAuthority authority;
+  const TestAuthority authority{};
   const SigningKeyPem signing_key = Get(GenerateSigningKey());
   SiteIdentity identity;  // of the site that may call
 

@@ -116,7 +116,7 @@ TEST_F(SupervisorTest, TwoJobsOneAfterTheOtherBothSucceedOnItsOwnRecords) {
 TEST_F(SupervisorTest, ACancelledJobEndsAndTheNextOneRuns) {
   const auto supervisor = Get(TrainerSupervisor::Start(Supervised()));
   TrainingJob endless = Job("result");
-  endless.plan.steps = 1 << 20;
+  endless.plan.steps = 1'000'000;
   bool stepped = false;
   Stopwatch since_step;
   const absl::Status status = supervisor

@@ -25,7 +25,7 @@ class VerifyAdapterTest : public testing::Test {
     return adapter;
   }
 
-  const TestAuthority authority_;
+  const TestAuthority authority_{};
   const SigningKeyPem signing_key_ = Get(GenerateSigningKey());
   const SiteIdentity identity_ = MakeIdentity(authority_, signing_key_);
   const Adapter good_ = SignedAdapter(SmallAdapter(), signing_key_, 3, kBaseSha256);
