@@ -1,4 +1,5 @@
 #include "adapter/peft.h"
+#include "base/json.h"
 
 #include <cmath>
 #include <set>

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "adapter/adapter.h"
-#include "base/json.h"
+#include "base/json_forward.h"
 #include "base/status.h"
 
 namespace fedglm {

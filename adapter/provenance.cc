@@ -1,4 +1,5 @@
 #include "adapter/provenance.h"
+#include "base/json.h"
 
 #include <cstdio>
 

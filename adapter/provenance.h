@@ -2,7 +2,7 @@
 #pragma once
 
 #include "adapter/adapter.h"
-#include "base/json.h"
+#include "base/json_forward.h"
 #include "base/status.h"
 
 namespace fedglm {

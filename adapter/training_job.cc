@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "adapter/json_fields.h"
+#include "base/json.h"
 
 namespace fedglm {
 namespace {

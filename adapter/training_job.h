@@ -14,7 +14,7 @@
 #include "adapter/adapter.h"
 #include "adapter/tensors.h"
 #include "adapter/training_plan.h"
-#include "base/json.h"
+#include "base/json_forward.h"
 #include "base/status.h"
 
 namespace fedglm {

@@ -1,6 +1,7 @@
 #include "adapter/training_plan.h"
 
 #include "adapter/json_fields.h"
+#include "base/json.h"
 
 namespace fedglm {
 namespace {

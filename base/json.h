@@ -7,13 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/json_forward.h"
 #include "base/status.h"
-
-namespace fedglm {
-
-using Json = nlohmann::ordered_json;
-
-}  // namespace fedglm
 
 // Compiled once, in json.cc: otherwise every file that touches a Json compiles it again, three seconds each.
 extern template class nlohmann::basic_json<nlohmann::ordered_map>;

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "bench/svg_plot.h"
 
 namespace fedglm::bench {

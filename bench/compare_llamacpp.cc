@@ -10,6 +10,7 @@
 
 #include "base/configuration.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/process.h"
 #include "base/progress.h"
 #include "bench/claim.h"

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "base/file.h"
+#include "base/json.h"
 
 namespace fedglm::bench {
 

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "base/configuration.h"
+#include "base/json.h"
 #include "base/process.h"
 #include "base/progress.h"
 #include "cli/command.h"

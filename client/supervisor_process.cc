@@ -8,6 +8,7 @@
 #include <iostream>
 
 #include "adapter/event_stream.h"
+#include "base/json.h"
 #include "base/sandbox.h"
 #include "client/trainer_supervisor.h"
 #include "client/worker_process.h"

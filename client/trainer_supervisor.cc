@@ -1,4 +1,5 @@
 #include "client/trainer_supervisor.h"
+#include "base/json.h"
 
 namespace fedglm {
 namespace {

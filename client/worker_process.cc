@@ -1,6 +1,7 @@
 #include "client/worker_process.h"
 
 #include "adapter/event_stream.h"
+#include "base/json.h"
 #include "base/process.h"
 
 namespace fedglm {

@@ -10,6 +10,7 @@
 #include "base/configuration.h"
 #include "base/cpu.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "base/thread_annotations.h"
 #include "cli/command.h"

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "base/configuration.h"
+#include "base/json.h"
 
 namespace fedglm::cli {
 namespace {

@@ -1,4 +1,5 @@
 #include "inference/api/answer_json.h"
+#include "base/json.h"
 
 namespace fedglm {
 

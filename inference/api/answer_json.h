@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_forward.h"
 #include "inference/api/tools.h"
 #include "inference/engine/engine.h"
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_forward.h"
 #include "base/status.h"
 #include "inference/api/api_metrics.h"
 #include "inference/api/api_options.h"

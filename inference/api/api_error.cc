@@ -1,6 +1,7 @@
 #include "inference/api/api_error.h"
 
 #include "absl/strings/cord.h"
+#include "base/json.h"
 
 namespace fedglm {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/json.h"
+#include "base/json_forward.h"
 #include "base/status.h"
 
 namespace fedglm {

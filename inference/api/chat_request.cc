@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/json.h"
 #include "inference/api/api_error.h"
 #include "inference/api/request_fields.h"
 

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_forward.h"
 #include "base/status.h"
 #include "inference/api/answer_options.h"
 #include "inference/api/tools.h"

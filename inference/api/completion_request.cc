@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "inference/api/api_error.h"
 #include "inference/api/request_fields.h"
 

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_forward.h"
 #include "base/status.h"
 #include "inference/api/answer_options.h"
 #include "inference/tokenizer/tokenizer.h"

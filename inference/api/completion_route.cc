@@ -1,4 +1,5 @@
 #include "base/digest.h"
+#include "base/json.h"
 #include "inference/api/completion_request.h"
 #include "inference/api/generation.h"
 #include "inference/api/output_grammar.h"

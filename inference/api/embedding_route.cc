@@ -1,6 +1,7 @@
 #include <bit>
 #include <cstring>
 
+#include "base/json.h"
 #include "inference/api/completion_request.h"
 #include "inference/api/request_fields.h"
 #include "inference/api/routes.h"

@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "base/warm_blocks.h"
 #include "inference/api/answer_options.h"

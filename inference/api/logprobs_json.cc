@@ -1,4 +1,5 @@
 #include "inference/api/logprobs_json.h"
+#include "base/json.h"
 
 namespace fedglm {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_forward.h"
 #include "inference/engine/engine.h"
 #include "inference/tokenizer/tokenizer.h"
 

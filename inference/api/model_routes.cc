@@ -1,3 +1,4 @@
+#include "base/json.h"
 #include "inference/api/routes.h"
 
 namespace fedglm {

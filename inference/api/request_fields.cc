@@ -1,5 +1,6 @@
 #include "inference/api/request_fields.h"
 
+#include "base/json.h"
 #include "inference/api/api_error.h"
 
 namespace fedglm {

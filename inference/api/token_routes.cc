@@ -1,3 +1,4 @@
+#include "base/json.h"
 #include "inference/api/chat_request.h"
 #include "inference/api/request_fields.h"
 #include "inference/api/routes.h"

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "inference/api/upstream_tokens.h"
 

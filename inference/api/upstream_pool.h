@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/json.h"
+#include "base/json_forward.h"
 #include "base/status.h"
 #include "base/thread_annotations.h"
 #include "inference/api/api_metrics.h"

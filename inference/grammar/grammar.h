@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_forward.h"
 #include "base/status.h"
 #include "inference/sampling/token_constraint.h"
 #include "inference/tokenizer/tokenizer.h"

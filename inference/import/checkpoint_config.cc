@@ -5,6 +5,7 @@
 #include <numbers>
 #include <optional>
 
+#include "base/json.h"
 #include "inference/import/optional_json.h"
 
 namespace fedglm {

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "base/json.h"
 #include "inference/import/optional_json.h"
 #include "inference/tokenizer/pretokenizer.h"
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "base/json.h"
+#include "base/json_forward.h"
 #include "base/status.h"
 #include "inference/gguf/architecture.h"
 

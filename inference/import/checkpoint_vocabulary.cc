@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/json.h"
 #include "inference/import/checkpoint_pretokenizer.h"
 #include "inference/import/optional_json.h"
 

@@ -1,4 +1,5 @@
 #include "adapter/event_stream.h"
+#include "base/json.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>

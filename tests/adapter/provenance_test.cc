@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/digest.h"
+#include "base/json.h"
 #include "base/tls.h"
 #include "tests/adapter/sample_adapter.h"
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/json.h"
 #include "tests/adapter/unusual_plan.h"
 
 namespace fedglm {

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "tests/adapter/unusual_plan.h"
 #include "tests/support/source_tree.h"
 

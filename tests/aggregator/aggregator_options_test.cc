@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "base/json.h"
 #include "tests/adapter/unusual_plan.h"
 #include "tests/aggregator/small_federation.h"
 

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/process.h"
 #include "bench/claim.h"
 #include "bench/engine_run.h"

@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "base/json.h"
 #include "inference/engine/engine.h"
 #include "tests/client/scripted_aggregator.h"
 #include "tests/client/small_site.h"

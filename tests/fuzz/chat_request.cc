@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "base/json.h"
 #include "inference/api/api_error.h"
 #include "inference/api/completion_request.h"
 #include "inference/api/output_grammar.h"

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/json.h"
 #include "base/status.h"
 
 namespace fedglm::fuzz {

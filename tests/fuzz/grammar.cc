@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "tests/fuzz/fuzz_targets.h"
 #include "tests/fuzz/golden_tokenizer.h"
 

@@ -7,6 +7,7 @@
 #include "adapter/tensors.h"
 #include "adapter/training_plan.h"
 #include "base/digest.h"
+#include "base/json.h"
 #include "base/tls.h"
 #include "fedglm/v1/administration.pb.h"
 #include "fedglm/v1/enrolment.pb.h"

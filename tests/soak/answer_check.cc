@@ -1,4 +1,5 @@
 #include "tests/soak/answer_check.h"
+#include "base/json.h"
 
 #include <algorithm>
 #include <cstdlib>

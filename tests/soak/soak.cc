@@ -11,6 +11,7 @@
 
 #include "base/configuration.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/process.h"
 #include "bench/machine_load.h"
 #include "bench/measurement_program.h"

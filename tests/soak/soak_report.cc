@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "base/configuration.h"
+#include "base/json.h"
 #include "bench/statistics.h"
 #include "bench/svg_plot.h"
 

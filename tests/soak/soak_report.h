@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_forward.h"
 #include "tests/soak/load.h"
 #include "tests/soak/server_process.h"
 

@@ -14,6 +14,7 @@
 #include <fstream>
 
 #include "absl/base/config.h"
+#include "base/json.h"
 #include "base/process.h"
 #include "base/sandbox.h"
 #include "tests/support/loopback_listener.h"

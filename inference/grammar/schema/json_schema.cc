@@ -4,6 +4,7 @@
 #include <set>
 #include <vector>
 
+#include "base/json.h"
 #include "inference/grammar/gbnf_text.h"
 #include "inference/grammar/grammar.h"
 #include "inference/grammar/schema/schema_merge.h"

@@ -2,6 +2,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "inference/grammar/schema/schema_values.h"
 
 namespace fedglm {

@@ -1,4 +1,5 @@
 #include "inference/grammar/schema/schema_grammar.h"
+#include "base/json.h"
 
 #include <algorithm>
 #include <cctype>

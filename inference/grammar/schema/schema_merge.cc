@@ -1,4 +1,5 @@
 #include "inference/grammar/schema/schema_merge.h"
+#include "base/json.h"
 
 #include <algorithm>
 #include <cmath>

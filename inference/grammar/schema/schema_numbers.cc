@@ -1,5 +1,6 @@
 #include <optional>
 
+#include "base/json.h"
 #include "inference/grammar/schema/number_range.h"
 #include "inference/grammar/schema/schema_values.h"
 

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "base/utf8.h"
 #include "inference/grammar/gbnf_text.h"
 #include "inference/grammar/schema/schema_values.h"

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "base/json.h"
 #include "inference/grammar/schema/schema_grammar.h"
 
 namespace fedglm {

@@ -2,6 +2,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/json.h"
 #include "inference/grammar/schema/pattern.h"
 #include "inference/grammar/schema/schema_values.h"
 

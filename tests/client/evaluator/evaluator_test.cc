@@ -9,6 +9,7 @@
 
 #include "adapter/event_stream.h"
 #include "base/digest.h"
+#include "base/json.h"
 #include "base/process.h"
 #include "client/evaluator/evaluation.h"
 #include "tests/support/source_tree.h"

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "adapter/adapter.h"
+#include "base/json.h"
 #include "inference/autoglm/autoglm.h"
 #include "tests/inference/api/server_fixture.h"
 

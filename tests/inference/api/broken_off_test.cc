@@ -3,6 +3,7 @@
 
 #include <thread>
 
+#include "base/json.h"
 #include "tests/inference/api/server_fixture.h"
 #include "tests/support/wait_until.h"
 

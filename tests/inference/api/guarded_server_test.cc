@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/tls.h"
 #include "inference/api/api_keys.h"
 #include "tests/inference/api/server_fixture.h"

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/json.h"
 #include "inference/api/api_error.h"
 #include "inference/api/chat_request.h"
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/json.h"
 #include "inference/api/chat_request.h"
 #include "inference/api/output_grammar.h"
 #include "tests/support/golden.h"

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/configuration.h"
+#include "base/json.h"
 #include "inference/api/site_hosts.h"
 #include "tests/inference/api/server_fixture.h"
 

@@ -1,6 +1,7 @@
 // JSON Schema's keywords, each with texts that its grammar allows and texts that it refuses.
 #include <chrono>
 
+#include "base/json.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "inference/grammar/grammar.h"

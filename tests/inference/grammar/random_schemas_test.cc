@@ -1,4 +1,5 @@
 // Random schemas, and random answers under their grammars: each must be JSON, and valid by another's reading.
+#include "base/json.h"
 #include "tests/inference/grammar/random_answer.h"
 #include "tests/inference/grammar/schema_validator.h"
 

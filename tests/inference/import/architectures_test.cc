@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "inference/import/import_checkpoint.h"
 #include "tests/inference/import/checkpoint_folder.h"
 #include "tests/support/tiny_model.h"

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 
+#include "base/json.h"
 #include "gtest/gtest.h"
 #include "inference/tokenizer/tokenizer.h"
 #include "tests/inference/import/checkpoint_folder.h"
