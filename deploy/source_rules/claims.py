@@ -12,8 +12,13 @@ from source_rules.tree import Finding
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _FLAG = re.compile(r"(?<![\w-])(--[a-z][\w-]*|-[a-zA-Z](?![\w-]))")
 # visit("section.key", …): a strategy names its own keys.
-_READ_KEY = re.compile(r'(?:\b(?:c|configuration)\.(?:Required)?(?:Strings?|Integer|Number|Bool|Paths?|TableCount)\('
+_READ_KEY = re.compile(r'(?:\b(?:c|configuration_?)\.'
+                       r'(?:Required)?(?:Strings?|Integer|Number|Bool|Paths?|TableCount)\(\s*'
                        r'|\bvisit\((?="[a-z_]+\.))"([a-z_]+(?:\.[a-z_]+)?)"')
+_BEFORE_A_PROGRAM = ("sudo", "env", "time", "exec", "nohup", "nice", "do", "then", "bench/run", "$")
+# Of several commands in a line each is looked at; what stands in quotes is a value.
+_SEPARATOR = re.compile(r"\s(?:\|\|?|&&?)\s|;\s")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 # Programs of others that a page may call: their flags are their own business.
 _FOREIGN = {"apt-get", "cmake", "ctest", "curl", "clang-format", "clang-tidy", "clang++", "git", "kill", "npm",
             "openssl", "pip", "pkg-config", "python3", "systemctl", "docker", "c++", "g++"}
@@ -33,7 +38,7 @@ class Programs:
     @functools.lru_cache(maxsize=None)
     def help(self, *words):
         result = subprocess.run([str(self.folder / words[0]), *words[1:], "--help"], capture_output=True, text=True,
-                                timeout=20, stdin=subprocess.DEVNULL)
+                                timeout=300, stdin=subprocess.DEVNULL)
         return result.stdout + result.stderr
 
     def subcommands(self, *words):
@@ -75,7 +80,7 @@ def check_commands(tree, programs):
     for page in tree.pages:
         for number, line, fenced in _commands(tree, page):
             texts = [line] if fenced == "shell" else _CODE.findall(line) if not fenced else []
-            for text in texts:
+            for text in (part for each in texts for part in _SEPARATOR.split(_QUOTED.sub('""', each))):
                 for advice in _command_faults(programs, scripts, text, fenced):
                     yield Finding(page, number, "unknown flag or command", advice)
 
@@ -92,14 +97,16 @@ def _commands(tree, page):
 
 
 def _command_faults(programs, scripts, text, fenced):
-    words = [word for word in re.split(r"[\s\[\]()]+", text.split("  #")[0]) if word]
-    while words and (re.match(r"[A-Z_]+=", words[0]) or words[0] in ("sudo", "env", "bench/run", "$")):
+    words = [word for word in re.split(r"[\s\[\]()]+", re.split(r"\s#\s", text)[0]) if word]
+    while words and (re.match(r"[A-Z][A-Z0-9_]*=", words[0]) or words[0] in _BEFORE_A_PROGRAM):
         words.pop(0)
     if not words or words[0] in _FOREIGN:
         return
-    name = words[0].removeprefix("build/release/bin/")
+    name = re.sub(r"^(\./)?build/\w+/bin/", "", words[0])
     if name in programs.names:
         yield from _program_faults(programs, name, words[1:])
+    elif (name != words[0] or fenced and name.startswith("fedglm-")) and not name.endswith("_test"):
+        yield f"there is no program '{name}'"
     elif not fenced or name.removeprefix("./") in scripts:
         known = programs.every_flag | scripts.get(name.removeprefix("./"), set())
         if not name.startswith("-"):
@@ -137,11 +144,10 @@ class Keys:
         for path in tree.cxx:
             if path.startswith("tests/"):
                 continue
-            for number, line in enumerate(tree.lines(path), 1):
-                for key in _READ_KEY.findall(line):
-                    self.full.setdefault(key, (path, number))
-                if re.search("option|plan", path):
-                    self.last |= set(re.findall(r'"\.?([a-z][a-z0-9_]*)"', line))
+            for match in _READ_KEY.finditer(tree.text(path)):
+                self.full.setdefault(match.group(1), (path, tree.text(path).count("\n", 0, match.start(1)) + 1))
+            if re.search("option|plan", path):
+                self.last |= set(re.findall(r'"\.?([a-z][a-z0-9_]*)"', tree.text(path)))
         self.sections = {key.split(".")[0] for key in self.full if "." in key}
 
     def has(self, key):
@@ -156,6 +162,8 @@ def check_keys(tree):
             named = re.findall(r"^\s*\[\[?([a-z._]+)\]\]?" if fenced else r"`\[\[?([a-z._]+)\]\]?`", line)
             if named:
                 section = named[-1]
+                if fenced == "toml" and section.split(".")[0] not in keys.sections:
+                    yield Finding(page, number, "unknown key", f"no program reads the table '[{section}]'")
             elif line.startswith("#") and not fenced:
                 section = None
             for key in _keys_of(line, fenced, section, keys.sections):
@@ -169,8 +177,8 @@ def check_keys(tree):
 
 def _keys_of(line, fenced, section, sections):
     if fenced:
-        match = re.match(r"\s*([a-z_]+) = ", line)
-        return [f"{section}.{match.group(1)}"] if match and section in sections else []
+        match = re.match(r'\s*"?([\w-]+(?:\.[\w-]+)*)"?\s*=', line) if fenced == "toml" else None
+        return [f"{section}.{match.group(1)}"] if match and section and section.split(".")[0] in sections else []
     found = [text for text in _CODE.findall(line) if re.fullmatch(r"[a-z_]+\.[a-z_]+", text)
              and text.split(".")[0] in sections
              and text.split(".")[1] not in ("toml", "proto", "md", "h", "cc", "json")]

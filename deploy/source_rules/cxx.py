@@ -8,7 +8,7 @@ _NOT_CODE = re.compile(
     r'|/\*.*?\*/'                                                  # /* comment */
     r'|(?:u8|[uUL])?R"(?P<mark>[^()\\\s]{0,16})\(.*?\)(?P=mark)"'  # R"(raw string)"
     r'|"(?:[^"\\\n]|\\.|\\\n)*"'                                   # "string"
-    r"|(?<![0-9a-fA-F])'(?:[^'\\\n]|\\.)+'",                       # 'c', but not the ' of 1'000
+    r"|(?:(?<!\w)(?:u8|[uUL])|(?<![0-9a-fA-F]))'(?:[^'\\\n]|\\.)+'",                       # 'c', but not the ' of 1'000
     re.DOTALL)
 _WORD = re.compile(r"[A-Za-z_]\w*|::|->|&&|\S")
 _TYPES = {"class", "struct", "union", "enum"}
@@ -64,6 +64,17 @@ def _without_template_and_attributes(head):
     return head[at:]
 
 
+def _is_subscript(head):
+    """Whether the [] at the end of these tokens stands behind a name, and begins no lambda."""
+    at, depth = len(head), 0
+    while at > 0:
+        at -= 1
+        depth += {"]": 1, "[": -1}.get(head[at], 0)
+        if depth == 0:
+            break
+    return at > 0 and re.fullmatch(r"\w+|\]", head[at - 1]) is not None and head[at - 1] != "return"
+
+
 def _kind(head, inside_function):
     """What a brace opens after these tokens: 'scope', 'function', 'block' or 'value'."""
     last = head[-1] if head else ""
@@ -75,12 +86,15 @@ def _kind(head, inside_function):
         return "scope"
     if first in _TYPES and last != ")" and last not in _AFTER_PARAMETERS - {"final"}:
         return "scope"
+    if last == "]" and _is_subscript(head):  # int table[256]{
+        return "value"
     if last in (")", "]") or last in _AFTER_PARAMETERS:
         return "function"
     if last == "}" and ")" in head:  # the body after a list of members: A() : b_{1} {
         return "function"
     after_parameters = head[len(head) - head[::-1].index(")"):] if ")" in head else []
-    if "->" in after_parameters:
+    if "->" in after_parameters or "requires" in after_parameters[:1] or (
+            after_parameters and all(re.fullmatch("[A-Z][A-Z0-9_]+", word) for word in after_parameters)):  # a macro
         return "function"
     return "value"
 

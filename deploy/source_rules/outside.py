@@ -8,7 +8,7 @@ import subprocess
 from source_rules.tree import Finding
 
 CLANG_FORMAT = "14"  # the version that .clang-format was written for: others break lines elsewhere
-_FAULT = re.compile(r"(.+?):(\d+):\d+: error: code should be clang-formatted")
+_FAULT = re.compile(r"(.+?):(\d+):\d+: error: (.*)")
 
 
 def clang_format():
@@ -36,7 +36,11 @@ def check_format(tree, program):
             match = _FAULT.match(line)
             if match and match.group(1) not in seen:
                 seen.add(match.group(1))
-                yield Finding(match.group(1), int(match.group(2)), "format", f"run clang-format -i {match.group(1)}")
+                path = match.group(1).removeprefix(f"{tree.root}/")
+                advice = f"run clang-format -i {path}" if "clang-formatted" in match.group(3) else match.group(3)
+                yield Finding(path, int(match.group(2)), "format", advice)
+        if process.returncode and not seen:
+            yield Finding(".clang-format", 1, "format", f"{program} ended with {process.returncode}")
 
 
 def check_wire_fields(tree, script):

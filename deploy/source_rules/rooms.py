@@ -8,8 +8,10 @@ from source_rules.tree import Finding, table_rows
 
 PAGE = "CONTRIBUTING.md"
 GENERATED = "fedglm/v1/"  # what protoc makes of proto/fedglm/v1
-_INCLUDE = re.compile(r'\s*#\s*include\s+[<"]([^>"]+)[>"]')
-_LINKS = re.compile(r"\b(fedglm_room|fedglm_program|target_link_libraries)\s*\(([^)]*)\)")
+_INCLUDE = re.compile(r'\s*#\s*include\s*[<"]([^>"]+)[>"]')
+_LINKS = re.compile(r"\b(fedglm_room|fedglm_program|target_link_libraries)\s*\(([^)]*)\)", re.IGNORECASE)
+_ALIAS = re.compile(r"\badd_library\s*\(fedglm::(\w+) ALIAS ")
+_OTHER_ENDINGS = (".hpp", ".hh", ".hxx", ".cpp", ".cxx", ".c", ".inc", ".inl", ".ipp")
 
 
 class Rooms:
@@ -86,6 +88,9 @@ def check(tree):
     yield from rooms.problems
     if not rooms.allowed:
         return
+    for path in tree.files:
+        if path.endswith(_OTHER_ENDINGS):
+            yield Finding(path, 1, "table of rooms", "no rule sees a file of this ending: C++ is in .h and .cc")
     for path in tree.cxx:
         if rooms.of(path) is None:
             yield Finding(path, 1, "table of rooms", f"its folder has no row in the table of {PAGE}")
@@ -111,7 +116,10 @@ def _check_include(tree, rooms, guarded, path, number, header):
     if "." not in header and "/" not in header:
         return  # the C++ standard library
     used = "proto" if header.startswith(GENERATED) else rooms.of(header) if header in tree.files else None
-    if used is None:
+    beside = posixpath.normpath(posixpath.join(posixpath.dirname(path), header))
+    if used is None and beside in tree.files:
+        yield Finding(path, number, "table of rooms", f"'{header}' is named from the top of the tree: \"{beside}\"")
+    elif used is None:
         yield Finding(path, number, "guarded header",
                       f"<{header}> is no file of the tree; a third-party header needs its row in {PAGE}")
     elif not rooms.may(user, used):
@@ -122,19 +130,23 @@ def _check_include(tree, rooms, guarded, path, number, header):
 def _check_links(tree, rooms):
     """A target may link with what the rooms in its folder may include. Programs may link what their main() includes."""
     calls, folders = [], {}
-    for path in tree.matching("*/CMakeLists.txt"):
-        for match in _LINKS.finditer(tree.text(path)):
-            words = match.group(2).split()
-            line = tree.text(path)[:match.start()].count("\n") + 1
+    for path in tree.matching("*CMakeLists.txt", "*.cmake"):
+        text = re.sub(r"#[^\n]*", "", tree.text(path))
+        folders.update({name: posixpath.dirname(path) for name in _ALIAS.findall(text)})
+        for match in _LINKS.finditer(text):
+            words = [re.sub(r'^"?(?:\$<\w+:)*|[>"]+$', "", word) for word in match.group(2).split()]
+            line = text[:match.start()].count("\n") + 1
             calls.append((path, line, match.group(1), words))
             if match.group(1) == "fedglm_room" and words:
-                folders["fedglm::" + words[0]] = posixpath.dirname(path)
+                folders[words[0]] = posixpath.dirname(path)
     for path, line, function, words in calls:
-        user = rooms.of(path)
+        target = re.sub(r"^fedglm(::|_)", "", words[0]) if words else ""
+        user = rooms.of(folders[target] + "/") if target in folders else rooms.of(path)
         if function == "fedglm_program" or user is None:
             continue
         for word in words[1:]:
-            used = rooms.of(folders[word] + "/") if word in folders else None
+            name = re.sub(r"^fedglm(::|_)", "", word)
+            used = rooms.of(folders[name] + "/") if name != word and name in folders else None
             inside = [room for room in rooms.allowed if (room + "/").startswith(user + "/")]
             if used and not any(rooms.may(room, used) for room in inside):
                 yield Finding(path, line, "table of rooms",

@@ -38,7 +38,7 @@ class Tree:
 
     @functools.cached_property
     def pages(self):
-        return self.matching("README.md", "CONTRIBUTING.md", "docs/*.md", "examples/*.md")
+        return [name for name in self.matching("*.md") if not name.startswith("tests/data/")]
 
     @functools.lru_cache(maxsize=None)
     def text(self, name):
