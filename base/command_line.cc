@@ -5,8 +5,11 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <iostream>
 #include <new>
 #include <optional>
+#include <span>
+#include <system_error>
 
 #include "CLI/CLI.hpp"
 #include "base/utf8.h"
@@ -19,11 +22,44 @@ std::string IsNumber(const std::string& text) {
   return std::isnan(std::strtod(text.c_str(), nullptr)) ? text + " is not a number" : std::string();
 }
 
+// CLI11's PositiveNumber prints the range that is left, to the last of 309 digits. What is no number at all is refused
+// when it is converted.
+std::string CheckSign(const std::string& text, bool above_zero) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (end == text.c_str() || *end != '\0') return "";
+  if (std::isnan(value)) return text + " is not a number";
+  if (above_zero && value <= 0) return text + " is not above 0";
+  return value < 0 ? text + " is below 0" : std::string();
+}
+
+// What is wrong with a command line, and whose help says more: "(see fedglm adapter --help)". CLI11 says of an unknown
+// command only that one is required.
+std::string Explain(const CLI::ParseError& error, const CLI::App& root, const std::string& program,
+                    std::span<char* const> words) {
+  const CLI::App* app = &root;
+  std::string message = error.what(), command = program;
+  for (const char* word : words) {
+    const auto next = app->get_subcommands([&](const CLI::App* one) { return one->check_name(word); });
+    if (next.empty()) {
+      const bool wanted = app->get_require_subcommand_min() > 0 && *word != '-';
+      if (wanted) message = "there is no command \"" + std::string(word) + "\"";
+      break;
+    }
+    app = next.front();
+    command += " " + std::string(word);
+  }
+  return message + " (see " + command + " --help)";
+}
+
 absl::Status CallRun(const std::function<absl::Status()>& run) {
   try {
     return run();
   } catch (const std::bad_alloc&) {
     return FailedError("out of memory");
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::resource_unavailable_try_again) return FailedError(error.what());
+    return FailedError("cannot start a thread (ulimit -u, or the limit of a container)");
   } catch (const std::exception& error) {
     return FailedError(std::string("unexpected: ") + error.what());
   }
@@ -39,8 +75,12 @@ CommandOption& CommandOption::Between(int64_t lowest, int64_t highest) {
 CommandOption& CommandOption::NumberBetween(double lowest, double highest) {
   return option_->check(CLI::Range(lowest, highest) & CLI::Validator(IsNumber, "")), *this;
 }
-CommandOption& CommandOption::Positive() { return option_->check(CLI::PositiveNumber), *this; }
-CommandOption& CommandOption::NotNegative() { return option_->check(CLI::NonNegativeNumber), *this; }
+CommandOption& CommandOption::Positive() {
+  return option_->check([](const std::string& text) { return CheckSign(text, true); }), *this;
+}
+CommandOption& CommandOption::NotNegative() {
+  return option_->check([](const std::string& text) { return CheckSign(text, false); }), *this;
+}
 CommandOption& CommandOption::OneOf(const std::vector<std::string>& words) {
   return option_->check(CLI::IsMember(words)), *this;
 }
@@ -109,15 +149,26 @@ int CommandLine::Run(int argc, char** argv, const std::function<absl::Status()>&
   try {
     root_->parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return root_->exit(error);  // --help, --version
-    // A message may quote names that a file holds.
-    std::fprintf(stderr, "%s: %s (see %s --help)\n", program_.c_str(), OneLine(error.what()).c_str(), program_.c_str());
-    return static_cast<int>(ExitCode::kUsage);
+    if (error.get_exit_code() != 0) {
+      // A message may quote names that a file holds.
+      const std::string message = Explain(error, *root_, program_, {argv + 1, argv + argc});
+      std::fprintf(stderr, "%s: %s\n", program_.c_str(), OneLine(message).c_str());
+      return static_cast<int>(ExitCode::kUsage);
+    }
+    root_->exit(error);  // --help, --version
+    return Finish(absl::OkStatus());
   }
   absl::Status status = check_ ? CallRun(check_) : absl::OkStatus();
   if (status.ok()) status = CallRun(run ? run : chosen_);
+  return Finish(std::move(status));
+}
+
+int CommandLine::Finish(absl::Status status) const {
+  std::cout.flush();                              // CLI11 prints its help there
   const bool flushed = std::fflush(stdout) == 0;  // says nothing of what an earlier flush has lost; ferror does
-  if (status.ok() && (!flushed || std::ferror(stdout) != 0)) status = FailedError("cannot write to stdout");
+  if (status.ok() && (!flushed || std::ferror(stdout) != 0 || !std::cout)) {
+    status = FailedError("cannot write to stdout");
+  }
   if (!status.ok()) std::fprintf(stderr, "%s: %s\n", program_.c_str(), OneLine(Message(status)).c_str());
   return static_cast<int>(ExitCodeOf(status));
 }

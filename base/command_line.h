@@ -87,6 +87,9 @@ class CommandLine {
   std::string program_;
   std::unique_ptr<CLI::App> root_;
   std::function<absl::Status()> check_, chosen_;
+
+  // Writes out what stands in stdout's buffer, and `status` to stderr: the exit code.
+  int Finish(absl::Status status) const;
 };
 
 }  // namespace fedglm

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -106,7 +107,11 @@ ThreadPool::ThreadPool(int threads, ThreadPinning pinning) : state_(std::make_un
   if (threads < 1) threads = UsablePhysicalCores();
   state_->cores = ChooseCores(threads, pinning);
   for (int i = 1; i < threads; ++i) {
-    state_->workers.emplace_back([this, i] { state_->Work(static_cast<size_t>(i)); });
+    try {
+      state_->workers.emplace_back([this, i] { state_->Work(static_cast<size_t>(i)); });
+    } catch (const std::system_error&) {
+      return;  // the machine gives no more
+    }
   }
 }
 

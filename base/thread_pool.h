@@ -24,7 +24,8 @@ std::optional<ThreadPinning> ThreadPinningFromName(std::string_view name);
 
 class ThreadPool {
  public:
-  // threads < 1: UsablePhysicalCores().
+  // threads < 1: UsablePhysicalCores(). A machine that gives fewer (ulimit -u, a container's pids.max) gets a smaller
+  // pool.
   explicit ThreadPool(int threads, ThreadPinning pinning = ThreadPinning::kOff);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

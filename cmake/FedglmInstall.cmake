@@ -3,10 +3,17 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
+# fedglm.pc and the exported targets name them from where they are themselves.
+foreach(folder LIBDIR INCLUDEDIR BINDIR)
+  if(IS_ABSOLUTE "${CMAKE_INSTALL_${folder}}")
+    message(FATAL_ERROR "CMAKE_INSTALL_${folder} must be relative to the prefix")
+  endif()
+endforeach()
+
 # What others may include. What these include is installed as well (InstallHeaders.cmake).
 set(public_headers
   adapter/adapter.h adapter/safetensors.h adapter/tensors.h
-  base/log.h base/status.h
+  base/digest.h base/log.h base/status.h
   inference/engine/engine.h inference/engine/generation.h
   inference/sampling/sampler.h inference/tokenizer/chat_template.h inference/tokenizer/tokenizer.h)
 foreach(header ${public_headers})
@@ -56,7 +63,9 @@ string(REGEX REPLACE "/$" "" pc_prefix ${pc_prefix})
 configure_file(${PROJECT_SOURCE_DIR}/cmake/fedglm.pc.in ${PROJECT_BINARY_DIR}/package/fedglm.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/package/fedglm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT libraries)
 
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION share/doc/fedglm COMPONENT libraries)
 if(FEDGLM_PROGRAMS)
+  install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION share/doc/fedglm COMPONENT programs)
   # They look for each other in their own folder, and the demo for its base beside that (cli/demo/demo.cc).
   install(TARGETS fedglm fedglm-node fedglm-aggregator fedglm-trainer fedglm-evaluator hospital-records
     RUNTIME DESTINATION bin COMPONENT programs)

@@ -92,7 +92,10 @@ absl::Status DemoFederation::StartProcess(const std::string& name, const std::st
 absl::Status DemoFederation::CheckAlive() {
   if (StopRequested()) return CancelledError("stopped");
   for (Member& member : members_) {
-    if (!member.process.Running()) return FailedError(member.name + " ended: " + LastLine(member.log));
+    if (member.process.Running()) continue;
+    const int status = member.process.Wait();
+    if (status > 128) return FailedError(member.name + " was killed by signal " + std::to_string(status - 128));
+    return FailedError(member.name + " ended: " + LastLine(member.log));
   }
   return absl::OkStatus();
 }

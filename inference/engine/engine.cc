@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include "base/memory.h"
@@ -175,7 +176,8 @@ struct Engine::State {
 Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Engine::~Engine() = default;
 
-absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const std::filesystem::path& model, const EngineOptions& options) {
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const std::filesystem::path& model,
+                                                     const EngineOptions& options) try {
   FEDGLM_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> file, GgufFile::Open(model));
   // Norms lie between matrices: decoding them must not bring in what may not stay. The planner says what may.
   if (options.plan_weights) AdviseRandomAccess(file->bytes());
@@ -201,6 +203,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const std::filesystem::path
   state->scheduler = std::make_unique<Scheduler>(core, scheduler);
   if (options.plan_weights) state->Watch();
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
+} catch (const std::system_error& error) {
+  return FailedError("cannot start a thread: " + std::string(error.code().message()) +
+                     " (ulimit -u, or the limit of a container)");
 }
 
 const GgufFile& Engine::file() const { return *state_->file; }

@@ -180,10 +180,11 @@ class GgufParser {
     FEDGLM_ASSIGN_OR_RETURN(const uint64_t keys, reader_.Read<uint64_t>());
     // What is declared must fit into what is there.
     if (keys > kMaxKeys || keys > reader_.remaining() / kSmallestKey) {
-      return BadFileError("declares " + std::to_string(keys) + " keys");
+      return BadFileError("declares " + std::to_string(keys) + " keys, more than the file has room for: is it whole?");
     }
     if (tensors > kMaxTensors || tensors > (reader_.remaining() - keys * kSmallestKey) / kSmallestTensor) {
-      return BadFileError("declares " + std::to_string(tensors) + " tensors");
+      return BadFileError("declares " + std::to_string(tensors) +
+                          " tensors, more than the file has room for: is it whole?");
     }
     FEDGLM_RETURN_IF_ERROR(budget_.Charge(keys, kKeyOverhead));
     FEDGLM_RETURN_IF_ERROR(budget_.Charge(tensors, kTensorOverhead));

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -18,7 +19,11 @@ class ThreadReader : public FileReader {
  public:
   ThreadReader(int descriptor, bool direct, std::unique_ptr<ReadQueue> queue)
       : descriptor_(descriptor), direct_(direct), queue_(std::move(queue)) {
-    for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this] { Run(); });
+    try {
+      for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this] { Run(); });
+    } catch (const std::system_error&) {
+      if (threads_.empty()) throw;  // with fewer it is slower, with none it never ends
+    }
   }
 
   ~ThreadReader() override {

@@ -1,6 +1,8 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <numeric>
@@ -36,6 +38,26 @@ TEST(ThreadPool, HasTheThreadsThatWereAskedFor) {
   EXPECT_EQ(ThreadPool(3).threads(), 3);
   EXPECT_EQ(ThreadPool(0).threads(), UsablePhysicalCores());
   EXPECT_GE(UsablePhysicalCores(), 1);
+}
+
+// In a process of its own, whose user may have three threads in all. 0: the pool has no more and visits every index.
+[[noreturn]] void MakeAPoolOfThreeOfSixtyFour() {
+  constexpr uid_t kNobodyElse = 54321;  // root has no such limit
+  if (geteuid() == 0 && setresuid(kNobodyElse, kNobodyElse, kNobodyElse) != 0) _exit(1);
+  const rlimit limit = {3, 3};
+  if (setrlimit(RLIMIT_NPROC, &limit) != 0) _exit(2);
+  {
+    ThreadPool pool(64);
+    if (pool.threads() > 3) _exit(3);
+    std::atomic<int64_t> visited{0};
+    pool.ParallelFor(1000, 1, [&](int64_t begin, int64_t end) { visited += end - begin; });
+    if (visited != 1000) _exit(4);
+  }
+  _exit(0);
+}
+
+TEST(ThreadPool, AMachineThatGivesFewerThreadsGetsASmallerPool) {
+  EXPECT_EXIT(MakeAPoolOfThreeOfSixtyFour(), testing::ExitedWithCode(0), "");
 }
 
 TEST(ThreadPool, EveryIndexIsVisitedOnceInRangesOfTheGrain) {

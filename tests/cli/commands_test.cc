@@ -242,6 +242,10 @@ TEST_F(Commands, WrongUsageIsTwo) {
       {"import", model_, Path("out"), "--type", "Q9"},
       {"adapter", "merge", GoldenPath("golden/glm4-tiny-lora").string(), Path("out"), "-m", model_, "--type", "Q9"}};
   for (const std::vector<std::string>& command : wrong) Refused(command, ExitCode::kUsage);
+  Refused({"frobnicate"}, ExitCode::kUsage, "there is no command \"frobnicate\" (see fedglm --help)");
+  Refused({"adapter", "frobnicate"}, ExitCode::kUsage, "no command \"frobnicate\" (see fedglm adapter --help)");
+  Refused({"generate", "-p", "x"}, ExitCode::kUsage, "--model is required (see fedglm generate --help)");
+  Refused({"generate", "-m", model_, "-p", "x", "-n", "-1"}, ExitCode::kUsage, "--max-tokens: -1 is not above 0");
   EXPECT_FALSE(std::filesystem::exists(Path("out")));
 }
 
@@ -272,6 +276,7 @@ TEST_F(Commands, OutputsThatCannotBeWrittenAreOne) {
 
 TEST_F(Commands, AStdoutThatIsFullIsOne) {
   for (const std::vector<std::string>& command : {std::vector<std::string>{"inspect", model_, "--tensors"},
+                                                  {"--help"},
                                                   {"tokenize", "-m", model_, "-p", "x"},
                                                   {"generate", "-m", model_, "-p", "x", "-n", "50", "--seed", "1"},
                                                   {"perplexity", "-m", model_, "-f", Path("text")}}) {
