@@ -155,8 +155,8 @@ function(fedglm_test name)
         "TSAN_OPTIONS=set:suppressions=${CMAKE_SOURCE_DIR}/deploy/thread-sanitizer-suppressions ignore_noninstrumented_modules=1")
     endif()
     add_test(NAME ${test} COMMAND ${name}_test)
-    set_tests_properties(${test} PROPERTIES TIMEOUT 900 ENVIRONMENT_MODIFICATION "${environment}")
-    # Labels are asked for when all targets are known (tests/CMakeLists.txt).
+    set_tests_properties(${test} PROPERTIES TIMEOUT 900 ENVIRONMENT_MODIFICATION "${environment}" LABELS "${TEST_LABELS}")
+    # Written down when all targets are known (tests/CMakeLists.txt).
     set_property(GLOBAL APPEND PROPERTY FEDGLM_TESTS "${CMAKE_CURRENT_SOURCE_DIR}|${test}|${name}_test|${TEST_LABELS}")
   endforeach()
 endfunction()
