@@ -19,6 +19,7 @@ _BEFORE_A_PROGRAM = ("sudo", "env", "time", "exec", "nohup", "nice", "do", "then
 # Of several commands in a line each is looked at; what stands in quotes is a value.
 _SEPARATOR = re.compile(r"\s(?:\|\|?|&&?)\s|;\s")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_FILE_ENDINGS = ("toml", "proto", "md", "h", "cc", "json", "key", "pem", "crt", "svg", "txt")
 # Programs of others that a page may call: their flags are their own business.
 _FOREIGN = {"apt-get", "cmake", "ctest", "curl", "clang-format", "clang-tidy", "clang++", "git", "kill", "npm",
             "openssl", "pip", "pkg-config", "python3", "systemctl", "docker", "c++", "g++"}
@@ -181,7 +182,7 @@ def _keys_of(line, fenced, section, sections):
         return [f"{section}.{match.group(1)}"] if match and section and section.split(".")[0] in sections else []
     found = [text for text in _CODE.findall(line) if re.fullmatch(r"[a-z_]+\.[a-z_]+", text)
              and text.split(".")[0] in sections
-             and text.split(".")[1] not in ("toml", "proto", "md", "h", "cc", "json")]
+             and text.split(".")[1] not in _FILE_ENDINGS]
     if section in sections | {"serve.upstream"} and line.startswith("|"):
         found += [f"{section}.{key}" for key in re.findall(r"`([a-z_]+)`", line.split("|")[1])]
     return found
@@ -191,8 +192,14 @@ def check_variables(tree):
     """FEDGLM_… in a page: read by a source or a script, or made from a key."""
     known = set()
     for path in tree.files:
-        if path not in tree.pages and not path.startswith("tests/data/"):
-            known |= set(re.findall(r"FEDGLM_[A-Z0-9_]+", tree.text(path)))
+        if path in tree.pages or path.startswith("tests/data/"):
+            continue
+        text = tree.text(path)
+        if path.endswith((".cc", ".h")):  # neither a comment reads one, nor a test that sets it
+            text = re.sub(r"//.*", "", text)
+            if path.startswith("tests/"):
+                text = "\n".join(line for line in text.split("\n") if "getenv" in line or "#if" in line)
+        known |= set(re.findall(r"FEDGLM_[A-Z0-9_]+", text))
     known |= {"FEDGLM_" + key.replace(".", "_").upper() for key in Keys(tree).full}
     for page in tree.pages:
         for number, line in enumerate(tree.lines(page), 1):
