@@ -22,7 +22,8 @@ _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _FILE_ENDINGS = ("toml", "proto", "md", "h", "cc", "json", "key", "pem", "crt", "svg", "txt")
 # Programs of others that a page may call: their flags are their own business.
 _FOREIGN = {"apt-get", "cmake", "ctest", "curl", "clang-format", "clang-tidy", "clang++", "git", "kill", "npm",
-            "openssl", "pip", "pkg-config", "python3", "systemctl", "docker", "c++", "g++"}
+            "openssl", "pip", "pkg-config", "python3", "systemctl", "docker", "c++", "g++", "journalctl", "make",
+            "ninja", "npx", "perf", "ssh", "tar", "valgrind"}
 
 
 class Programs:
