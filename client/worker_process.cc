@@ -19,8 +19,10 @@ absl::StatusOr<TrainerEvent> RunWorkerProcess(const TrainingJob& job, bool quiet
   options.pipe_stdin = options.pipe_events = true;
   // Ctrl-C on a terminal reaches the caller, which ends this one, and says so.
   options.own_process_group = true;
-  // Else a trainer starts itself again to say so, and loads LibTorch twice.
-  if (!evaluates) options.environment = {"OPENBLAS_NUM_THREADS=1", "OMP_WAIT_POLICY=passive"};
+  // Else a trainer starts itself again to say so (training/worker_main.cc), and loads LibTorch twice.
+  if (!evaluates) {
+    options.environment = {"OPENBLAS_NUM_THREADS=1", "OMP_WAIT_POLICY=passive", "OPENBLAS_THREAD_TIMEOUT=4"};
+  }
   if (quiet) options.stderr_file = "/dev/null";
   FEDGLM_ASSIGN_OR_RETURN(Process worker, Process::Spawn(options));
   // A worker that has ended before it read its job says why, or its status does.
