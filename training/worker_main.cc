@@ -13,12 +13,12 @@
 namespace fedglm {
 namespace {
 
-// Two libraries read what they are told when they are loaded: so this program says it and starts itself again, once.
-// The network namespace wants a process with one thread, and OpenBLAS would start its own. And LibTorch's OpenMP
-// threads are to sleep between two loops, not to spin: where the node or other trainers want the same cores, spinning
-// made training 2 to 15 times slower (measured with two threads on two cores at a load of 7 to 10). OpenBLAS's threads, when
-// LibTorch has it start some, spin for 2^26 turns by default, on cores that the kernels of the base model want: 2^4 turns
-// gave 1.2 of the speed with OpenBLAS 0.3.21, 1.3 with 0.3.29 (SmolLM2, two threads on two cores).
+// Libraries read what they are told when they are loaded: so this program says it and starts itself again, once. The
+// network namespace wants a process with one thread, and OpenBLAS would start its own. And threads that wait are to
+// sleep, not to spin on cores that others want. LibTorch's OpenMP threads, where the node or other trainers had work,
+// made training 2 to 15 times slower (two threads on two cores at a load of 7 to 10). OpenBLAS's, which LibTorch has it
+// start later, spin for 2^26 turns by default: 2^4 gave 1.2 of the speed with OpenBLAS 0.3.21, 1.3 with 0.3.29
+// (SmolLM2, two threads on two cores).
 void StartWithOneThread(char** arguments) {
   const char* const threads = std::getenv("OPENBLAS_NUM_THREADS");
   if (threads != nullptr && std::string(threads) == "1" && std::getenv("OMP_WAIT_POLICY") != nullptr &&
