@@ -8,7 +8,7 @@ _NOT_CODE = re.compile(
     r'|/\*.*?\*/'                                                  # /* comment */
     r'|(?:u8|[uUL])?R"(?P<mark>[^()\\\s]{0,16})\(.*?\)(?P=mark)"'  # R"(raw string)"
     r'|"(?:[^"\\\n]|\\.|\\\n)*"'                                   # "string"
-    r"|(?:(?<!\w)(?:u8|[uUL])|(?<![0-9a-fA-F]))'(?:[^'\\\n]|\\.)+'",                       # 'c', but not the ' of 1'000
+    r"|(?:(?<!\w)(?:u8|[uUL])|(?<![0-9a-fA-F]))'(?:[^'\\\n]|\\.)+'",  # 'c', but not the ' of 1'000
     re.DOTALL)
 _WORD = re.compile(r"[A-Za-z_]\w*|::|->|&&|\S")
 _TYPES = {"class", "struct", "union", "enum"}

@@ -72,7 +72,7 @@ def _check_link(tree, page, number, target):
     folder = "" if path.startswith("/") else posixpath.dirname(page)
     linked = posixpath.normpath(posixpath.join(folder, path.lstrip("/"))) if path else page
     line = re.fullmatch(r"L(\d+)(?:-L\d+)?", anchor)
-    if linked not in [".", *tree.files, *tree.folders]:
+    if linked != "." and linked not in tree.files and linked not in tree.folders:
         yield Finding(page, number, "broken link", f"there is no '{linked}'")
     elif anchor and linked.endswith(".md") and anchor not in anchors(tree, linked):
         yield Finding(page, number, "broken link", f"'{linked}' has no heading '#{anchor}'")
