@@ -10,6 +10,17 @@
 
 namespace fedglm {
 
+// What the libraries of fedglm-trainer are told, which read it when they are loaded (training/worker_main.cc says why).
+// Whoever starts a trainer tells them; one that was started otherwise starts itself again.
+struct LibrarySetting {
+  const char* name;
+  const char* value;
+  bool always;  // also where the user has set another value
+};
+inline constexpr LibrarySetting kTrainerSettings[] = {{"OPENBLAS_NUM_THREADS", "1", true},
+                                                      {"OMP_WAIT_POLICY", "passive", false},
+                                                      {"OPENBLAS_THREAD_TIMEOUT", "4", false}};
+
 // Where the program's arguments say that events go. "--events FD": as the one who starts it as a child says. No
 // argument: stdout, for people, and what else is printed there goes to stderr. UsageError for other arguments. Call
 // first in main().

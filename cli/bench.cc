@@ -64,7 +64,7 @@ absl::StatusOr<AnswerSpeed> MeasureAnswer(Engine& engine, const GenerationReques
 // Runs all requests together. Each must write `max_tokens`.
 absl::Status RunTogether(Engine& engine, const std::vector<GenerationRequest>& requests) {
   std::vector<absl::Status> statuses(requests.size());
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;  // joined also if the next cannot be started
   for (size_t i = 0; i < requests.size(); ++i) {
     threads.emplace_back([&, i] {
       const auto result = engine.Generate(requests[i], nullptr);
@@ -75,7 +75,7 @@ absl::Status RunTogether(Engine& engine, const std::vector<GenerationRequest>& r
       }
     });
   }
-  for (std::thread& thread : threads) thread.join();
+  for (std::jthread& thread : threads) thread.join();
   for (const absl::Status& status : statuses) FEDGLM_RETURN_IF_ERROR(status);
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 #include "client/worker_process.h"
 
 #include "adapter/event_stream.h"
+#include "adapter/worker.h"
 #include "base/json.h"
 #include "base/process.h"
 
@@ -21,7 +22,9 @@ absl::StatusOr<TrainerEvent> RunWorkerProcess(const TrainingJob& job, bool quiet
   options.own_process_group = true;
   // Else a trainer starts itself again to say so (training/worker_main.cc), and loads LibTorch twice.
   if (!evaluates) {
-    options.environment = {"OPENBLAS_NUM_THREADS=1", "OMP_WAIT_POLICY=passive", "OPENBLAS_THREAD_TIMEOUT=4"};
+    for (const auto& [name, value, always] : kTrainerSettings) {
+      options.environment.push_back(std::string(name) + "=" + value);
+    }
   }
   if (quiet) options.stderr_file = "/dev/null";
   FEDGLM_ASSIGN_OR_RETURN(Process worker, Process::Spawn(options));

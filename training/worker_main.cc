@@ -20,13 +20,14 @@ namespace {
 // start later, spin for 2^26 turns by default: 2^4 gave 1.2 of the speed with OpenBLAS 0.3.21, 1.3 with 0.3.29
 // (SmolLM2, two threads on two cores).
 void StartWithOneThread(char** arguments) {
-  const char* const threads = std::getenv("OPENBLAS_NUM_THREADS");
-  if (threads != nullptr && std::string(threads) == "1" && std::getenv("OMP_WAIT_POLICY") != nullptr &&
-      std::getenv("OPENBLAS_THREAD_TIMEOUT") != nullptr)
-    return;
-  setenv("OPENBLAS_NUM_THREADS", "1", 1);
-  setenv("OMP_WAIT_POLICY", "passive", 0);
-  setenv("OPENBLAS_THREAD_TIMEOUT", "4", 0);
+  bool changed = false;
+  for (const auto& [name, value, always] : kTrainerSettings) {
+    const char* const now = std::getenv(name);
+    if (now != nullptr && (!always || std::string(now) == value)) continue;
+    setenv(name, value, 1);
+    changed = true;
+  }
+  if (!changed) return;
   execv("/proc/self/exe", arguments);  // on failure: go on, with a weaker wall that is reported
 }
 

@@ -19,9 +19,9 @@ class JobRunner {
       : jobs_(jobs), progress_("baselines", TotalOf(jobs), quiet) {}
 
   absl::Status Run(int workers) {
-    std::vector<std::thread> threads;
+    std::vector<std::jthread> threads;  // joined also if the next cannot be started
     for (int i = 0; i < workers; ++i) threads.emplace_back([this] { Work(); });
-    for (std::thread& thread : threads) thread.join();
+    for (std::jthread& thread : threads) thread.join();
     MutexLock lock(mutex_);
     if (status_.ok()) progress_.Finish("site-only and pooled adapters");
     return status_;

@@ -114,9 +114,9 @@ class AdapterComparison {
         losses_(adapters.size()) {}
 
   absl::StatusOr<Losses> Run() {
-    std::vector<std::thread> threads;
+    std::vector<std::jthread> threads;  // joined also if the next cannot be started
     for (int i = 0; i < UsablePhysicalCores(); ++i) threads.emplace_back([this] { Work(); });
-    for (std::thread& thread : threads) thread.join();
+    for (std::jthread& thread : threads) thread.join();
     MutexLock lock(mutex_);
     FEDGLM_RETURN_IF_ERROR(status_);
     progress_.Finish();
