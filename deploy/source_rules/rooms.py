@@ -127,6 +127,14 @@ def _check_include(tree, rooms, guarded, path, number, header):
                       f"'{user}' may include {rooms.list_of(user)}, not '{used}' ({PAGE}:{rooms.lines[user]})")
 
 
+def _rooms_seen_by(tree, rooms, folder, words):
+    """The rooms that the sources among a call's words include."""
+    sources = [posixpath.join(folder, word) for word in words if word.endswith(".cc")]
+    headers = [match.group(1) for source in sources if source in tree.files
+               for match in map(_INCLUDE.match, tree.lines(source)) if match]
+    return {rooms.of(header) for header in headers if header in tree.files}
+
+
 def _check_links(tree, rooms):
     """A target may link with what the rooms in its folder may include. Programs may link what their main() includes."""
     calls, folders = [], {}
@@ -142,11 +150,13 @@ def _check_links(tree, rooms):
     for path, line, function, words in calls:
         target = re.sub(r"^fedglm(::|_)", "", words[0]) if words else ""
         user = rooms.of(folders[target] + "/") if target in folders else rooms.of(path)
-        if function == "fedglm_program" or user is None:
+        if user is None:
             continue
         for word in words[1:]:
             name = re.sub(r"^fedglm(::|_)", "", word)
             used = rooms.of(folders[name] + "/") if name != word and name in folders else None
+            if function == "fedglm_program" and used in _rooms_seen_by(tree, rooms, posixpath.dirname(path), words):
+                continue
             inside = [room for room in rooms.allowed if (room + "/").startswith(user + "/")]
             if used and not any(rooms.may(room, used) for room in inside):
                 yield Finding(path, line, "table of rooms",
