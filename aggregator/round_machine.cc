@@ -326,15 +326,15 @@ absl::Status RoundMachine::CloseRound(const DecidedRound& decided) {
 }
 
 absl::StatusOr<Work> RoundMachine::WorkFor(const std::string& site_id, int64_t installed_round) {
-  if (installed_round < latest_) return Work(InstallWork{latest_, latest_adapter_, latest_ >= options_.rounds});
+  if (installed_round < latest_) return Work(InstallWork{latest_, latest_adapter_});
   if (open_) {
     const std::string update_id = UpdateIdOf(options_.federation, open_->round, site_id, open_->adapter_in);
     FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> update, store_.FindUpdate(update_id));
     if (update && update->state == UpdateState::kExpected) {
-      return Work(TrainWork{open_->round, open_->adapter_in, update_id, open_->deadline_unix_ms});
+      return Work(TrainWork{open_->round, open_->adapter_in, update_id});
     }
   } else if (latest_ >= options_.rounds) {
-    return Work(FinishedWork{latest_});
+    return Work(FinishedWork{});
   }
   return Work(WaitWork{});
 }

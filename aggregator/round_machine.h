@@ -29,16 +29,12 @@ struct WaitWork {};
 struct TrainWork {
   int64_t round = 0;
   std::string adapter_sha256, update_id;
-  int64_t deadline_unix_ms = 0;
 };
 struct InstallWork {
   int64_t round = 0;
   std::string adapter_sha256;
-  bool last = false;
 };
-struct FinishedWork {
-  int64_t round = 0;
-};
+struct FinishedWork {};
 using Work = std::variant<WaitWork, TrainWork, InstallWork, FinishedWork>;
 
 // What a site says of the update that it sends.
