@@ -33,11 +33,16 @@ class Descriptor {
   int fd_;
 };
 
+// Not NotFound where a folder is missing: that is an input's.
+absl::Status OutputError(std::string_view what, int error_number) {
+  return FailedError(Message(ErrnoError(what, error_number)));
+}
+
 absl::Status WriteAll(int fd, std::string_view contents, const std::string& name) {
   while (!contents.empty()) {
     const ssize_t written = ::write(fd, contents.data(), contents.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return ErrnoError(name, errno);
+    if (written < 0) return OutputError(name, errno);
     contents.remove_prefix(static_cast<size_t>(written));
   }
   return absl::OkStatus();
@@ -84,8 +89,8 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t
 
 absl::Status SyncDirectory(const std::filesystem::path& path) {
   Descriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd.get() < 0) return ErrnoError(path.string(), errno);
-  if (::fsync(fd.get()) != 0 && errno != EINVAL) return ErrnoError(path.string(), errno);
+  if (fd.get() < 0) return OutputError(path.string(), errno);
+  if (::fsync(fd.get()) != 0 && errno != EINVAL) return OutputError(path.string(), errno);
   return absl::OkStatus();
 }
 
@@ -93,12 +98,12 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
   const std::string name = path.string();
   std::string temporary = name + ".XXXXXX";
   Descriptor fd(::mkostemp(temporary.data(), O_CLOEXEC));
-  if (fd.get() < 0) return ErrnoError(name, errno);
+  if (fd.get() < 0) return OutputError(name, errno);
   absl::Status status = WriteAll(fd.get(), contents, name);
-  if (status.ok() && ::fchmod(fd.get(), static_cast<mode_t>(mode)) != 0) status = ErrnoError(name, errno);
-  if (status.ok() && ::fsync(fd.get()) != 0) status = ErrnoError(name, errno);
-  if (status.ok() && ::close(fd.Release()) != 0) status = ErrnoError(name, errno);
-  if (status.ok() && ::rename(temporary.c_str(), name.c_str()) != 0) status = ErrnoError(name, errno);
+  if (status.ok() && ::fchmod(fd.get(), static_cast<mode_t>(mode)) != 0) status = OutputError(name, errno);
+  if (status.ok() && ::fsync(fd.get()) != 0) status = OutputError(name, errno);
+  if (status.ok() && ::close(fd.Release()) != 0) status = OutputError(name, errno);
+  if (status.ok() && ::rename(temporary.c_str(), name.c_str()) != 0) status = OutputError(name, errno);
   if (!status.ok()) {
     ::unlink(temporary.c_str());
     return status;
@@ -116,7 +121,7 @@ absl::Status MakeDirectories(const std::filesystem::path& path, int mode) {
   const std::filesystem::path parent = path.parent_path();
   if (!parent.empty() && parent != path) FEDGLM_RETURN_IF_ERROR(MakeDirectories(parent, mode));
   if (::mkdir(path.c_str(), static_cast<mode_t>(mode)) != 0 && errno != EEXIST) {
-    return FailedError(Message(ErrnoError(path.string(), errno)));
+    return OutputError(path.string(), errno);
   }
   return absl::OkStatus();
 }
@@ -124,14 +129,14 @@ absl::Status MakeDirectories(const std::filesystem::path& path, int mode) {
 absl::Status ReplaceDirectory(const std::filesystem::path& from, const std::filesystem::path& to) {
   FEDGLM_RETURN_IF_ERROR(SyncDirectory(from));
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) != 0) {
-    if (errno != EEXIST && errno != EINVAL) return ErrnoError(to.string(), errno);
+    if (errno != EEXIST && errno != EINVAL) return OutputError(to.string(), errno);
     std::error_code ignored;
     if (std::filesystem::exists(to, ignored) && !std::filesystem::is_directory(to, ignored)) {
       return FailedError(to.string() + ": is there and is not a folder");
     }
     // The old folder is there: exchange the two in one step, then remove the old one under the new one's old name.
     if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) != 0) {
-      return ErrnoError(to.string(), errno);
+      return OutputError(to.string(), errno);
     }
     std::filesystem::remove_all(from, ignored);
   }
@@ -187,7 +192,7 @@ absl::StatusOr<TemporaryDirectory> TemporaryDirectory::Make(std::string_view pre
   std::error_code error;
   const std::filesystem::path parent = std::filesystem::temp_directory_path(error);
   std::string name = (error ? std::filesystem::path("/tmp") : parent).string() + "/" + std::string(prefix) + ".XXXXXX";
-  if (::mkdtemp(name.data()) == nullptr) return ErrnoError(name, errno);
+  if (::mkdtemp(name.data()) == nullptr) return OutputError(name, errno);
   return TemporaryDirectory(std::filesystem::path(name));
 }
 

@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -68,6 +69,20 @@ PageRange Inward(std::span<const std::byte> bytes, uintptr_t page_size = PageSiz
   return {reinterpret_cast<void*>(begin), end > begin ? end - begin : 0};
 }
 
+// Where there is no /proc (a bare chroot) the kernel says it itself: without what the page cache would give back.
+uint64_t MachineBytes() {
+  const uint64_t bytes = KibibyteField("/proc/meminfo", "MemTotal:");
+  struct sysinfo machine = {};
+  return bytes != 0 || sysinfo(&machine) != 0 ? bytes : uint64_t{machine.totalram} * machine.mem_unit;
+}
+
+uint64_t AvailableMachineBytes() {
+  const uint64_t bytes = KibibyteField("/proc/meminfo", "MemAvailable:");
+  struct sysinfo machine = {};
+  if (bytes != 0 || sysinfo(&machine) != 0) return bytes;
+  return (uint64_t{machine.freeram} + machine.bufferram) * machine.mem_unit;
+}
+
 }  // namespace
 
 uint64_t CurrentRssBytes(const KernelFolders& folders) {
@@ -79,13 +94,13 @@ uint64_t PeakRssBytes() { return KibibyteField("/proc/self/status", "VmHWM:"); }
 uint64_t CurrentAnonymousBytes() { return KibibyteField("/proc/self/status", "RssAnon:"); }
 
 uint64_t TotalMemoryBytes() {
-  const uint64_t machine = KibibyteField("/proc/meminfo", "MemTotal:");
+  const uint64_t machine = MachineBytes();
   const uint64_t group = CgroupMemoryLimit();
   return group == 0 ? machine : std::min(machine, group);
 }
 
 uint64_t AvailableMemoryBytes() {
-  uint64_t available = KibibyteField("/proc/meminfo", "MemAvailable:");
+  uint64_t available = AvailableMachineBytes();
   for (const CgroupMemory& group : CgroupMemoryLimits()) {
     available = std::min(available, group.limit - std::min(group.limit, group.used));
   }

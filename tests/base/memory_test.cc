@@ -36,6 +36,14 @@ TEST(Memory, WhatIsAvailableIsPartOfTheTotal) {
   EXPECT_LE(AvailableMemoryBytes(), TotalMemoryBytes());
 }
 
+TEST(Memory, WithoutProcTheKernelIsAsked) {
+  EXPECT_CHILD_SUCCEEDS("no mounts of its own for this user", [] {
+    if (!EnterMountNamespace() || mount("tmpfs", "/proc", "tmpfs", 0, "size=64k") != 0) return kNotHere;
+    if (TotalMemoryBytes() < uint64_t{64} << 20) return 1;
+    return AvailableMemoryBytes() > 0 && AvailableMemoryBytes() <= TotalMemoryBytes() ? 0 : 2;
+  });
+}
+
 // A mapped file of which no page is in memory.
 class MappedPages : public testing::Test {
  protected:
