@@ -100,6 +100,12 @@ struct Engine::State {
     if (idle && idle_samples % kIdleSamples == 0) ReturnFreedMemory();
   }
 
+  absl::Status CheckRequest(const GenerationRequest& request) const {
+    if (request.logprobs > kMostLogprobs) return UsageError("at most " + std::to_string(kMostLogprobs) + " logprobs");
+    if (!(request.timeout_seconds >= 0)) return UsageError("timeout_seconds is below 0 or not a number");
+    return CheckSampling(request.sampling, core.hyperparameters().vocabulary);
+  }
+
   absl::Status CheckTokens(const std::vector<Token>& tokens) const {
     if (tokens.empty()) return UsageError("the prompt is empty");
     const int64_t vocabulary = core.hyperparameters().vocabulary;
@@ -234,7 +240,7 @@ absl::StatusOr<std::vector<PendingAnswer>> Engine::Take(std::vector<GenerationRe
   std::vector<std::shared_ptr<Sequence>> sequences;
   for (GenerationRequest& request : requests) {
     const AnswerPlace place = {channel, sequences.size()};
-    if (request.logprobs > kMostLogprobs) return UsageError("at most " + std::to_string(kMostLogprobs) + " logprobs");
+    FEDGLM_RETURN_IF_ERROR(state_->CheckRequest(request));
     FEDGLM_ASSIGN_OR_RETURN(std::optional<InstalledAdapter> adapter, state_->FindAdapter(request.adapter));
     FEDGLM_ASSIGN_OR_RETURN(sequences.emplace_back(), state_->MakeSequence(std::move(request), SequencePurpose::kAnswer,
                                                                            std::move(adapter), place));

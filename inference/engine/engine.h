@@ -75,7 +75,8 @@ class Engine {
   std::vector<std::string> AdapterNames() const;  // of AddAdapter, sorted
 
   // Takes all of them, or none, and does not wait. UsageError if a prompt is empty, has ids out of range or does not
-  // fit the context, an adapter is unknown, or there are more requests than the queue ever holds. Unavailable if the
+  // fit the context, a request's options mean nothing (CheckSampling), an adapter is unknown, or there are more
+  // requests than the queue ever holds. Unavailable if the
   // queue is full, ResourceExhausted if the memory budget or its pressure allows no more work. An answer that outgrows
   // the memory although it is the only one ends with kLength.
   absl::StatusOr<std::vector<PendingAnswer>> Take(std::vector<GenerationRequest> requests);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <limits>
 
 namespace fedglm {
 namespace {
@@ -16,7 +18,33 @@ bool MoreLikely(const std::pair<float, Token>& a, const std::pair<float, Token>&
   return a.first != b.first ? a.first > b.first : a.second < b.second;
 }
 
+absl::Status CheckNumber(const char* name, double value, double lowest, double highest) {
+  if (value >= lowest && value <= highest) return absl::OkStatus();  // not so for NaN
+  char text[160];
+  std::snprintf(text, sizeof text, "%s is %g, not from %g to %g", name, value, lowest, highest);
+  return UsageError(text);
+}
+
 }  // namespace
+
+absl::Status CheckSampling(const SamplingOptions& options, int64_t vocabulary) {
+  constexpr double kMost = std::numeric_limits<float>::max();  // logits are float32
+  FEDGLM_RETURN_IF_ERROR(CheckNumber("temperature", options.temperature, 0, kMost));
+  FEDGLM_RETURN_IF_ERROR(CheckNumber("top_p", options.top_p, 0, 1));
+  FEDGLM_RETURN_IF_ERROR(CheckNumber("min_p", options.min_p, 0, 1));
+  FEDGLM_RETURN_IF_ERROR(CheckNumber("repetition_penalty", options.repetition_penalty, 0.01, 100));
+  FEDGLM_RETURN_IF_ERROR(CheckNumber("frequency_penalty", options.frequency_penalty, -kMost, kMost));
+  FEDGLM_RETURN_IF_ERROR(CheckNumber("presence_penalty", options.presence_penalty, -kMost, kMost));
+  if (options.top_k < 0) return UsageError("top_k is " + std::to_string(options.top_k) + ", below 0");
+  for (const auto& [token, bias] : options.logit_bias) {
+    FEDGLM_RETURN_IF_ERROR(CheckNumber("logit_bias", bias, -kMost, kMost));
+    if (token < 0 || token >= vocabulary) {
+      return UsageError("logit_bias names token " + std::to_string(token) + ", which is not in the vocabulary of " +
+                        std::to_string(vocabulary));
+    }
+  }
+  return absl::OkStatus();
+}
 
 Sampler::Sampler(const SamplingOptions& options) : options_(options) {
   random_.seed(options.seed != 0 ? options.seed : (uint64_t{std::random_device{}()} << 32 | std::random_device{}()));

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/status.h"
 #include "inference/gguf/token.h"
 
 namespace fedglm {
@@ -25,6 +26,10 @@ struct SamplingOptions {
   std::vector<std::pair<Token, float>> logit_bias;  // added to the logits
   uint64_t seed = 0;                                // 0: a random one
 };
+
+// UsageError, naming the field, for what means nothing: numbers that are not finite or out of range, a bias of a token
+// that a vocabulary of that size does not have.
+absl::Status CheckSampling(const SamplingOptions& options, int64_t vocabulary);
 
 // Not thread-safe; one per answer. The same seed and logits give the same tokens on every machine.
 class Sampler {

@@ -141,6 +141,12 @@ TEST_F(SmallEngine, RefusesWhatDoesNotFit) {
   EXPECT_EQ(ExitCodeOf(engine_->Generate(request, nullptr).status()), ExitCode::kUsage);
   request.prompt.assign(static_cast<size_t>(engine_->context()) + 1, 1);
   EXPECT_EQ(ExitCodeOf(engine_->Generate(request, nullptr).status()), ExitCode::kUsage);
+  request.prompt = GoldenTokens();
+  request.sampling.top_p = 1.5;
+  EXPECT_EQ(ExitCodeOf(engine_->Generate(request, nullptr).status()), ExitCode::kUsage);
+  request.sampling.top_p = 1;
+  request.timeout_seconds = std::nan("");
+  EXPECT_EQ(ExitCodeOf(engine_->Generate(request, nullptr).status()), ExitCode::kUsage);
 }
 
 TEST_F(SmallEngine, AMemoryBudgetThatIsTooSmallIsAnErrorNotACrash) {

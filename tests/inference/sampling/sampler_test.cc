@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <string>
 
 namespace fedglm {
 namespace {
@@ -77,6 +78,34 @@ TEST(Sampler, TheSeedDecides) {
     differs |= token != c.Sample(logits);
   }
   EXPECT_TRUE(differs);
+}
+
+TEST(CheckSampling, NamesWhatMeansNothing) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  EXPECT_TRUE(CheckSampling({}, 10).ok());
+  EXPECT_TRUE(
+      CheckSampling({.temperature = 2, .top_k = 5, .top_p = 0, .min_p = 1, .logit_bias = {{9, -100}}}, 10).ok());
+  const std::vector<std::pair<SamplingOptions, const char*>> wrong = {
+      {{.temperature = -1}, "temperature is -1, not from 0"},
+      {{.temperature = kNan}, "temperature is"},
+      {{.temperature = kInfinity}, "temperature is inf"},
+      {{.top_k = -1}, "top_k is -1"},
+      {{.top_p = 1.5}, "top_p is 1.5, not from 0 to 1"},
+      {{.top_p = kNan}, "top_p"},
+      {{.min_p = -0.1}, "min_p is -0.1"},
+      {{.repetition_penalty = 0}, "repetition_penalty is 0"},
+      {{.frequency_penalty = kInfinity}, "frequency_penalty"},
+      {{.presence_penalty = kNan}, "presence_penalty"},
+      {{.logit_bias = {{3, static_cast<float>(kNan)}}}, "logit_bias is"},
+      {{.logit_bias = {{10, 1}}}, "token 10, which is not in the vocabulary of 10"},
+      {{.logit_bias = {{-1, 1}}}, "token -1"},
+  };
+  for (const auto& [options, says] : wrong) {
+    const absl::Status status = CheckSampling(options, 10);
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage) << says;
+    EXPECT_NE(Message(status).find(says), std::string::npos) << Message(status);
+  }
 }
 
 }  // namespace
