@@ -25,7 +25,7 @@ TEST_F(RoundMachineTest, ARoundOpensWhenEnoughSitesHaveAsked) {
   EXPECT_EQ(rooms->machine().Summary().state, "waiting");
   const TrainWork work = rooms->Train("c", 0);
   EXPECT_EQ(work.round, 1);
-  EXPECT_EQ(work.deadline_unix_ms, UnixMilliseconds(clock_->Now()) + 60000);
+  EXPECT_EQ(Get(rooms->store().LastRound())->deadline_unix_ms, UnixMilliseconds(clock_->Now()) + 60000);
   const std::vector<UpdateRow> cohort = Get(rooms->store().UpdatesOf(1));
   ASSERT_EQ(cohort.size(), 3u);  // neither the site without records nor the one that never asked
   EXPECT_EQ(rooms->machine().Summary().state, "training");
