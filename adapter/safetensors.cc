@@ -88,7 +88,7 @@ struct Claims {
   uint64_t bytes = 0;
 };
 
-absl::StatusOr<Matrix> ReadTensor(const Json& entry, std::string_view data, Claims& claims) {
+absl::StatusOr<SafetensorsView::Tensor> ReadPlace(const Json& entry, std::string_view data, Claims& claims) {
   if (!entry.is_object()) return BadFileError("a JSON object is expected");
   FEDGLM_ASSIGN_OR_RETURN(const std::string type_name, RequireString(entry, "dtype"));
   FEDGLM_ASSIGN_OR_RETURN(const ElementType type, FindElementType(type_name));
@@ -102,14 +102,37 @@ absl::StatusOr<Matrix> ReadTensor(const Json& entry, std::string_view data, Clai
   claims.bytes += range.end - range.begin;
   if (claims.bytes > data.size()) return BadFileError("it shares bytes with another tensor");
   claims.ranges.push_back(range);
-  Matrix matrix = Matrix::Zero(shape.first, shape.second);
-  if (count > 0) type.convert(data.data() + range.begin, static_cast<size_t>(count), matrix.values.data());
-  return matrix;
+  return SafetensorsView::Tensor{shape.first, shape.second, data.substr(range.begin, range.end - range.begin),
+                                 type.convert};
+}
+
+// Every byte of the data belongs to one tensor.
+absl::Status CheckClaims(Claims claims, uint64_t data_bytes) {
+  std::sort(claims.ranges.begin(), claims.ranges.end(),
+            [](const Range& a, const Range& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  uint64_t end = 0;
+  for (const Range& range : claims.ranges) {
+    if (range.begin < end) return BadFileError("two tensors overlap");
+    if (range.begin > end) break;
+    end = range.end;
+  }
+  if (end != data_bytes) return BadFileError("bytes that belong to no tensor, or a truncated file");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::map<std::string, std::string>> ReadMetadata(const Json& entry) {
+  if (!entry.is_object()) return BadFileError("__metadata__ is not an object");
+  std::map<std::string, std::string> metadata;
+  for (const auto& [key, value] : entry.items()) {
+    if (!value.is_string()) return BadFileError("__metadata__ holds something that is no string");
+    metadata[key] = value.get<std::string>();
+  }
+  return metadata;
 }
 
 }  // namespace
 
-absl::StatusOr<SafetensorsFile> ParseSafetensors(std::string_view bytes, std::string_view what) {
+absl::StatusOr<SafetensorsView> SafetensorsView::Parse(std::string_view bytes, std::string_view what) {
   const std::string name(what);
   uint64_t header_bytes;
   if (bytes.size() < sizeof(header_bytes)) return BadFileError(name + ": truncated");
@@ -122,31 +145,42 @@ absl::StatusOr<SafetensorsFile> ParseSafetensors(std::string_view bytes, std::st
   FEDGLM_ASSIGN_OR_RETURN(const Json header, ParseJson(header_text, name));
   if (!header.is_object() || header.size() > kMaxTensors) return BadFileError(name + ": not a safetensors header");
 
-  SafetensorsFile file;
+  SafetensorsView view;
   Claims claims;
   for (const auto& [key, entry] : header.items()) {
     if (key == "__metadata__") {
-      if (!entry.is_object()) return BadFileError(name + ": __metadata__ is not an object");
-      for (const auto& [metadata_key, value] : entry.items()) {
-        if (!value.is_string()) return BadFileError(name + ": __metadata__ holds something that is no string");
-        file.metadata[metadata_key] = value.get<std::string>();
-      }
+      absl::StatusOr<std::map<std::string, std::string>> metadata = ReadMetadata(entry);
+      if (!metadata.ok()) return Annotate(metadata.status(), name);
+      view.metadata_ = *std::move(metadata);
       continue;
     }
-    absl::StatusOr<Matrix> tensor = ReadTensor(entry, data, claims);
+    const absl::StatusOr<Tensor> tensor = ReadPlace(entry, data, claims);
     if (!tensor.ok()) return Annotate(tensor.status(), name + ": tensor '" + key + "'");
-    if (!file.tensors.emplace(key, *std::move(tensor)).second)
-      return BadFileError(name + ": '" + key + "' is there twice");
+    if (!view.tensors_.emplace(key, *tensor).second) return BadFileError(name + ": '" + key + "' is there twice");
   }
-  std::sort(claims.ranges.begin(), claims.ranges.end(),
-            [](const Range& a, const Range& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
-  uint64_t end = 0;
-  for (const Range& range : claims.ranges) {
-    if (range.begin < end) return BadFileError(name + ": two tensors overlap");
-    if (range.begin > end) break;
-    end = range.end;
+  if (absl::Status status = CheckClaims(std::move(claims), data.size()); !status.ok()) return Annotate(status, name);
+  return view;
+}
+
+absl::Status SafetensorsView::Read(const std::string& name, std::span<float> values) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) return BadFileError("tensor '" + name + "' is missing");
+  const Tensor& tensor = found->second;
+  if (static_cast<uint64_t>(tensor.rows) * static_cast<uint64_t>(tensor.columns) != values.size()) {
+    return BadFileError("tensor '" + name + "' has another size");
   }
-  if (end != data.size()) return BadFileError(name + ": bytes that belong to no tensor, or a truncated file");
+  if (!values.empty()) tensor.convert(tensor.bytes.data(), values.size(), values.data());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SafetensorsFile> ParseSafetensors(std::string_view bytes, std::string_view what) {
+  FEDGLM_ASSIGN_OR_RETURN(const SafetensorsView view, SafetensorsView::Parse(bytes, what));
+  SafetensorsFile file;
+  file.metadata = view.metadata();
+  for (const auto& [name, tensor] : view.tensors()) {
+    Matrix& matrix = file.tensors[name] = Matrix::Zero(tensor.rows, tensor.columns);
+    FEDGLM_RETURN_IF_ERROR(view.Read(name, matrix.values));
+  }
   return file;
 }
 
