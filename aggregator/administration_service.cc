@@ -131,28 +131,27 @@ class AdministrationService : public v1::Administration::Service {
     out->set_state(round.state == RoundState::kDone ? "done" : "open");
     out->set_cohort(static_cast<int64_t>(updates.size()));
     int64_t accepted = 0, refused = 0, examples = 0, bytes = 0;
-    double weighted_loss = 0;
+    std::vector<SiteLoss> training, held_out;
     for (const UpdateRow& update : updates) {
       bytes += update.bytes;
       if (update.state == UpdateState::kRefused) ++refused;
       if (update.state != UpdateState::kAccepted) continue;
       ++accepted;
       examples += update.examples;
-      weighted_loss += update.training_loss * static_cast<double>(update.examples);
+      training.push_back({update.training_loss, update.examples});
     }
     out->set_accepted(accepted);
     out->set_refused(refused);
     out->set_examples(examples);
     out->set_bytes_received(static_cast<uint64_t>(bytes));
-    out->set_mean_training_loss(examples > 0 ? weighted_loss / static_cast<double>(examples) : 0);
+    const double share = rooms_.options.bounds.weight_share;
+    out->set_mean_training_loss(MeanLoss(training, share));
     out->set_truncation_error(round.truncation_error);
     out->set_started_unix_ms(round.started_unix_ms);
     out->set_ended_unix_ms(round.ended_unix_ms);
     out->set_adapter_sha256(round.adapter_out);
-    double sum = 0;
-    int64_t tokens = 0;
-    for (const EvaluationRow& e : evaluations) sum += e.loss * static_cast<double>(e.tokens), tokens += e.tokens;
-    out->set_mean_evaluation_loss(tokens > 0 ? sum / static_cast<double>(tokens) : 0);
+    for (const EvaluationRow& evaluation : evaluations) held_out.push_back({evaluation.loss, evaluation.tokens});
+    out->set_mean_evaluation_loss(MeanLoss(held_out, share));
     return absl::OkStatus();
   }
 

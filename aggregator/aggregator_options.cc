@@ -58,6 +58,10 @@ absl::Status ReadStrategy(Configuration& c, AggregatorOptions& o) {
     return read.status();
   }));
   o.strategy = *std::move(strategy);
+  FEDGLM_ASSIGN_OR_RETURN(o.bounds.norm, c.Number("aggregation.norm_bound", o.bounds.norm, 0, 1e6));
+  if (o.bounds.norm > 0 && o.bounds.norm < 1)
+    return ConfigurationError("aggregation.norm_bound must be 0 or at least 1");
+  FEDGLM_ASSIGN_OR_RETURN(o.bounds.weight_share, c.Number("aggregation.max_weight_share", o.bounds.weight_share, 0, 1));
   // FedSGD's, and always allowed to stand there in the other modes.
   return c.Number("federation.server_learning_rate", 1.0, 0, 1e6).status();
 }
@@ -73,7 +77,12 @@ absl::StatusOr<AggregatorOptions> AggregatorOptions::Read(Configuration& c) {
   o.mode = *parsed;
   FEDGLM_ASSIGN_OR_RETURN(o.rounds, c.Integer("federation.rounds", o.rounds, 1, 1000000));
   FEDGLM_ASSIGN_OR_RETURN(o.min_sites, c.Integer("federation.min_sites", o.min_sites, 1, 100000));
-  FEDGLM_ASSIGN_OR_RETURN(o.min_updates, c.Integer("federation.min_updates", o.min_updates, 1, 100000));
+  const int64_t quorum = std::min(o.min_updates, o.min_sites);
+  FEDGLM_ASSIGN_OR_RETURN(o.min_updates, c.Integer("federation.min_updates", quorum, 1, 100000));
+  if (o.min_sites < o.min_updates) {
+    return ConfigurationError("federation.min_sites must be at least federation.min_updates: " +
+                              std::to_string(o.min_updates));
+  }
   FEDGLM_ASSIGN_OR_RETURN(o.round_timeout_seconds,
                           c.Integer("federation.round_timeout_seconds", o.round_timeout_seconds, 1, int64_t{1} << 31));
   FEDGLM_RETURN_IF_ERROR(ReadStrategy(c, o));

@@ -10,6 +10,7 @@
 #include "adapter/training_plan.h"
 #include "adapter/update_form.h"
 #include "aggregator/strategy/strategy.h"
+#include "aggregator/updates/bounded_updates.h"
 #include "base/configuration.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -20,9 +21,10 @@ struct AggregatorOptions {
   std::string federation = "federation";
   UpdateForm mode = UpdateForm::kChangeOfB;  // what travels
   std::shared_ptr<const Strategy> strategy;  // how it is combined; null: the mode's default
+  UpdateBounds bounds;                       // of what goes into it
   int64_t rounds = 10;
-  int64_t min_sites = 2;    // a round begins when so many sites have asked for work
-  int64_t min_updates = 1;  // after the deadline a round is closed with so many, else it waits on
+  int64_t min_sites = 3;    // a round begins when so many sites have asked for work
+  int64_t min_updates = 3;  // the quorum: a round is not closed with fewer accepted updates, each of another site
   int64_t round_timeout_seconds = 86400;
   std::filesystem::path initial_adapter;  // what round 1 starts from: `fedglm adapter init`
   TrainingPlan training = {.steps = 20};  // what every site does in a round

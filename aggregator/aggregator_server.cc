@@ -52,6 +52,22 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const std::string& listen,
   return server;
 }
 
+// The database of a state folder. ConfigurationError if the folder is in use but not whole: half of a restored backup
+// must not look like a federation that begins.
+absl::StatusOr<std::unique_ptr<Store>> OpenStore(const std::filesystem::path& state_dir) {
+  const std::filesystem::path path = state_dir / "state.sqlite";
+  std::error_code error;
+  if (!std::filesystem::exists(path, error) && std::filesystem::exists(state_dir / "ca-key.pem", error)) {
+    return ConfigurationError(path.string() +
+                              ": missing from a state folder that is in use; restore it from the backup");
+  }
+  FEDGLM_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, Store::Open(path));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string initial_adapter, store->Setting("initial_adapter"));
+  // The keys were made before the first adapter was signed with one of them.
+  if (!initial_adapter.empty()) FEDGLM_RETURN_IF_ERROR(CertificateAuthority::CheckComplete(state_dir));
+  return store;
+}
+
 absl::Status WriteAddresses(const AggregatorOptions& options, const std::string& federation,
                             const std::string& enrolment) {
   const Json addresses = {{"version", 1}, {"federation", federation}, {"enrolment", enrolment}};
@@ -91,7 +107,7 @@ absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const 
                           LockFile::Take(options.state_dir / "lock",
                                          options.state_dir.string() + ": another aggregator runs on this state"));
   s.lock.emplace(std::move(lock));
-  FEDGLM_ASSIGN_OR_RETURN(s.store, Store::Open(options.state_dir / "state.sqlite"));
+  FEDGLM_ASSIGN_OR_RETURN(s.store, OpenStore(options.state_dir));
   FEDGLM_ASSIGN_OR_RETURN(Artifacts artifacts, Artifacts::Open(options.state_dir / "artifacts"));
   s.artifacts = std::make_unique<Artifacts>(std::move(artifacts));
   FEDGLM_ASSIGN_OR_RETURN(Artifacts strategy_states, Artifacts::Open(options.state_dir / "strategy"));
@@ -122,6 +138,10 @@ absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const 
   s.rooms->enrolment_address = advertise + ":" + std::to_string(port);
   s.rooms->started = true;
   FEDGLM_RETURN_IF_ERROR(WriteAddresses(options, s.rooms->federation_address, s.rooms->enrolment_address));
+  if (options.min_updates < 3) {
+    LogWarning("federation.min_updates is " + std::to_string(options.min_updates) +
+               ": a site can tell another's update from the mean of so few");
+  }
   LogInfo("federation '" + options.federation + "' on " + HostPart(options.listen) + ", dial " +
           s.rooms->federation_address + ", enrol at " + s.rooms->enrolment_address);
   return std::unique_ptr<AggregatorServer>(new AggregatorServer(std::move(state)));
@@ -150,7 +170,7 @@ absl::StatusOr<std::string> CreateTokenOffline(const AggregatorOptions& options,
   if (!text.ok()) return ConfigurationError(file.string() + ": not there yet; start the aggregator once");
   FEDGLM_ASSIGN_OR_RETURN(const Json addresses, ParseJson(*text, file.string()));
   FEDGLM_ASSIGN_OR_RETURN(const std::string enrolment_address, RequireString(addresses, "enrolment"));
-  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, Store::Open(options.state_dir / "state.sqlite"));
+  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(options.state_dir));
   FEDGLM_ASSIGN_OR_RETURN(const CertificateAuthority authority,
                           CertificateAuthority::Open(options.state_dir, options.federation, Clock::System()));
   Enrolment enrolment(options, *store, authority, Clock::System());

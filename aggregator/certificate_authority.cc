@@ -31,6 +31,16 @@ absl::StatusOr<AnyPem> LoadOrMake(const std::filesystem::path& path, int mode,
 
 }  // namespace
 
+absl::Status CertificateAuthority::CheckComplete(const std::filesystem::path& folder) {
+  for (const char* name : {"ca-key.pem", "ca.pem", "signing-key.pem", "signing-public.pem"}) {
+    std::error_code error;
+    if (std::filesystem::exists(folder / name, error)) continue;
+    return ConfigurationError((folder / name).string() +
+                              ": missing from a state folder that is in use; restore it from the backup");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<CertificateAuthority> CertificateAuthority::Open(const std::filesystem::path& folder,
                                                                 const std::string& federation, Clock& clock) {
   CertificateAuthority ca;

@@ -16,6 +16,9 @@ namespace fedglm {
 // Immutable after Open; thread-safe.
 class CertificateAuthority {
  public:
+  // ConfigurationError that names the first file of Open's that is missing: to make it anew in a folder that is in use
+  // would end the federation, whose sites trust what they were given.
+  static absl::Status CheckComplete(const std::filesystem::path& folder);
   static absl::StatusOr<CertificateAuthority> Open(const std::filesystem::path& folder, const std::string& federation,
                                                    Clock& clock);
 

@@ -115,7 +115,7 @@ class FederationService : public v1::Federation::Service {
     const absl::StatusOr<NodeRow> site = CallingSite(*context, rooms_.store);
     if (!site.ok()) return ToGrpc(site.status());
     if (report->failed()) return ToGrpc(rooms_.rounds.ReportFailedEvaluation(site->site_id, report->round()));
-    return ToGrpc(rooms_.rounds.ReportEvaluation(site->site_id, report->round(), report->loss(), report->tokens()));
+    return ToGrpc(rooms_.rounds.ReportEvaluation(site->site_id, report->round(), {report->loss(), report->tokens()}));
   }
 
   grpc::Status ReportRejection(grpc::ServerContext* context, const v1::AdapterRejection* rejection,

@@ -1,10 +1,10 @@
 #include "aggregator/round_machine.h"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
+#include <utility>
 
-#include "aggregator/strategy/strategy.h"
+#include "aggregator/rules/round_verdict.h"
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/utf8.h"
@@ -13,37 +13,10 @@ namespace fedglm {
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(250);
-// More than any site has. The sum over all sites stays far from what an int64 holds.
-constexpr int64_t kMaxExamples = int64_t{1} << 40;
 constexpr size_t kMaxReason = 300;
-
-// The same for the same site and round, whoever asks and whenever: an update that is sent twice is the same update.
-std::string UpdateIdOf(const std::string& federation, int64_t round, const std::string& site_id,
-                       const std::string& adapter) {
-  return Sha256Hex(federation + "\n" + std::to_string(round) + "\n" + site_id + "\n" + adapter).substr(0, 32);
-}
 
 // Names in a reason come from the site: no line of it may look like a line of our log, or fill it.
 std::string ShortReason(std::string_view reason) { return OneLine(reason, kMaxReason); }
-
-absl::Status Refusal(const std::string& reason) { return RefusedError(ShortReason(reason)); }
-
-// What an honest update of this adapter can have: its values in float32, and room for names, shapes and metadata.
-uint64_t MaxUpdateBytes(const Adapter& global, UpdateForm mode) {
-  uint64_t bytes = 1 << 20;
-  for (const auto& [name, tensor] : TensorsOf(global, mode)) {
-    bytes += tensor.values.size() * sizeof(float) + name.size() + 256;
-  }
-  return bytes;
-}
-
-bool IsFinite(const Adapter& adapter) {
-  const auto finite = [](const Matrix& m) {
-    return std::all_of(m.values.begin(), m.values.end(), [](float value) { return std::isfinite(value); });
-  };
-  return std::all_of(adapter.modules.begin(), adapter.modules.end(),
-                     [&](const auto& module) { return finite(module.second.a) && finite(module.second.b); });
-}
 
 int64_t Count(const std::vector<UpdateRow>& updates, UpdateState state) {
   return std::count_if(updates.begin(), updates.end(), [&](const UpdateRow& u) { return u.state == state; });
@@ -60,7 +33,8 @@ RoundMachine::RoundMachine(const AggregatorOptions& options, Store& store, const
       states_(states),
       spool_(spool),
       authority_(authority),
-      clock_(clock) {}
+      clock_(clock),
+      reports_(store, clock) {}
 
 absl::StatusOr<std::unique_ptr<RoundMachine>> RoundMachine::Open(const AggregatorOptions& options, Store& store,
                                                                  const Artifacts& artifacts, const Artifacts& states,
@@ -133,6 +107,7 @@ absl::Status RoundMachine::Load() {
     latest_adapter_ = last->adapter_in;
     latest_state_ = last->state_in;
     LogInfo("going on with round " + std::to_string(last->round));
+    FEDGLM_RETURN_IF_ERROR(ForgiveOutage());
     FEDGLM_ASSIGN_OR_RETURN(const std::vector<UpdateRow> updates, store_.UpdatesOf(last->round));
     for (const UpdateRow& update : updates) {
       if (update.state != UpdateState::kRefused) wanted.insert(update.update_id);
@@ -147,10 +122,25 @@ absl::Status RoundMachine::Load() {
   FEDGLM_RETURN_IF_ERROR(ReadState(latest_state_).status());  // told at the start, not when the next round is closed
   FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, artifacts_.Read(latest_adapter_));
   FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, ParseAdapter(bytes));
-  max_update_bytes_ = std::min(options_.max_update_bytes, MaxUpdateBytes(adapter, options_.mode));
+  max_update_bytes_ = std::min(options_.max_update_bytes, MostUpdateBytes(adapter, options_.mode));
   base_sha256_ = adapter.provenance ? adapter.provenance->base_sha256 : "";
   global_ = std::make_shared<Adapter>(std::move(adapter));
   return absl::OkStatus();
+}
+
+// Sites ask for work several times a minute: the last time that one did is when this aggregator was last there.
+absl::Status RoundMachine::ForgiveOutage() {
+  constexpr int64_t kCadenceMs = 120000;
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<NodeRow> nodes, store_.Nodes());
+  int64_t last_alive = open_->started_unix_ms;
+  for (const NodeRow& node : nodes) last_alive = std::max(last_alive, node.last_seen_unix_ms);
+  const int64_t deadline =
+      DeadlineAfterOutage(open_->deadline_unix_ms, last_alive, UnixMilliseconds(clock_.Now()), kCadenceMs);
+  if (deadline == open_->deadline_unix_ms) return absl::OkStatus();
+  LogInfo("nobody could send for " + std::to_string((deadline - open_->deadline_unix_ms) / 1000) +
+          " s: the round's deadline is so much later");
+  open_->deadline_unix_ms = deadline;
+  return store_.SetDeadline(open_->round, deadline);
 }
 
 void RoundMachine::Changed() {
@@ -196,22 +186,45 @@ absl::StatusOr<std::optional<RoundMachine::DecidedRound>> RoundMachine::OpenOrDe
   }
   FEDGLM_ASSIGN_OR_RETURN(std::vector<UpdateRow> updates, store_.UpdatesOf(open_->round));
   const int64_t now = UnixMilliseconds(clock_.Now());
-  if (Count(updates, UpdateState::kExpected) > 0) {
-    if (now < open_->deadline_unix_ms || Count(updates, UpdateState::kAccepted) < options_.min_updates) return none;
-    for (UpdateRow& update : updates) {
-      if (update.state != UpdateState::kExpected) continue;
-      update.state = UpdateState::kRefused;
-      update.reason = "late: the round's deadline has passed";
-      FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update, now));
-      LogWarning("round " + std::to_string(open_->round) + " goes on without " + update.site_id + ": late");
-    }
+  const RoundProgress progress = {Count(updates, UpdateState::kExpected), Count(updates, UpdateState::kAccepted),
+                                  std::max(open_->started_unix_ms, asked_unix_ms_), open_->deadline_unix_ms, now};
+  const RoundVerdict verdict = Judge(progress, options_.min_updates);
+  if (verdict == RoundVerdict::kGoesOn) return none;
+  if (verdict == RoundVerdict::kBeginsAgain) {
+    FEDGLM_RETURN_IF_ERROR(BeginAgain(WhyAgain(progress, options_.min_updates)));
+    return none;
   }
+  for (UpdateRow& update : updates) {
+    if (update.state != UpdateState::kExpected) continue;
+    update.state = UpdateState::kRefused;
+    update.reason = "late: the round's deadline has passed";
+    FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update, now));
+    spool_.Remove(update.update_id);
+    LogWarning("round " + std::to_string(open_->round) + " goes on without " + update.site_id + ": late");
+  }
+  std::erase_if(updates, [](const UpdateRow& update) { return update.state != UpdateState::kAccepted; });
   return std::make_optional(DecidedRound{*open_, std::move(updates), global_});
+}
+
+absl::StatusOr<RoundMachine::Cohort> RoundMachine::PresentSites(const RoundRow& round, int64_t since) {
+  // A site whose call waited when the last round began has not called since, but has sent its update.
+  std::set<std::string> took_part;
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<UpdateRow> updates, store_.UpdatesOf(round.round - 1));
+  for (const UpdateRow& update : updates) {
+    if (update.state == UpdateState::kAccepted) took_part.insert(update.site_id);
+  }
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<NodeRow> nodes, store_.Nodes());
+  Cohort cohort;
+  for (const NodeRow& node : nodes) {
+    const bool there = node.last_seen_unix_ms >= since || took_part.contains(node.site_id);
+    if (node.revoked || !there || node.training_records == 0) continue;
+    cohort.emplace_back(UpdateIdOf(options_.federation, round.round, node.site_id, round.adapter_in), node.site_id);
+  }
+  return cohort;
 }
 
 absl::Status RoundMachine::OpenRound() {
   // Everybody who asked for work since the last round began; who has gone silent does not hold the others up.
-  FEDGLM_ASSIGN_OR_RETURN(const std::vector<NodeRow> nodes, store_.Nodes());
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<RoundRow> last, store_.LastRound());
   RoundRow round;
   round.round = latest_ + 1;
@@ -219,26 +232,28 @@ absl::Status RoundMachine::OpenRound() {
   round.state_in = latest_state_;
   round.started_unix_ms = UnixMilliseconds(clock_.Now());
   round.deadline_unix_ms = round.started_unix_ms + options_.round_timeout_seconds * 1000;
-  // A site whose call waited when the last round began has not called since, but has sent its update.
-  std::set<std::string> took_part;
-  if (last) {
-    FEDGLM_ASSIGN_OR_RETURN(const std::vector<UpdateRow> updates, store_.UpdatesOf(last->round));
-    for (const UpdateRow& update : updates) {
-      if (update.state == UpdateState::kAccepted) took_part.insert(update.site_id);
-    }
-  }
-  std::vector<std::pair<std::string, std::string>> cohort;
-  for (const NodeRow& node : nodes) {
-    const int64_t since = last ? last->started_unix_ms : 1;
-    const bool there = node.last_seen_unix_ms >= since || took_part.contains(node.site_id);
-    if (node.revoked || !there || node.training_records == 0) continue;
-    cohort.emplace_back(UpdateIdOf(options_.federation, round.round, node.site_id, round.adapter_in), node.site_id);
-  }
+  FEDGLM_ASSIGN_OR_RETURN(const Cohort cohort, PresentSites(round, last ? last->started_unix_ms : 1));
   if (static_cast<int64_t>(cohort.size()) < options_.min_sites) return absl::OkStatus();
   FEDGLM_RETURN_IF_ERROR(store_.OpenRound(round, cohort));
   open_ = round;
   LogInfo("round " + std::to_string(round.round) + " of " + std::to_string(options_.rounds) + " begins with " +
           std::to_string(cohort.size()) + " sites");
+  Changed();
+  return absl::OkStatus();
+}
+
+absl::Status RoundMachine::BeginAgain(const std::string& reason) {
+  const int64_t now = UnixMilliseconds(clock_.Now());
+  FEDGLM_ASSIGN_OR_RETURN(const Cohort cohort, PresentSites(*open_, open_->started_unix_ms));
+  const int64_t round = open_->round;
+  const std::string name = "round " + std::to_string(round);
+  const bool news = reason != std::exchange(why_again_, reason);  // the audit log does not grow by a minute
+  FEDGLM_RETURN_IF_ERROR(store_.Transaction([&]() -> absl::Status {
+    FEDGLM_RETURN_IF_ERROR(store_.BeginAgain(round, cohort));
+    return news ? store_.AddAudit(now, "aggregator", "round begins again", name, reason) : absl::OkStatus();
+  }));
+  asked_unix_ms_ = now;
+  LogWarning(name + " begins again: " + reason);
   Changed();
   return absl::OkStatus();
 }
@@ -252,10 +267,9 @@ absl::StatusOr<TensorMap> RoundMachine::ReadState(const std::string& sha256) con
                      Message(state.status()) + "; restore the folder from a copy");
 }
 
-absl::StatusOr<std::string> RoundMachine::ReadAccepted(const UpdateRow& update) {
-  absl::StatusOr<std::string> bytes = spool_.Read(update.update_id);
-  if (!bytes.ok() && bytes.status().code() != absl::StatusCode::kNotFound) return bytes;
-  if (bytes.ok() && Sha256Hex(*bytes) == update.sha256) return bytes;
+absl::Status RoundMachine::MapAccepted(const UpdateRow& update, MappedUpdates& updates) {
+  const absl::Status mapped = updates.Add(spool_.Path(update.update_id), update.sha256, update.examples);
+  if (mapped.ok() || ExitCodeOf(mapped) != ExitCode::kBadInputFile) return mapped;
   // The disk lost what was accepted. To try again would fail for ever: the site is asked for it once more.
   spool_.Remove(update.update_id);
   MutexLock lock(mutex_);
@@ -264,28 +278,21 @@ absl::StatusOr<std::string> RoundMachine::ReadAccepted(const UpdateRow& update) 
   return FailedError("the update of " + update.site_id + " was lost on disk and is expected again");
 }
 
-absl::StatusOr<AggregationResult> RoundMachine::Aggregate(const DecidedRound& decided,
-                                                          std::vector<std::string>& contributors) {
-  const std::string round = "round " + std::to_string(decided.round.round);
+absl::StatusOr<RoundResult> RoundMachine::Combine(const DecidedRound& decided) {
+  MappedUpdates updates;
+  for (const UpdateRow& update : decided.accepted) FEDGLM_RETURN_IF_ERROR(MapAccepted(update, updates));
   FEDGLM_ASSIGN_OR_RETURN(TensorMap state, ReadState(decided.round.state_in));
-  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Aggregation> aggregation,
-                          strategy_->Begin(*decided.global, options_.mode, std::move(state)));
-  for (const UpdateRow& update : decided.updates) {  // in the order of their ids
-    if (update.state != UpdateState::kAccepted) continue;
-    FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, ReadAccepted(update));
-    FEDGLM_ASSIGN_OR_RETURN(const TensorMap tensors, ParseTensors(bytes));
-    FEDGLM_RETURN_IF_ERROR(aggregation->Fold(tensors, update.examples));
-    contributors.push_back(update.sha256);
+  FEDGLM_ASSIGN_OR_RETURN(RoundResult result, CombineUpdates(*strategy_, *decided.global, options_.mode,
+                                                             options_.bounds, updates, std::move(state)));
+  const std::string round = "round " + std::to_string(decided.round.round);
+  for (const UpdateRemark& remark : result.remarks) {
+    LogWarning(round + ": " + decided.accepted[remark.update].site_id + ": " + remark.action + ": " + remark.detail);
   }
-  if (!contributors.empty()) {
-    FEDGLM_ASSIGN_OR_RETURN(AggregationResult result, aggregation->Finish());
-    if (IsFinite(result.adapter) && std::isfinite(NormOf(result.state))) return result;
-    // Every value that arrived was finite, but their sum is not. Nobody could load what came out, this program neither.
-    LogError(round + ": the updates add up to values that are not finite");
-    contributors.clear();
+  if (result.contributors.empty()) {
+    LogWarning(round + (updates.size() == 0 ? " had no acceptable update" : "'s updates add up to what is not finite") +
+               ": the adapter stays as it is");
   }
-  LogWarning(round + " had no acceptable update: the adapter stays as it is");
-  return AggregationResult{*decided.global, 0};
+  return result;
 }
 
 absl::Status RoundMachine::CloseRound(const DecidedRound& decided) {
@@ -295,7 +302,9 @@ absl::Status RoundMachine::CloseRound(const DecidedRound& decided) {
   provenance.federation = options_.federation;
   provenance.round = round.round;
   provenance.mode = UpdateFormName(options_.mode);
-  FEDGLM_ASSIGN_OR_RETURN(AggregationResult result, Aggregate(decided, provenance.contributors));
+  FEDGLM_ASSIGN_OR_RETURN(RoundResult made, Combine(decided));
+  AggregationResult& result = made.combined;
+  for (const size_t update : made.contributors) provenance.contributors.push_back(decided.accepted[update].sha256);
   // A round to which nobody contributed leaves what the strategy remembers as it is.
   if (provenance.contributors.empty()) {
     round.state_out = round.state_in;
@@ -310,9 +319,17 @@ absl::Status RoundMachine::CloseRound(const DecidedRound& decided) {
   round.ended_unix_ms = UnixMilliseconds(clock_.Now());
 
   MutexLock lock(mutex_);
-  FEDGLM_RETURN_IF_ERROR(store_.CloseRound(round));
+  FEDGLM_RETURN_IF_ERROR(store_.Transaction([&]() -> absl::Status {
+    FEDGLM_RETURN_IF_ERROR(store_.CloseRound(round));
+    for (const UpdateRemark& remark : made.remarks) {
+      FEDGLM_RETURN_IF_ERROR(store_.AddAudit(round.ended_unix_ms, "aggregator", remark.action,
+                                             decided.accepted[remark.update].site_id,
+                                             "round " + std::to_string(round.round) + ": " + remark.detail));
+    }
+    return absl::OkStatus();
+  }));
   // The round is closed in the store: from here on its updates are no longer needed, nor is what was remembered before.
-  for (const UpdateRow& update : decided.updates) spool_.Remove(update.update_id);
+  spool_.RemoveAllBut({});
   states_.RemoveAllBut(round.state_out);
   latest_ = round.round;
   latest_adapter_ = round.adapter_out;
@@ -365,20 +382,30 @@ absl::StatusOr<UpdateRow> RoundMachine::CheckClaim(const std::string& site_id, c
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> update, store_.FindUpdate(claim.update_id));
   if (!update || update->site_id != site_id) return RefusedError("no such update is expected of this site");
   if (update->state != UpdateState::kExpected) return *update;
-  if (!open_ || update->round != open_->round)
+  if (!open_ || update->round != open_->round) {
     return RefusedError("round " + std::to_string(update->round) + " is closed");
-  if (claim.round != open_->round) return RefusedError("the update is of another round");
-  if (claim.base_sha256 != base_sha256_) return RefusedError("the update is for another base");
-  if (claim.adapter_sha256 != open_->adapter_in) return RefusedError("the update starts from another adapter");
-  if (claim.mode != UpdateFormName(options_.mode)) return Refusal("the update is of mode " + claim.mode);
-  if (claim.examples > kMaxExamples) return RefusedError("the update comes from more examples than anybody has");
-  if (claim.examples < 1) return RefusedError("the update comes from no example");
-  if (!std::isfinite(claim.training_loss)) return RefusedError("the training loss is not finite");
-  if (claim.bytes == 0 || claim.bytes > max_update_bytes_) {
-    return RefusedError("the update has " + std::to_string(claim.bytes) + " bytes; the limit is " +
-                        std::to_string(max_update_bytes_));
   }
-  return *update;
+  const std::string fault = FaultOf(claim, {base_sha256_, open_->adapter_in, std::string(UpdateFormName(options_.mode)),
+                                            open_->round, max_update_bytes_});
+  if (fault.empty()) return *update;
+  UpdateRow refused = *update;
+  refused.state = UpdateState::kRefused;
+  refused.reason = ShortReason(fault);
+  FEDGLM_RETURN_IF_ERROR(Decide(refused));
+  return refused;
+}
+
+absl::Status RoundMachine::Decide(const UpdateRow& update) {
+  FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update, UnixMilliseconds(clock_.Now())));
+  if (update.state == UpdateState::kRefused) {
+    spool_.Remove(update.update_id);
+    LogWarning("the update of " + update.site_id + " is refused: " + update.reason);
+  } else {
+    LogInfo("round " + std::to_string(update.round) + ": update of " + update.site_id + ", " +
+            std::to_string(update.bytes) + " bytes, " + std::to_string(update.examples) + " examples");
+  }
+  Changed();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<UpdateRow> RoundMachine::DecideUpdate(const std::string& site_id, const UpdateClaim& claim) {
@@ -392,15 +419,7 @@ absl::StatusOr<UpdateRow> RoundMachine::DecideUpdate(const std::string& site_id,
   // The round may have been closed while the update was looked at.
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> now, store_.FindUpdate(claim.update_id));
   if (now && now->state != UpdateState::kExpected) return *now;
-  FEDGLM_RETURN_IF_ERROR(store_.DecideUpdate(update, UnixMilliseconds(clock_.Now())));
-  if (update.state == UpdateState::kRefused) {
-    spool_.Remove(claim.update_id);
-    LogWarning("the update of " + site_id + " is refused: " + update.reason);
-  } else {
-    LogInfo("round " + std::to_string(update.round) + ": update of " + site_id + ", " + std::to_string(update.bytes) +
-            " bytes, " + std::to_string(update.examples) + " examples");
-  }
-  Changed();
+  FEDGLM_RETURN_IF_ERROR(Decide(update));
   return update;
 }
 
@@ -416,7 +435,8 @@ absl::Status RoundMachine::Examine(const UpdateClaim& claim, UpdateRow& update) 
     global = global_;
   }
   const absl::StatusOr<TensorMap> tensors = ParseTensors(bytes);
-  const absl::Status fits = tensors.ok() ? CheckUpdate(*tensors, *global, options_.mode) : tensors.status();
+  absl::Status fits = tensors.ok() ? CheckUpdate(*tensors, *global, options_.mode) : tensors.status();
+  if (fits.ok()) fits = CheckRange(*tensors, claim.examples);
   update.state = fits.ok() ? UpdateState::kAccepted : UpdateState::kRefused;
   update.reason = fits.ok() ? "" : ShortReason(Message(fits));
   update.sha256 = claim.sha256;
@@ -426,43 +446,20 @@ absl::Status RoundMachine::Examine(const UpdateClaim& claim, UpdateRow& update) 
   return absl::OkStatus();
 }
 
-absl::Status RoundMachine::ReportEvaluation(const std::string& site_id, int64_t round, double loss, int64_t tokens) {
-  if (!std::isfinite(loss) || loss < 0 || tokens < 1)
-    return RefusedError("an evaluation must be a finite loss over at least one token");
-  {
-    MutexLock lock(mutex_);
-    if (round < 0 || round > latest_) return RefusedError("no such round");
-  }
-  return store_.PutEvaluation({round, site_id, loss, tokens});
-}
-
-absl::StatusOr<bool> RoundMachine::IsNews(LastRounds& said, const std::string& site_id, int64_t round) const {
-  if (round < 0 || round > latest_) return RefusedError("no such round");
-  const auto [last, first] = said.try_emplace(site_id, round);
-  const bool news = first || round > last->second;
-  if (news) last->second = round;
-  return news;
+absl::Status RoundMachine::ReportEvaluation(const std::string& site_id, int64_t round, const SiteLoss& report) {
+  MutexLock lock(mutex_);
+  return reports_.Evaluation(site_id, round, latest_, report);
 }
 
 absl::Status RoundMachine::ReportFailedEvaluation(const std::string& site_id, int64_t round) {
   MutexLock lock(mutex_);
-  FEDGLM_ASSIGN_OR_RETURN(const bool news, IsNews(failed_evaluations_, site_id, round));
-  if (!news) return absl::OkStatus();
-  const std::string detail =
-      "round " + std::to_string(round) + ": the site could not evaluate the adapter, and uses the one before";
-  LogWarning(site_id + ": " + detail);
-  return store_.AddAudit(UnixMilliseconds(clock_.Now()), site_id, "evaluation failed", site_id, detail);
+  return reports_.FailedEvaluation(site_id, round, latest_);
 }
 
 absl::Status RoundMachine::ReportRejection(const std::string& site_id, int64_t round, const std::string& adapter_sha256,
                                            const std::string& reason) {
   MutexLock lock(mutex_);
-  FEDGLM_ASSIGN_OR_RETURN(const bool news, IsNews(rejections_, site_id, round));
-  if (!news) return absl::OkStatus();
-  const std::string detail =
-      ShortReason("round " + std::to_string(round) + ", adapter " + adapter_sha256.substr(0, 12) + ": " + reason);
-  LogError(site_id + " does not use an adapter: " + detail);
-  return store_.AddAudit(UnixMilliseconds(clock_.Now()), site_id, "adapter rejected", site_id, detail);
+  return reports_.Rejection(site_id, round, latest_, adapter_sha256, reason);
 }
 
 absl::Status RoundMachine::Revoke(const std::string& site_id, const std::string& reason, const std::string& actor) {
@@ -487,7 +484,8 @@ FederationSummary RoundMachine::Summary() {
     if (updates.ok()) {
       summary.updates_expected = static_cast<int64_t>(updates->size());
       summary.updates_received = summary.updates_expected - Count(*updates, UpdateState::kExpected);
-      if (summary.updates_received == summary.updates_expected) summary.state = "aggregating";
+      const bool decided = summary.updates_received == summary.updates_expected;
+      if (decided && Count(*updates, UpdateState::kAccepted) >= options_.min_updates) summary.state = "aggregating";
     }
   }
   return summary;

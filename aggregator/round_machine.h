@@ -17,8 +17,12 @@
 #include "aggregator/aggregator_options.h"
 #include "aggregator/artifacts.h"
 #include "aggregator/certificate_authority.h"
-#include "aggregator/spool.h"
+#include "aggregator/rules/round_result.h"
+#include "aggregator/rules/update_claim.h"
+#include "aggregator/site_reports.h"
 #include "aggregator/store.h"
+#include "aggregator/updates/mapped_updates.h"
+#include "aggregator/updates/spool.h"
 #include "base/clock.h"
 #include "base/thread_annotations.h"
 
@@ -36,14 +40,6 @@ struct InstallWork {
 };
 struct FinishedWork {};
 using Work = std::variant<WaitWork, TrainWork, InstallWork, FinishedWork>;
-
-// What a site says of the update that it sends.
-struct UpdateClaim {
-  std::string update_id, base_sha256, adapter_sha256, mode, sha256;
-  int64_t round = 0, examples = 0;
-  uint64_t bytes = 0;
-  double training_loss = 0;
-};
 
 struct FederationSummary {
   std::string state;  // waiting, training, aggregating, finished
@@ -70,18 +66,16 @@ class RoundMachine {
   absl::StatusOr<Work> NextWork(const std::string& site_id, int64_t installed_round, int64_t training_records,
                                 std::chrono::milliseconds max_wait, const std::function<bool()>& cancelled);
 
-  // The update's row if `claim` may be uploaded by this site now, or was decided before (its state says how). Refused
-  // with the reason otherwise.
+  // The update's row: expected if `claim` may be uploaded by this site now, else how it was decided, which it is here
+  // if the claim is at fault. Refused if no such update is, or was, this site's to send.
   absl::StatusOr<UpdateRow> CheckClaim(const std::string& site_id, const UpdateClaim& claim);
   // Decides on the update whose bytes are all in the spool. The row says accepted, or refused with the reason; an error
   // means that nothing was decided (a disk error; bytes of another digest, which are removed).
   absl::StatusOr<UpdateRow> DecideUpdate(const std::string& site_id, const UpdateClaim& claim);
 
-  absl::Status ReportEvaluation(const std::string& site_id, int64_t round, double loss, int64_t tokens);
-  // A site could not evaluate an adapter, for a reason of its own: a warning in the log and an entry in the audit log,
-  // one for a site and round. Refused if there is no such round.
+  // As SiteReports'.
+  absl::Status ReportEvaluation(const std::string& site_id, int64_t round, const SiteLoss& report);
   absl::Status ReportFailedEvaluation(const std::string& site_id, int64_t round);
-  // A site does not use an adapter, because of the adapter: as above, and an error in the log.
   absl::Status ReportRejection(const std::string& site_id, int64_t round, const std::string& adapter_sha256,
                                const std::string& reason);
   absl::Status Revoke(const std::string& site_id, const std::string& reason, const std::string& actor);
@@ -97,32 +91,34 @@ class RoundMachine {
   // A round of which no update is expected any more. Nothing of it changes until its thread closes it.
   struct DecidedRound {
     RoundRow round;
-    std::vector<UpdateRow> updates;
+    std::vector<UpdateRow> accepted;        // in the order of their ids
     std::shared_ptr<const Adapter> global;  // that the updates were trained from
   };
   absl::Status Advance() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::optional<DecidedRound>> OpenOrDecideRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  using Cohort = std::vector<std::pair<std::string, std::string>>;  // (update id, site id)
+  // Sites that have records and asked for work since then, or took part in the round before.
+  absl::StatusOr<Cohort> PresentSites(const RoundRow& round, int64_t since_unix_ms)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OpenRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status BeginAgain(const std::string& reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status ForgiveOutage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Reads, folds and signs without the lock, which takes as long as the updates are large: sites and administrators are
   // answered meanwhile.
   absl::Status CloseRound(const DecidedRound& decided) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<AggregationResult> Aggregate(const DecidedRound& decided, std::vector<std::string>& contributors)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<RoundResult> Combine(const DecidedRound& decided) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<TensorMap> ReadState(const std::string& sha256) const;  // empty if `sha256` is
-  absl::StatusOr<std::string> ReadAccepted(const UpdateRow& update) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Failed, and the update is expected again, if its bytes are lost.
+  absl::Status MapAccepted(const UpdateRow& update, MappedUpdates& updates) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<Work> WorkFor(const std::string& site_id, int64_t installed_round)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Reads the claimed update, which is in memory meanwhile, and writes into the row what is to be decided. Errors of
   // DecideUpdate.
   absl::Status Examine(const UpdateClaim& claim, UpdateRow& update) ABSL_EXCLUSIVE_LOCKS_REQUIRED(deciding_)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  // Writes down how an expected update was decided, and wakes whoever waits for it.
+  absl::Status Decide(const UpdateRow& update) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // By site: the last round that it said something of.
-  using LastRounds = std::map<std::string, int64_t>;
-  // Whether a site says it of this round for the first time: the audit log does not grow by what a site repeats.
-  // Refused if there is no such round.
-  absl::StatusOr<bool> IsNews(LastRounds& said, const std::string& site_id, int64_t round) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const AggregatorOptions options_;
   const std::shared_ptr<const Strategy> strategy_;
@@ -147,8 +143,10 @@ class RoundMachine {
   std::string latest_state_ ABSL_GUARDED_BY(mutex_);    // what the strategy remembered then
   std::shared_ptr<const Adapter> global_ ABSL_GUARDED_BY(mutex_);
   std::optional<RoundRow> open_ ABSL_GUARDED_BY(mutex_);
+  int64_t asked_unix_ms_ ABSL_GUARDED_BY(mutex_) = 0;              // when a round last began again
+  std::string why_again_ ABSL_GUARDED_BY(mutex_);                  // the last reason that was audited
   std::map<std::string, uint64_t> calls_ ABSL_GUARDED_BY(mutex_);  // of NextWork, by site: the number of the newest
-  LastRounds rejections_ ABSL_GUARDED_BY(mutex_), failed_evaluations_ ABSL_GUARDED_BY(mutex_);
+  SiteReports reports_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

@@ -175,13 +175,31 @@ absl::Status Store::OpenRound(const RoundRow& round, const std::vector<std::pair
                        round.deadline_unix_ms})
             .status());
     for (const auto& [update_id, site_id] : cohort) {
-      FEDGLM_RETURN_IF_ERROR(database_
-                                 ->Execute("INSERT INTO updates (update_id, round, site_id, state) VALUES (?, ?, ?, ?)",
-                                           {update_id, round.round, site_id, Stored(UpdateState::kExpected)})
-                                 .status());
+      FEDGLM_RETURN_IF_ERROR(ExpectUpdate(update_id, round.round, site_id));
     }
     return absl::OkStatus();
   });
+}
+
+absl::Status Store::ExpectUpdate(const std::string& update_id, int64_t round, const std::string& site_id) {
+  return database_
+      ->Execute("INSERT INTO updates (update_id, round, site_id, state) VALUES (?, ?, ?, ?)",
+                {update_id, round, site_id, Stored(UpdateState::kExpected)})
+      .status();
+}
+
+absl::Status Store::BeginAgain(int64_t round, const std::vector<std::pair<std::string, std::string>>& cohort) {
+  for (const auto& [update_id, site_id] : cohort) {
+    FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> update, FindUpdate(update_id));
+    if (!update) FEDGLM_RETURN_IF_ERROR(ExpectUpdate(update_id, round, site_id));
+    if (update && update->state == UpdateState::kRefused) FEDGLM_RETURN_IF_ERROR(ExpectAgain(update_id));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Store::SetDeadline(int64_t round, int64_t deadline_unix_ms) {
+  return database_->Execute("UPDATE rounds SET deadline_unix_ms = ? WHERE round = ?", {deadline_unix_ms, round})
+      .status();
 }
 
 absl::Status Store::CloseRound(const RoundRow& round) {
@@ -256,10 +274,16 @@ absl::Status Store::ExpectAgain(const std::string& update_id) {
       .status();
 }
 
-absl::Status Store::PutEvaluation(const EvaluationRow& e) {
-  return database_
-      ->Execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?)", {e.round, e.site_id, e.loss, e.tokens})
-      .status();
+absl::StatusOr<EvaluationRow> Store::PutEvaluation(const EvaluationRow& e) {
+  FEDGLM_RETURN_IF_ERROR(
+      database_
+          ->Execute("INSERT OR IGNORE INTO evaluations VALUES (?, ?, ?, ?)", {e.round, e.site_id, e.loss, e.tokens})
+          .status());
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<EvaluationRow> all, EvaluationsOf(e.round));
+  for (const EvaluationRow& row : all) {
+    if (row.site_id == e.site_id) return row;
+  }
+  return FailedError("the evaluation of " + e.site_id + " is not in the store");
 }
 
 absl::StatusOr<std::vector<EvaluationRow>> Store::EvaluationsOf(int64_t round) {

@@ -94,6 +94,10 @@ class Store {
 
   // Opens a round and expects an update of every site in the cohort: (update id, site id).
   absl::Status OpenRound(const RoundRow& round, const std::vector<std::pair<std::string, std::string>>& cohort);
+  // An open round begins again: of the cohort, those that are not there, or were refused, are expected. Not a
+  // transaction of its own.
+  absl::Status BeginAgain(int64_t round, const std::vector<std::pair<std::string, std::string>>& cohort);
+  absl::Status SetDeadline(int64_t round, int64_t deadline_unix_ms);
   // Writes what only a closed round has: adapter_out, state_out, truncation_error, ended_unix_ms.
   absl::Status CloseRound(const RoundRow& round);
   absl::StatusOr<std::optional<RoundRow>> LastRound();
@@ -107,7 +111,8 @@ class Store {
   absl::Status RefuseExpected(const std::string& site_id, const std::string& reason);
   absl::Status ExpectAgain(const std::string& update_id);  // back to kExpected: its bytes were lost
 
-  absl::Status PutEvaluation(const EvaluationRow& evaluation);
+  // The site's first of the round stays: the one that is there afterwards.
+  absl::StatusOr<EvaluationRow> PutEvaluation(const EvaluationRow& evaluation);
   absl::StatusOr<std::vector<EvaluationRow>> EvaluationsOf(int64_t round);
 
   absl::Status AddAudit(int64_t now, const std::string& actor, const std::string& action, const std::string& subject,
@@ -115,6 +120,7 @@ class Store {
   absl::StatusOr<std::vector<AuditRow>> Audit(int64_t after_id, int64_t limit);
 
  private:
+  absl::Status ExpectUpdate(const std::string& update_id, int64_t round, const std::string& site_id);
   explicit Store(std::unique_ptr<Database> database) : database_(std::move(database)) {}
   std::unique_ptr<Database> database_;
 };

@@ -1,15 +1,14 @@
 #include "aggregator/strategy/fedavg.h"
 
-#include "aggregator/strategy/weighted_mean.h"
+#include "aggregator/updates/exact_mean.h"
 
 namespace fedglm {
 
-bool FedAvg::Combines(UpdateForm form) const {
-  return form == UpdateForm::kChangeOfB || form == UpdateForm::kChangeOfFactors;
-}
-
-absl::StatusOr<std::unique_ptr<Aggregation>> FedAvg::Begin(const Adapter& global, UpdateForm form, TensorMap) const {
-  return std::make_unique<MeanStep>(global, form, 1.0);
+absl::StatusOr<AggregationResult> FedAvg::Combine(const Adapter& global, UpdateForm form, const RoundUpdates& updates,
+                                                  TensorMap) const {
+  AggregationResult result;
+  FEDGLM_ASSIGN_OR_RETURN(result.adapter, StepByMean(global, form, updates, 1.0));
+  return result;
 }
 
 }  // namespace fedglm

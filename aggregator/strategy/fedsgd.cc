@@ -1,6 +1,6 @@
 #include "aggregator/strategy/fedsgd.h"
 
-#include "aggregator/strategy/weighted_mean.h"
+#include "aggregator/updates/exact_mean.h"
 
 namespace fedglm {
 
@@ -8,8 +8,11 @@ absl::Status FedSgd::Visit(const NumberVisitor& visit) {
   return visit("federation.server_learning_rate", learning_rate_, 0, 1e6);
 }
 
-absl::StatusOr<std::unique_ptr<Aggregation>> FedSgd::Begin(const Adapter& global, UpdateForm form, TensorMap) const {
-  return std::make_unique<MeanStep>(global, form, -learning_rate_);
+absl::StatusOr<AggregationResult> FedSgd::Combine(const Adapter& global, UpdateForm form, const RoundUpdates& updates,
+                                                  TensorMap) const {
+  AggregationResult result;
+  FEDGLM_ASSIGN_OR_RETURN(result.adapter, StepByMean(global, form, updates, -learning_rate_));
+  return result;
 }
 
 }  // namespace fedglm

@@ -1,4 +1,4 @@
-// FedSGD: a step of the server against the mean of the gradients. A WeightedMean is all that memory holds.
+// FedSGD: a step of the server against the mean of the gradients. Memory holds one tensor's sum.
 #pragma once
 
 #include "aggregator/strategy/strategy.h"
@@ -10,8 +10,8 @@ class FedSgd : public Strategy {
   std::string_view name() const override { return "fedsgd"; }
   bool Combines(UpdateForm form) const override { return form == UpdateForm::kGradientOfB; }
   absl::Status Visit(const NumberVisitor& visit) override;
-  absl::StatusOr<std::unique_ptr<Aggregation>> Begin(const Adapter& global, UpdateForm form,
-                                                     TensorMap state) const override;
+  absl::StatusOr<AggregationResult> Combine(const Adapter& global, UpdateForm form, const RoundUpdates& updates,
+                                            TensorMap state) const override;
 
  private:
   double learning_rate_ = 1.0;

@@ -2,54 +2,32 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <numeric>
 #include <string>
+#include <utility>
 
 #include "aggregator/strategy/truncation.h"
 
 namespace fedglm {
 namespace {
 
-class StackedRound : public Aggregation {
- public:
-  explicit StackedRound(const Adapter& global) : global_(global) {}
-
-  absl::Status Fold(const TensorMap& update, int64_t examples) override {
-    if (examples < 1) return RefusedError("an update must come from at least one example");
-    FEDGLM_RETURN_IF_ERROR(CheckUpdate(update, global_, UpdateForm::kFactors));
-    for (const auto& [name, pair] : global_.modules) {
-      stacks_[name].Add({update.at(name + ".lora_A"), update.at(name + ".lora_B")}, static_cast<double>(examples));
-    }
-    ++updates_;
-    return absl::OkStatus();
+// The factors of one module as every update has them.
+absl::StatusOr<FactorStack> StackModule(const std::string& module, const LoraPair& global,
+                                        const RoundUpdates& updates) {
+  FactorStack stack;
+  for (size_t update = 0; update < updates.size(); ++update) {
+    LoraPair pair = {Matrix::Zero(global.a.rows, global.a.columns), Matrix::Zero(global.b.rows, global.b.columns)};
+    FEDGLM_RETURN_IF_ERROR(updates.Read(update, module + ".lora_A", pair.a.values));
+    FEDGLM_RETURN_IF_ERROR(updates.Read(update, module + ".lora_B", pair.b.values));
+    stack.Add(std::move(pair), static_cast<double>(updates.weight(update)));
   }
-
-  absl::StatusOr<AggregationResult> Finish() override {
-    if (updates_ == 0) return FailedError("no update to average");
-    AggregationResult result;
-    result.adapter.config = global_.config;
-    double norm = 0, error = 0;
-    for (const auto& [name, stack] : stacks_) {
-      TruncatedPair truncated = TruncateToRank(stack.Mean(), global_.config.rank);
-      norm += truncated.squared_norm;
-      error += truncated.squared_error;
-      result.adapter.modules[name] = std::move(truncated.pair);
-    }
-    result.truncation_error = norm > 0 ? std::sqrt(error / norm) : 0;
-    return result;
-  }
-
- private:
-  const Adapter global_;
-  std::map<std::string, FactorStack> stacks_;
-  int64_t updates_ = 0;
-};
+  return stack;
+}
 
 }  // namespace
 
-void FactorStack::Add(const LoraPair& pair, double weight) {
-  pairs_.push_back(pair);
+void FactorStack::Add(LoraPair pair, double weight) {
+  pairs_.push_back(std::move(pair));
   weights_.push_back(weight);
 }
 
@@ -75,8 +53,20 @@ StackedFactors FactorStack::Mean() const {
   return stacked;
 }
 
-absl::StatusOr<std::unique_ptr<Aggregation>> Stacking::Begin(const Adapter& global, UpdateForm, TensorMap) const {
-  return std::make_unique<StackedRound>(global);
+absl::StatusOr<AggregationResult> Stacking::Combine(const Adapter& global, UpdateForm, const RoundUpdates& updates,
+                                                    TensorMap) const {
+  AggregationResult result;
+  result.adapter.config = global.config;
+  double norm = 0, error = 0;
+  for (const auto& [name, pair] : global.modules) {
+    FEDGLM_ASSIGN_OR_RETURN(const FactorStack stack, StackModule(name, pair, updates));
+    TruncatedPair truncated = TruncateToRank(stack.Mean(), global.config.rank);
+    norm += truncated.squared_norm;
+    error += truncated.squared_error;
+    result.adapter.modules[name] = std::move(truncated.pair);
+  }
+  result.truncation_error = norm > 0 ? std::sqrt(error / norm) : 0;
+  return result;
 }
 
 }  // namespace fedglm

@@ -1,6 +1,6 @@
 // The mean of products BA, exactly: factors are stacked side by side, and truncation.h brings them back to the rank.
-// (The idea of FLoRA, Wang et al. 2024, https://arxiv.org/abs/2409.05976.) Memory holds all updates of the round, in
-// float: the stacked factors are what the exact mean is.
+// (The idea of FLoRA, Wang et al. 2024, https://arxiv.org/abs/2409.05976.) Memory holds one module's factors
+// of every update: the stacked factors are what the exact mean is.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct StackedFactors {
 // sum_k (weight_k / sum of weights) B_k A_k as one pair of stacked factors.
 class FactorStack {
  public:
-  void Add(const LoraPair& pair, double weight);
+  void Add(LoraPair pair, double weight);
   StackedFactors Mean() const;
 
  private:
@@ -31,8 +31,8 @@ class Stacking : public Strategy {
  public:
   std::string_view name() const override { return "stacking"; }
   bool Combines(UpdateForm form) const override { return form == UpdateForm::kFactors; }
-  absl::StatusOr<std::unique_ptr<Aggregation>> Begin(const Adapter& global, UpdateForm form,
-                                                     TensorMap state) const override;
+  absl::StatusOr<AggregationResult> Combine(const Adapter& global, UpdateForm form, const RoundUpdates& updates,
+                                            TensorMap state) const override;
 };
 
 }  // namespace fedglm

@@ -2,9 +2,15 @@
 
 #include <string>
 
+#include "aggregator/strategy/coordinate_wise.h"
+#include "aggregator/strategy/fedadagrad.h"
 #include "aggregator/strategy/fedadam.h"
 #include "aggregator/strategy/fedavg.h"
+#include "aggregator/strategy/fedavgm.h"
 #include "aggregator/strategy/fedsgd.h"
+#include "aggregator/strategy/fedyogi.h"
+#include "aggregator/strategy/geometric_median.h"
+#include "aggregator/strategy/multi_krum.h"
 #include "aggregator/strategy/stacking.h"
 
 namespace fedglm {
@@ -17,13 +23,13 @@ std::unique_ptr<Strategy> Make() {
 
 // One line for each. The first that combines a form is the default of that form.
 constexpr std::unique_ptr<Strategy> (*kStrategies[])() = {
-    Make<FedAvg>,
-    Make<Stacking>,
-    Make<FedSgd>,
-    Make<FedAdam>,
+    Make<FedAvg>,  Make<Stacking>, Make<FedSgd>,      Make<FedAdam>,         Make<FedYogi>,   Make<FedAdagrad>,
+    Make<FedAvgM>, Make<Median>,   Make<TrimmedMean>, Make<GeometricMedian>, Make<MultiKrum>,
 };
 
 }  // namespace
+
+bool IsChange(UpdateForm form) { return form == UpdateForm::kChangeOfB || form == UpdateForm::kChangeOfFactors; }
 
 absl::StatusOr<std::unique_ptr<Strategy>> MakeStrategy(std::string_view name) {
   std::string known;

@@ -7,9 +7,11 @@
 #include <functional>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "adapter/adapter.h"
 #include "adapter/tensors.h"
+#include "aggregator/updates/round_updates.h"
 #include "base/status.h"
 
 namespace fedglm {
@@ -17,35 +19,29 @@ namespace fedglm {
 struct AggregationResult {
   Adapter adapter;              // without provenance
   double truncation_error = 0;  // of stacking: ‖mean(BA) − truncated‖ / ‖mean(BA)‖ (Frobenius, over all modules)
-  TensorMap state;              // for the next round's Begin; empty: the strategy remembers nothing
+  TensorMap state;              // for the next round's Combine; empty: the strategy remembers nothing
+  std::vector<size_t> left_out;  // the updates that it found too far from the others, in their order
 };
 
-// One round. Updates are folded in one at a time, in the order of their ids, so that the result has the same bytes
-// whatever order they arrived in. Memory holds one update, and what the strategy's header says. Not thread-safe.
-class Aggregation {
- public:
-  virtual ~Aggregation() = default;
-  // Refused if the update does not fit (CheckUpdate). `examples` is its weight: at least 1.
-  virtual absl::Status Fold(const TensorMap& update, int64_t examples) = 0;
-  // Failed if nothing was folded. Called once after the last update.
-  virtual absl::StatusOr<AggregationResult> Finish() = 0;
-};
+// Whether what travels is a change of the trained factors, so that a mean of it can be added to them.
+bool IsChange(UpdateForm form);
 
 // Called with a hyperparameter's key in the aggregator's configuration, the place that holds its value (before: its
 // default), and its bounds.
 using NumberVisitor = std::function<absl::Status(std::string_view key, double& value, double minimum, double maximum)>;
 
-// A strategy with its hyperparameters. Thread-safe once it is configured: what it remembers is given to Begin.
+// A strategy with its hyperparameters. Thread-safe once it is configured: what it remembers is given to Combine.
 class Strategy {
  public:
   virtual ~Strategy() = default;
   virtual std::string_view name() const = 0;         // `aggregation.strategy`; never renamed: the store keeps it
   virtual bool Combines(UpdateForm form) const = 0;  // whether it knows what to do with such updates
   virtual absl::Status Visit(const NumberVisitor&) { return absl::OkStatus(); }  // each hyperparameter once
-  // `global` is the adapter that the updates were trained from. `state` is what the last round that had an update left;
-  // empty in the first one. BadFile if it is not this strategy's for this adapter. The round may outlive the strategy.
-  virtual absl::StatusOr<std::unique_ptr<Aggregation>> Begin(const Adapter& global, UpdateForm form,
-                                                             TensorMap state) const = 0;
+  // The next adapter. `updates`, at least one, were trained from `global` and fit it (CheckUpdate). `state` is what the
+  // last round that had an update left; empty in the first one. BadFile if it is not this strategy's for this adapter;
+  // else errors of reading. Memory holds the global adapter twice, and what the strategy's header says.
+  virtual absl::StatusOr<AggregationResult> Combine(const Adapter& global, UpdateForm form, const RoundUpdates& updates,
+                                                    TensorMap state) const = 0;
 };
 
 absl::StatusOr<std::unique_ptr<Strategy>> MakeStrategy(std::string_view name);  // UsageError that names them all

@@ -143,9 +143,27 @@ TEST(AggregatorOptions, FedAdamsNumbersAreReadByFedAdam) {
 
 TEST(AggregatorOptions, AStrategyMustKnowWhatToDoWithWhatTheModeSends) {
   const std::string required = kRequired;
-  ExpectRefused(required + "[aggregation]\nstrategy = \"median\"\n", "aggregation.strategy: 'median'");
+  ExpectRefused(required + "[aggregation]\nstrategy = \"mode\"\n", "aggregation.strategy: 'mode'");
   ExpectRefused(required + "[aggregation]\nstrategy = \"stacking\"\n", "stacking cannot combine");
   ExpectRefused(required + "mode = \"stack\"\n[aggregation]\nstrategy = \"fedavg\"\n", "mode stack");
+}
+
+TEST(AggregatorOptions, TheQuorumIsThreeIfThereAreSoManySites) {
+  const std::string required = kRequired;
+  EXPECT_EQ(Read(required)->min_sites, 3);
+  EXPECT_EQ(Read(required)->min_updates, 3);
+  EXPECT_EQ(Read(required + "min_sites = 10\n")->min_updates, 3);
+  EXPECT_EQ(Read(required + "min_sites = 2\n")->min_updates, 2);
+}
+
+TEST(AggregatorOptions, BoundsOfUpdatesAreRead) {
+  const std::string required = kRequired;
+  const AggregatorOptions o = *Read(required + "[aggregation]\nnorm_bound = 5\nmax_weight_share = 0.25\n");
+  EXPECT_EQ(o.bounds.norm, 5);
+  EXPECT_EQ(o.bounds.weight_share, 0.25);
+  ExpectRefused(required + "[aggregation]\nnorm_bound = 0.5\n", "norm_bound must be 0 or at least 1");
+  ExpectRefused(required + "[aggregation]\nmax_weight_share = 1.5\n", "max_weight_share");
+  ExpectRefused(required + "[aggregation]\nstrategy = 'multi-krum'\nhostile_share = 0.5\n", "hostile_share");
 }
 
 TEST(AggregatorOptions, AnUnknownKeyIsAnErrorWithItsLine) {
@@ -165,6 +183,7 @@ TEST(AggregatorOptions, BadValuesAreNamed) {
   ExpectRefused(required + "rounds = \"ten\"\n", "federation.rounds");
   ExpectRefused(required + "min_sites = -1\n", "federation.min_sites");
   ExpectRefused(required + "min_updates = 0\n", "federation.min_updates");
+  ExpectRefused(required + "min_sites = 2\nmin_updates = 3\n", "min_sites must be at least federation.min_updates: 3");
   ExpectRefused(required + "round_timeout_seconds = 0\n", "round_timeout_seconds");
   ExpectRefused(required + "server_learning_rate = nan\n", "server_learning_rate");
   ExpectRefused(required + "server_learning_rate = -0.5\n", "server_learning_rate");

@@ -230,5 +230,24 @@ TEST(AggregatorServer, ATokenNeedsAStateThatWasStartedOnce) {
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kConfiguration);
 }
 
+// Half of a backup must not begin another federation under the name of the first.
+TEST_F(ServerTest, AUsedStateFolderThatLacksAFileDoesNotStart) {
+  for (const char* name : {"ca-key.pem", "ca.pem", "signing-key.pem", "signing-public.pem", "state.sqlite"}) {
+    server_.reset();
+    const std::filesystem::path path = options_.state_dir / name, away = folder_.path() / "away";
+    std::filesystem::rename(path, away);
+    const absl::Status status = AggregatorServer::Start(options_, *clock_).status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kConfiguration);
+    EXPECT_NE(Message(status).find(std::string(name) + ": missing from a state folder that is in use"),
+              std::string::npos)
+        << Message(status);
+    EXPECT_EQ(ExitCodeOf(CreateTokenOffline(options_, "berlin", std::chrono::seconds(60)).status()),
+              ExitCode::kConfiguration);
+    EXPECT_FALSE(std::filesystem::exists(path)) << "made anew";
+    std::filesystem::rename(away, path);
+  }
+  Start();
+}
+
 }  // namespace
 }  // namespace fedglm

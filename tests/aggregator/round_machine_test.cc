@@ -70,7 +70,7 @@ TEST_F(RoundMachineTest, WorkComesInItsOrder) {
 }
 
 TEST_F(RoundMachineTest, TheWeightsFollowTheNumberOfExamples) {
-  const auto rooms = Make();
+  const auto rooms = Make([](AggregatorOptions& o) { o.bounds.weight_share = 1; });
   const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
   const Adapter global = rooms->Published(work[0].adapter_sha256);
   TensorMap one = TensorsOf(global, UpdateForm::kChangeOfB), two = one;
@@ -138,17 +138,69 @@ TEST_F(RoundMachineTest, AfterTheDeadlineARoundWaitsForItsLeastNumberOfUpdates) 
   EXPECT_EQ(rooms->Published(rooms->Install("a", 0).adapter_sha256).provenance->contributors.size(), 2u);
 }
 
-TEST_F(RoundMachineTest, ARoundOfRefusedUpdatesLeavesTheAdapterAsItIs) {
+// Three are needed and two are refused: what one site sent is not published as the mean.
+TEST_F(RoundMachineTest, ARoundBelowItsQuorumIsNotClosedButBeginsAgain) {
+  const auto rooms = Make([](AggregatorOptions& o) { o.min_sites = o.min_updates = 3, o.round_timeout_seconds = 600; });
+  const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b", "c"});
+  const Adapter global = rooms->Published(work[0].adapter_sha256);
+  const TensorMap wrong = RandomUpdate(global, UpdateForm::kFactors, 1);
+  const TensorMap good = RandomUpdate(global, UpdateForm::kChangeOfB, 2);
+  const std::string sent = rooms->Send("a", work[0], good, 5).sha256;
+  for (const size_t site : {1, 2})
+    EXPECT_EQ(rooms->Send(site == 1 ? "b" : "c", work[site], wrong, 5).reason.empty(), false);
+  for (const char* site : {"a", "b", "c"}) EXPECT_TRUE(std::holds_alternative<WaitWork>(rooms->Ask(site, 0, 300)));
+  rooms->Enrol("new");
+  rooms->Ask("new", 0, 0);
+  clock_->Advance(std::chrono::seconds(61));  // before the deadline: nobody is left to wait for
+  // The refused ones are asked for the same update again, the new one for its own, and the accepted one for nothing.
+  EXPECT_EQ(rooms->Train("b", 0).update_id, work[1].update_id);
+  const TrainWork of_new = rooms->Train("new", 0);
+  EXPECT_EQ(of_new.round, 1);
+  EXPECT_TRUE(std::holds_alternative<WaitWork>(rooms->Ask("a", 0, 0)));
+  const std::vector<AuditRow> audit = Get(rooms->store().Audit(0, 100));
+  EXPECT_EQ(audit.back().action, "round begins again");
+  EXPECT_EQ(audit.back().detail, "1 of the 3 updates that it needs are in, and nobody else is asked");
+  rooms->Send("b", work[1], good, 5);
+  rooms->Send("new", of_new, good, 5);
+  EXPECT_TRUE(std::holds_alternative<WaitWork>(rooms->Ask("a", 0, 300))) << "c may still send";
+  clock_->Advance(std::chrono::seconds(601));
+  const Adapter result = rooms->Published(rooms->Install("a", 0).adapter_sha256);
+  EXPECT_EQ(result.provenance->round, 1);
+  EXPECT_EQ(result.provenance->contributors.size(), 3u);
+  EXPECT_EQ(std::count(result.provenance->contributors.begin(), result.provenance->contributors.end(), sent), 3);
+}
+
+TEST_F(RoundMachineTest, WhatStaysBelowTheQuorumIsAuditedOnce) {
+  const auto rooms = Make([](AggregatorOptions& o) { o.min_sites = o.min_updates = 2; });
+  const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
+  const Adapter global = rooms->Published(work[0].adapter_sha256);
+  rooms->Send("a", work[0], RandomUpdate(global, UpdateForm::kChangeOfB, 1), 5);
+  for (const char* site : {"c", "d", "e"}) {
+    rooms->Enrol(site);
+    rooms->Ask(site, 0, 0);
+    clock_->Advance(std::chrono::hours(24));
+    EXPECT_EQ(rooms->Train(site, 0).round, 1) << "asked because it begins again";
+  }
+  std::vector<AuditRow> entries = Get(rooms->store().Audit(0, 1000));
+  std::erase_if(entries, [](const AuditRow& entry) { return entry.action != "round begins again"; });
+  EXPECT_EQ(entries.size(), 1u);
+  rooms->Send("b", work[1], RandomUpdate(global, UpdateForm::kChangeOfB, 2), 5);
+  EXPECT_EQ(rooms->Install("b", 0).round, 1);
+}
+
+// A day without the aggregator: nobody is late because of it.
+TEST_F(RoundMachineTest, AnOutageOfTheAggregatorDoesNotCountAgainstTheSites) {
   const auto rooms = Make();
   const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
   const Adapter global = rooms->Published(work[0].adapter_sha256);
-  const TensorMap wrong = RandomUpdate(global, UpdateForm::kFactors, 1);
-  rooms->Send("a", work[0], wrong, 5);
-  rooms->Send("b", work[1], wrong, 5);
-  const Adapter result = rooms->Published(rooms->Install("a", 0).adapter_sha256);
-  EXPECT_EQ(result.modules, global.modules);
-  EXPECT_TRUE(result.provenance->contributors.empty());
-  EXPECT_EQ(result.provenance->round, 1);
+  rooms->Send("a", work[0], RandomUpdate(global, UpdateForm::kChangeOfB, 1), 5);
+  rooms->Close();
+  clock_->Advance(std::chrono::hours(24));
+  rooms->Restart();
+  EXPECT_TRUE(std::holds_alternative<WaitWork>(rooms->Ask("a", 0, 600)));
+  EXPECT_EQ(rooms->Send("b", work[1], RandomUpdate(global, UpdateForm::kChangeOfB, 2), 5).state,
+            UpdateState::kAccepted);
+  EXPECT_EQ(rooms->Published(rooms->Install("a", 0).adapter_sha256).provenance->contributors.size(), 2u);
 }
 
 TEST_F(RoundMachineTest, RevokingASiteClosesTheGapItLeaves) {
@@ -182,16 +234,31 @@ TEST_F(RoundMachineTest, EvaluationReportsAreChecked) {
   const auto rooms = Make();
   const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
   RoundMachine& machine = rooms->machine();
-  EXPECT_TRUE(machine.ReportEvaluation("a", 0, 2.5, 100).ok());
-  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", 1, 2.5, 100)), ExitCode::kRefused);  // open, not closed
-  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", -1, 2.5, 100)), ExitCode::kRefused);
-  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", 0, std::nan(""), 100)), ExitCode::kRefused);
-  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", 0, INFINITY, 100)), ExitCode::kRefused);
-  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", 0, -1, 100)), ExitCode::kRefused);
-  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", 0, 2.5, 0)), ExitCode::kRefused);
+  EXPECT_TRUE(machine.ReportEvaluation("a", 0, {2.5, 100}).ok());
+  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", 1, {2.5, 100})), ExitCode::kRefused);  // open, not closed
+  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", -1, {2.5, 100})), ExitCode::kRefused);
+  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", 0, {std::nan(""), 100})), ExitCode::kRefused);
+  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", 0, {INFINITY, 100})), ExitCode::kRefused);
+  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", 0, {-1, 100})), ExitCode::kRefused);
+  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", 0, {2.5, 0})), ExitCode::kRefused);
+  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", 0, {2.5, int64_t{1} << 62})), ExitCode::kRefused);
+  EXPECT_EQ(ExitCodeOf(machine.ReportEvaluation("a", 0, {1e6, 100})), ExitCode::kRefused);
   const std::vector<EvaluationRow> rows = Get(rooms->store().EvaluationsOf(0));
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].loss, 2.5);
+}
+
+TEST_F(RoundMachineTest, ALossThatWasReportedIsNotRewrittenAndTheAttemptIsAuditedOnce) {
+  const auto rooms = Make();
+  const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
+  RoundMachine& machine = rooms->machine();
+  for (const double loss : {2.5, 2.5, 0.1, 0.2}) EXPECT_TRUE(machine.ReportEvaluation("a", 0, {loss, 100}).ok());
+  EXPECT_EQ(Get(rooms->store().EvaluationsOf(0)).at(0).loss, 2.5);
+  std::vector<AuditRow> entries = Get(rooms->store().Audit(0, 1000));
+  std::erase_if(entries, [](const AuditRow& entry) { return entry.action != "evaluation repeated"; });
+  ASSERT_EQ(entries.size(), 1u);
+  EXPECT_EQ(entries[0].actor, "a");
+  EXPECT_EQ(entries[0].detail, "round 0: a loss of 2.500000 counts, which was reported first, not 0.100000");
 }
 
 TEST_F(RoundMachineTest, ARejectedAdapterStandsInTheAuditLogOnceASiteAndRound) {
@@ -226,7 +293,7 @@ TEST_F(RoundMachineTest, AnEvaluationThatFailedAtASiteIsNoRejectionAndStandsInTh
   }
   EXPECT_EQ(actions, (std::vector<std::string>{"evaluation failed", "adapter rejected"}));
   EXPECT_TRUE(Get(rooms->store().EvaluationsOf(0)).empty());
-  EXPECT_TRUE(machine.ReportEvaluation("a", 0, 2.5, 100).ok()) << "and then it succeeded";
+  EXPECT_TRUE(machine.ReportEvaluation("a", 0, {2.5, 100}).ok()) << "and then it succeeded";
 }
 
 // Asks for the status whenever the machine's own thread reads the clock, and notes what was answered within a second:

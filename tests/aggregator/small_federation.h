@@ -17,8 +17,8 @@
 #include "aggregator/artifacts.h"
 #include "aggregator/certificate_authority.h"
 #include "aggregator/round_machine.h"
-#include "aggregator/spool.h"
 #include "aggregator/store.h"
+#include "aggregator/updates/spool.h"
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/file.h"
@@ -75,6 +75,7 @@ inline AggregatorOptions SmallOptions(const std::filesystem::path& folder) {
   options.federation = "test";
   options.rounds = 2;
   options.min_sites = 2;
+  options.min_updates = 1;
   options.round_timeout_seconds = 60;
   options.initial_adapter = folder / "initial";
   options.state_dir = folder / "state";

@@ -188,13 +188,13 @@ TEST_F(StoreTest, ALostUpdateIsExpectedAgain) {
 TEST_F(StoreTest, EvaluationsAreOneForASiteAndRound) {
   ASSERT_TRUE(store_->PutEvaluation({1, "berlin", 2.5, 100}).ok());
   ASSERT_TRUE(store_->PutEvaluation({1, "aachen", 3.5, 50}).ok());
-  ASSERT_TRUE(store_->PutEvaluation({1, "berlin", 2.25, 110}).ok());
+  EXPECT_EQ(Get(store_->PutEvaluation({1, "berlin", 2.25, 110})).loss, 2.5) << "the first stays";
   Reopen();
   const std::vector<EvaluationRow> rows = Get(store_->EvaluationsOf(1));
   ASSERT_EQ(rows.size(), 2u);
   EXPECT_EQ(rows[0].site_id, "aachen");
-  EXPECT_EQ(rows[1].loss, 2.25);
-  EXPECT_EQ(rows[1].tokens, 110);
+  EXPECT_EQ(rows[1].loss, 2.5);
+  EXPECT_EQ(rows[1].tokens, 100);
   EXPECT_TRUE(Get(store_->EvaluationsOf(2)).empty());
 }
 

@@ -22,14 +22,30 @@ class Claims : public RoundMachineTest {
     global_ = rooms_->Published(work_[0].adapter_sha256);
     good_ = RandomUpdate(global_, UpdateForm::kChangeOfB, 1);
   }
-  void ExpectClaimRefused(const std::function<void(UpdateClaim&)>& change, const std::string& reason) {
+  // No update of this site's to send: nothing is decided.
+  void ExpectNotItsOwn(const std::string& update_id) {
     UpdateClaim claim = rooms_->ClaimOf(work_[0], SerializeTensors(good_), 5);
-    change(claim);
-    const absl::StatusOr<UpdateRow> row = rooms_->machine().CheckClaim("a", claim);
-    EXPECT_EQ(ExitCodeOf(row.status()), ExitCode::kRefused) << reason;
-    EXPECT_NE(Message(row.status()).find(reason), std::string::npos) << Message(row.status());
-    EXPECT_EQ(ExitCodeOf(rooms_->machine().DecideUpdate("a", claim).status()), ExitCode::kRefused) << reason;
+    claim.update_id = update_id;
+    const absl::Status status = rooms_->machine().CheckClaim("a", claim).status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kRefused);
+    EXPECT_NE(Message(status).find("no such update"), std::string::npos) << Message(status);
+    EXPECT_EQ(ExitCodeOf(rooms_->machine().DecideUpdate("a", claim).status()), ExitCode::kRefused);
     EXPECT_EQ(Get(rooms_->store().FindUpdate(work_[0].update_id))->state, UpdateState::kExpected);
+  }
+  // Decided against, for good: the round does not wait for it.
+  void ExpectClaimRefused(const std::function<void(UpdateClaim&)>& change, const std::string& reason) {
+    const auto rooms = Make([](AggregatorOptions&) {}, "federation" + std::to_string(++federations_));
+    const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
+    UpdateClaim claim = rooms->ClaimOf(work[0], SerializeTensors(good_), 5);
+    change(claim);
+    const UpdateRow row = Get(rooms->machine().CheckClaim("a", claim));
+    EXPECT_EQ(row.state, UpdateState::kRefused) << reason;
+    EXPECT_NE(row.reason.find(reason), std::string::npos) << row.reason;
+    EXPECT_EQ(Get(rooms->machine().DecideUpdate("a", claim)).reason, row.reason);
+    EXPECT_EQ(Get(rooms->store().FindUpdate(work[0].update_id))->state, UpdateState::kRefused);
+    EXPECT_EQ(Get(rooms->store().Audit(0, 10)).back().action, "update refused");
+    EXPECT_EQ(rooms->Send("b", work[1], good_, 5).state, UpdateState::kAccepted);
+    EXPECT_EQ(rooms->Install("b", 0).round, 1);
   }
   // Decided against, for good, with the reason.
   void ExpectContentRefused(const TensorMap& update, const std::string& reason) {
@@ -46,6 +62,7 @@ class Claims : public RoundMachineTest {
   std::vector<TrainWork> work_;
   Adapter global_;
   TensorMap good_;
+  int federations_ = 0;
 };
 
 TEST_F(Claims, OfAnotherRoundBaseAdapterModeOrSizeAreRefused) {
@@ -57,8 +74,8 @@ TEST_F(Claims, OfAnotherRoundBaseAdapterModeOrSizeAreRefused) {
   ExpectClaimRefused([](UpdateClaim& c) { c.examples = -3; }, "no example");
   ExpectClaimRefused([](UpdateClaim& c) { c.training_loss = std::nan(""); }, "loss");
   ExpectClaimRefused([](UpdateClaim& c) { c.bytes = 0; }, "0 bytes");
-  ExpectClaimRefused([](UpdateClaim& c) { c.update_id = "../../etc/passwd"; }, "no such update");
-  ExpectClaimRefused([&](UpdateClaim& c) { c.update_id = work_[1].update_id; }, "no such update");  // b's
+  ExpectNotItsOwn("../../etc/passwd");
+  ExpectNotItsOwn(work_[1].update_id);  // b's
 }
 
 // A weight like this would drown the others, and two of them overflow the sum.
@@ -76,12 +93,12 @@ TEST_F(Claims, WhatIsEchoedIsOneShortLine) {
   const std::string nasty = "x\n2026-01-01 all is well\x1b[2J" + std::string(100000, 'y');
   UpdateClaim claim = rooms_->ClaimOf(work_[0], SerializeTensors(good_), 5);
   claim.mode = nasty;
-  const std::string reason = Message(rooms_->machine().CheckClaim("a", claim).status());
+  const std::string reason = Get(rooms_->machine().CheckClaim("a", claim)).reason;
   EXPECT_LT(reason.size(), 400u);
   EXPECT_EQ(reason.find('\n'), std::string::npos);
   EXPECT_EQ(reason.find('\x1b'), std::string::npos);
   good_[nasty] = Matrix::Zero(1, 1);
-  const UpdateRow row = rooms_->Send("a", work_[0], good_, 5);
+  const UpdateRow row = rooms_->Send("b", work_[1], good_, 5);
   EXPECT_EQ(row.state, UpdateState::kRefused);
   EXPECT_LT(row.reason.size(), 400u);
   EXPECT_EQ(row.reason.find('\n'), std::string::npos);
@@ -120,23 +137,11 @@ TEST_F(Claims, BytesOfAnotherDigestAreSentAgain) {
   EXPECT_EQ(rooms_->Send("a", work_[0], good_, 5).state, UpdateState::kAccepted);
 }
 
-// What each site sends is finite, what it adds up to is not: nobody could load such an adapter.
-TEST_F(Claims, ASumThatOverflowsLeavesTheAdapterAsItIs) {
+// Each would be finite, and two of them would not. (A mean that is not finite: StrategyStateTest.)
+TEST_F(Claims, AValueThatNoSumHasRoomForIsRefused) {
   TensorMap huge = good_;
   for (auto& [name, tensor] : huge) std::fill(tensor.values.begin(), tensor.values.end(), 3e38f);
-  EXPECT_EQ(rooms_->Send("a", work_[0], huge, 5).state, UpdateState::kAccepted);
-  EXPECT_EQ(rooms_->Send("b", work_[1], huge, 5).state, UpdateState::kAccepted);
-  const InstallWork first = rooms_->Install("a", 0);
-  rooms_->Install("b", 0);
-  const std::vector<TrainWork> second = {rooms_->Train("a", 1), rooms_->Train("b", 1)};
-  rooms_->Send("a", second[0], huge, 5);
-  rooms_->Send("b", second[1], huge, 5);
-  const InstallWork last = rooms_->Install("a", 1);
-  const Adapter adapter = rooms_->Published(last.adapter_sha256);
-  EXPECT_EQ(adapter.modules, rooms_->Published(first.adapter_sha256).modules);
-  EXPECT_TRUE(adapter.provenance->contributors.empty());
-  rooms_->Restart();
-  EXPECT_TRUE(std::holds_alternative<FinishedWork>(rooms_->Ask("a", 2)));
+  ExpectContentRefused(huge, "beyond 2^30");
 }
 
 TEST_F(Claims, AnAcceptedUpdateThatTheDiskLostIsAskedForAgain) {

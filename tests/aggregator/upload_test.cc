@@ -220,18 +220,19 @@ TEST_F(UploadTest, WhatBreaksTheProtocolIsRefused) {
 }
 
 TEST_F(UploadTest, RefusedClaimsAreAnsweredForGoodAndLeaveNothingInTheSpool) {
-  const auto refusal = [&](const v1::UploadHeader& header) {
+  const auto refusal = [&](const v1::UploadHeader& header, size_t site = 0) {
     v1::UploadReceipt receipt;
-    EXPECT_TRUE(Upload(*stubs_[0], {Begin(header), Chunk("bytes")}, &receipt).ok());
+    EXPECT_TRUE(Upload(*stubs_[site], {Begin(header), Chunk("bytes")}, &receipt).ok());
     EXPECT_FALSE(receipt.accepted());
     return receipt.reason();
   };
   v1::UploadHeader header = Header(0);
   header.set_base_sha256("other");
   EXPECT_NE(refusal(header).find("base"), std::string::npos);
-  header = Header(0);
+  EXPECT_NE(refusal(Header(0)).find("base"), std::string::npos) << "for good";
+  header = Header(1);
   header.set_bytes(uint64_t{1} << 40);
-  EXPECT_NE(refusal(header).find("limit"), std::string::npos);
+  EXPECT_NE(refusal(header, 1).find("limit"), std::string::npos);
   header = Header(0);
   header.set_update_id("../../somewhere");
   EXPECT_NE(refusal(header).find("no such update"), std::string::npos);

@@ -41,7 +41,7 @@ class NodeProgramTest : public SmallSite {
   void StartAggregator() {
     AggregatorOptions options = SmallOptions(root_.path());
     options.advertise = "127.0.0.1";
-    options.rounds = options.min_sites = 1;
+    options.rounds = options.min_sites = options.min_updates = 1;
     options.state_dir = Path("aggregator");
     options.initial_adapter = Path("first-adapter");
     options.training.steps = 1;

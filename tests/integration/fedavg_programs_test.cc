@@ -113,7 +113,8 @@ class FedAvgPrograms : public testing::Test {
     settings.mode = mode;
     settings.rounds = 1;
     settings.min_sites = static_cast<int>(sites.size());
-    settings.federation = std::string("server_learning_rate = ") + kRate + "\n";
+    settings.federation =
+        std::string("server_learning_rate = ") + kRate + "\n[aggregation]\nmax_weight_share = 1\nnorm_bound = 0\n";
     settings.training =
         "optimizer = \"sgd\"\nsteps = 1\nschedule = \"constant\"\nclip_norm = 0\nsequence_length = 256\nlearning_rate "
         "= " +

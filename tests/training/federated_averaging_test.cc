@@ -3,6 +3,7 @@
 #include <random>
 
 #include "aggregator/strategy/strategy.h"
+#include "tests/aggregator/strategy/combined.h"
 #include "tests/aggregator/strategy/set_number.h"
 #include "tests/training/job_runner.h"
 #include "training/base_model.h"
@@ -78,14 +79,16 @@ class FederatedAveraging : public JobTest {
 
 TEST_F(FederatedAveraging, OneStepEachEqualsThePooledStep) {
   for (const UpdateForm mode : {UpdateForm::kChangeOfB, UpdateForm::kChangeOfFactors}) {
-    const std::unique_ptr<Aggregation> round = *DefaultStrategy(mode)->Begin(global_, mode, {});
+    std::vector<TensorMap> updates;
     Adapter last;
     for (int site = 0; site < kSites; ++site) {
       last = StepOver({site}, mode);
-      ASSERT_TRUE(round->Fold(*MakeUpdate(global_, last, mode), answer_tokens_).ok());
+      updates.push_back(*MakeUpdate(global_, last, mode));
     }
     const Adapter pooled = StepOver({0, 1, 2}, mode);
-    const double apart = ApartAfter(round->Finish()->adapter, pooled, mode);
+    const std::vector<int64_t> weights(kSites, answer_tokens_);
+    const double apart =
+        ApartAfter(Combined(*DefaultStrategy(mode), global_, mode, updates, weights).adapter, pooled, mode);
     std::printf("  %s: a round and the pooled step are %.1e apart\n", std::string(UpdateFormName(mode)).c_str(), apart);
     EXPECT_LT(apart, 1e-4);
     EXPECT_GT(ApartAfter(last, pooled, mode), 0.1);  // one site alone goes elsewhere
@@ -97,10 +100,11 @@ TEST_F(FederatedAveraging, AFedSgdRoundEqualsThePooledStepToo) {
   const UpdateForm form = UpdateForm::kGradientOfB;
   const std::unique_ptr<Strategy> strategy = DefaultStrategy(form);
   SetNumber(*strategy, "federation.server_learning_rate", rate);
-  const std::unique_ptr<Aggregation> round = *strategy->Begin(global_, form, {});
-  for (int site = 0; site < kSites; ++site) ASSERT_TRUE(round->Fold(GradientOf(site), answer_tokens_).ok());
-  const double apart =
-      ApartAfter(round->Finish()->adapter, StepOver({0, 1, 2}, UpdateForm::kChangeOfB), UpdateForm::kChangeOfB);
+  std::vector<TensorMap> gradients;
+  for (int site = 0; site < kSites; ++site) gradients.push_back(GradientOf(site));
+  const Adapter stepped =
+      Combined(*strategy, global_, form, gradients, std::vector<int64_t>(kSites, answer_tokens_)).adapter;
+  const double apart = ApartAfter(stepped, StepOver({0, 1, 2}, UpdateForm::kChangeOfB), UpdateForm::kChangeOfB);
   std::printf("  fedsgd: a round and the pooled step are %.1e apart\n", apart);
   EXPECT_LT(apart, 1e-4);
 }
@@ -108,10 +112,10 @@ TEST_F(FederatedAveraging, AFedSgdRoundEqualsThePooledStepToo) {
 // Sites of unequal size count by their size: two sites' records at one site are one update of twice the weight.
 TEST_F(FederatedAveraging, UpdatesCountByTheirExamples) {
   const UpdateForm mode = UpdateForm::kChangeOfB;
-  const std::unique_ptr<Aggregation> round = *DefaultStrategy(mode)->Begin(global_, mode, {});
-  ASSERT_TRUE(round->Fold(*MakeUpdate(global_, StepOver({0, 1}, mode), mode), 8).ok());
-  ASSERT_TRUE(round->Fold(*MakeUpdate(global_, StepOver({2}, mode), mode), 4).ok());
-  EXPECT_LT(ApartAfter(round->Finish()->adapter, StepOver({0, 1, 2}, mode), mode), 1e-4);
+  const std::vector<TensorMap> updates = {*MakeUpdate(global_, StepOver({0, 1}, mode), mode),
+                                          *MakeUpdate(global_, StepOver({2}, mode), mode)};
+  const Adapter averaged = Combined(*DefaultStrategy(mode), global_, mode, updates, {8, 4}).adapter;
+  EXPECT_LT(ApartAfter(averaged, StepOver({0, 1, 2}, mode), mode), 1e-4);
 }
 
 }  // namespace

