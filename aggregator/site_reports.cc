@@ -8,10 +8,14 @@ namespace {
 
 constexpr size_t kMaxDetail = 300;  // what a site says must not fill the log, or look like a line of it
 
+absl::Status CheckRound(int64_t round, int64_t latest) {
+  return round < 0 || round > latest ? RefusedError("no such round") : absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<bool> SiteReports::IsNews(LastRounds& said, const std::string& site_id, int64_t round, int64_t latest) {
-  if (round < 0 || round > latest) return RefusedError("no such round");
+  FEDGLM_RETURN_IF_ERROR(CheckRound(round, latest));
   const auto [last, first] = said.try_emplace(site_id, round);
   const bool news = first || round > last->second;
   if (news) last->second = round;
@@ -25,7 +29,7 @@ absl::Status SiteReports::Audit(const std::string& site_id, const std::string& a
 absl::Status SiteReports::Evaluation(const std::string& site_id, int64_t round, int64_t latest,
                                      const SiteLoss& report) {
   if (const std::string fault = FaultOf(report); !fault.empty()) return RefusedError(fault);
-  if (round < 0 || round > latest) return RefusedError("no such round");
+  FEDGLM_RETURN_IF_ERROR(CheckRound(round, latest));
   FEDGLM_ASSIGN_OR_RETURN(const EvaluationRow counted,
                           store_.PutEvaluation({round, site_id, report.loss, report.tokens}));
   if (counted.loss == report.loss && counted.tokens == report.tokens) return absl::OkStatus();

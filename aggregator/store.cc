@@ -279,11 +279,11 @@ absl::StatusOr<EvaluationRow> Store::PutEvaluation(const EvaluationRow& e) {
       database_
           ->Execute("INSERT OR IGNORE INTO evaluations VALUES (?, ?, ?, ?)", {e.round, e.site_id, e.loss, e.tokens})
           .status());
-  FEDGLM_ASSIGN_OR_RETURN(const std::vector<EvaluationRow> all, EvaluationsOf(e.round));
-  for (const EvaluationRow& row : all) {
-    if (row.site_id == e.site_id) return row;
-  }
-  return FailedError("the evaluation of " + e.site_id + " is not in the store");
+  FEDGLM_ASSIGN_OR_RETURN(
+      const std::vector<SqlRow> rows,
+      database_->Query("SELECT loss, tokens FROM evaluations WHERE round = ? AND site_id = ?", {e.round, e.site_id}));
+  if (rows.empty()) return FailedError("the evaluation of " + e.site_id + " is not in the store");
+  return EvaluationRow{e.round, e.site_id, rows[0].Number(0), rows[0].Integer(1)};
 }
 
 absl::StatusOr<std::vector<EvaluationRow>> Store::EvaluationsOf(int64_t round) {

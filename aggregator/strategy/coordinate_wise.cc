@@ -1,12 +1,12 @@
 #include "aggregator/strategy/coordinate_wise.h"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "aggregator/strategy/share.h"
 #include "aggregator/updates/trained_tensors.h"
 
 namespace fedglm {
@@ -45,9 +45,7 @@ absl::StatusOr<AggregationResult> Median::Combine(const Adapter& global, UpdateF
 absl::Status TrimmedMean::Visit(const NumberVisitor& visit) { return visit("aggregation.trim", share_, 0, 0.49); }
 
 size_t TrimmedMean::TrimmedOf(size_t updates) const {
-  // A share of 0.1 of 30 is 3.0000000000000004.
-  const auto share = static_cast<size_t>(std::ceil(share_ * static_cast<double>(updates) - 1e-9));
-  return std::min(share, (updates - 1) / 2);
+  return std::min(CountOfShare(share_, updates), (updates - 1) / 2);
 }
 
 absl::StatusOr<AggregationResult> TrimmedMean::Combine(const Adapter& global, UpdateForm form,

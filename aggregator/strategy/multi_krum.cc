@@ -1,9 +1,9 @@
 #include "aggregator/strategy/multi_krum.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
+#include "aggregator/strategy/share.h"
 #include "aggregator/updates/distances.h"
 #include "aggregator/updates/exact_mean.h"
 
@@ -26,9 +26,7 @@ absl::Status MultiKrum::Visit(const NumberVisitor& visit) {
 }
 
 size_t MultiKrum::HostileOf(size_t updates) const {
-  // A share of 0.1 of 30 is 3.0000000000000004.
-  const auto share = static_cast<size_t>(std::ceil(hostile_share_ * static_cast<double>(updates) - 1e-9));
-  return updates < 3 ? 0 : std::min(share, (updates - 3) / 2);
+  return updates < 3 ? 0 : std::min(CountOfShare(hostile_share_, updates), (updates - 3) / 2);
 }
 
 absl::StatusOr<AggregationResult> MultiKrum::Combine(const Adapter& global, UpdateForm form,
