@@ -247,11 +247,12 @@ absl::Status RoundMachine::BeginAgain(const std::string& reason) {
   FEDGLM_ASSIGN_OR_RETURN(const Cohort cohort, PresentSites(*open_, open_->started_unix_ms));
   const int64_t round = open_->round;
   const std::string name = "round " + std::to_string(round);
-  const bool news = reason != std::exchange(why_again_, reason);  // the audit log does not grow by a minute
+  const bool news = reason != why_again_;  // the audit log does not grow by a line a minute
   FEDGLM_RETURN_IF_ERROR(store_.Transaction([&]() -> absl::Status {
     FEDGLM_RETURN_IF_ERROR(store_.BeginAgain(round, cohort));
     return news ? store_.AddAudit(now, "aggregator", "round begins again", name, reason) : absl::OkStatus();
   }));
+  why_again_ = reason;
   asked_unix_ms_ = now;
   LogWarning(name + " begins again: " + reason);
   Changed();
