@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/effort.h"
+
 namespace fedglm {
 namespace {
 
@@ -97,10 +99,10 @@ TEST(Json, AnObjectOfManyMembersTakesLinearTime) {
 
 // Shapes that take many times the length of their text.
 TEST(Json, MemoryIsLimitedWhateverTheShape) {
-  constexpr size_t kItems = 20'000;
-  const auto many = [](const char* begin, const auto& item, const char* end) {
+  const auto items = static_cast<size_t>(Repetitions(20'000));
+  const auto many = [items](const char* begin, const auto& item, const char* end) {
     std::string text = begin;
-    for (size_t i = 0; i < kItems; ++i) text += (i == 0 ? "" : ",") + item(i);
+    for (size_t i = 0; i < items; ++i) text += (i == 0 ? "" : ",") + item(i);
     return text + end;
   };
   const std::vector<std::string> texts = {many(

@@ -6,6 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "tests/inference/grammar/random_answer.h"
+#include "tests/support/effort.h"
 
 namespace fedglm {
 namespace {
@@ -183,7 +184,7 @@ TEST(AutoglmGrammar, AllowsNothingAtWhichTheClientWouldStumble) {
 TEST(AutoglmGrammar, TwoHundredOfTwoHundredRandomRepliesParse) {
   const auto tokenizer = RealTokenizer();
   ASSERT_NE(tokenizer, nullptr);
-  const auto trie = BuildTokenTrie(*tokenizer);
+  const RandomWriter writer(*tokenizer);
   const auto grammar = FindBuiltinGrammar("autoglm");
   ASSERT_TRUE(grammar.ok()) << Message(grammar.status());
   EXPECT_TRUE(Matches(**grammar, "<think>先点击搜索</think>\n<answer>do(action=\"Tap\", element=[500,120])"));
@@ -191,8 +192,8 @@ TEST(AutoglmGrammar, TwoHundredOfTwoHundredRandomRepliesParse) {
   EXPECT_FALSE(Matches(**grammar, "<think></think><answer>do(action=\"Tap\", element=[1000,0])"));
   std::mt19937_64 random(5);
   std::set<std::string> actions;
-  for (int i = 0; i < 200; ++i) {
-    const RandomAnswer answer = WriteRandomAnswer(*grammar, trie, *tokenizer, random, 10 + i % 30, "\"<");
+  for (int i = 0; i < Repetitions(200); ++i) {
+    const RandomAnswer answer = writer.Write(*grammar, random, 10 + i % 30, "\"<");
     EXPECT_TRUE(answer.ended) << answer.text;
     const auto reply = ParseAutoglmReply(answer.text);
     ASSERT_TRUE(reply.ok()) << Message(reply.status()) << "\n" << answer.text;
@@ -200,7 +201,7 @@ TEST(AutoglmGrammar, TwoHundredOfTwoHundredRandomRepliesParse) {
     actions.insert(reply->action);
     EXPECT_EQ(Parsed(WriteAutoglmReply(*reply)), *reply) << answer.text;
   }
-  EXPECT_GT(actions.size(), 8u);
+  EXPECT_GT(actions.size(), Repetitions(200) == 200 ? 8u : 4u);
 }
 
 }  // namespace
