@@ -87,6 +87,9 @@ Json ToJson(const TrainerEvent& e) {
   if (e.event == "ready") {
     json["records"] = e.records;
     json["examples"] = e.examples;
+  } else if (e.event == "began") {
+    json["job"] = e.job;
+  } else if (e.event == "restarted") {
   } else if (e.event == "started") {
     json["records"] = e.records;
     json["tokens"] = e.tokens;
@@ -117,6 +120,7 @@ absl::StatusOr<TrainerEvent> ParseTrainerEvent(std::string_view line) {
   FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(line, "trainer event"));
   TrainerEvent e;
   FEDGLM_ASSIGN_OR_RETURN(e.event, RequireString(json, "event"));
+  FEDGLM_ASSIGN_OR_RETURN(e.job, OptionalInteger(json, "job", 0));
   FEDGLM_ASSIGN_OR_RETURN(e.step, OptionalInteger(json, "step", 0));
   FEDGLM_ASSIGN_OR_RETURN(e.steps, OptionalInteger(json, "steps", 0));
   if (const auto loss = json.find("loss"); loss != json.end() && loss->is_null()) {

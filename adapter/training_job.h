@@ -66,11 +66,13 @@ Json ToJson(const TrainingJob& job);
 absl::StatusOr<TrainingJob> ParseTrainingJob(std::string_view line);  // UsageError for unknown keys or bad values
 
 // {"event":"ready","records":…,"examples":…}: the supervisor's, before the first job
+// {"event":"began","job":…}: the supervisor's, before each job's own; {"event":"restarted"}: it was killed meanwhile
 // {"event":"started","records":…,"tokens":…}   {"event":"step","step":…,"steps":…,"loss":…,"tokens_per_second":…}
 // {"event":"evaluated","loss":…,"tokens":…}    {"event":"done","loss":…,"examples":…,"seconds":…,"peak_rss_bytes":…}
 // {"event":"failed","exit_code":…,"message":…}: the last line, and the process ends with that exit code.
 struct TrainerEvent {
   std::string event;
+  int64_t job = 0;
   int64_t step = 0, steps = 0;
   double loss = 0;     // mean over answer tokens, natural logarithm
   int64_t tokens = 0;  // answer tokens that the loss is a mean of

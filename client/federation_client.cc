@@ -28,9 +28,14 @@ std::shared_ptr<grpc::Channel> Dial(const SiteIdentity& identity) {
   tls.pem_private_key = identity.key_pem.secret_text();
   tls.pem_cert_chain = identity.certificate_pem.text();
   grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a new channel begins anew
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
+  // Together with the node's own pause (client/rules/setback.cc) less than two seconds from an aggregator's restart. An
+  // attempt that hangs is given five.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 700);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   return grpc::CreateCustomChannel(identity.federation_address, grpc::SslCredentials(tls), arguments);
 }
 
@@ -63,15 +68,19 @@ class FederationClient::Call {
 };
 
 FederationClient::FederationClient(const SiteIdentity& identity, std::filesystem::path artifacts)
-    : address_(identity.federation_address),
+    : identity_(identity),
+      address_(identity.federation_address),
       certificate_ends_(EndOf(identity.certificate_pem)),
       artifacts_(std::move(artifacts)),
       stub_(v1::Federation::NewStub(Dial(identity))) {}
 
 FederationClient::~FederationClient() = default;
 
-absl::Status FederationClient::ToStatus(const grpc::Status& status) const {
+absl::Status FederationClient::ToStatus(const grpc::Status& status) {
   absl::Status result = FromGrpc(status, address_);
+  // A channel goes on connecting by itself. One that has not dialled leaves whoever refused this site in peace until
+  // the next call.
+  if (ExitCodeOf(result) == ExitCode::kRefused) stub_ = v1::Federation::NewStub(Dial(identity_));
   // An aggregator only hangs up on a certificate that has expired, as one that is being started again does on any.
   if (ExitCodeOf(result) == ExitCode::kUnreachable && certificate_ends_ <= Clock::System().Now()) {
     return RefusedError("the site's certificate expired on " + FormatUtc(certificate_ends_) +

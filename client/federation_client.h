@@ -53,10 +53,11 @@ class FederationClient {
 
  private:
   class Call;
-  absl::Status ToStatus(const grpc::Status& status) const;
+  absl::Status ToStatus(const grpc::Status& status);
   absl::Status Send(const v1::EvaluationReport& report);
   absl::Status Receive(const v1::ArtifactReference& reference, const std::filesystem::path& part);
 
+  const SiteIdentity identity_;
   const std::string address_;
   const std::chrono::system_clock::time_point certificate_ends_;
   const std::filesystem::path artifacts_;

@@ -37,16 +37,20 @@ absl::StatusOr<SiteIdentity> LoadIdentity(const std::filesystem::path& folder) {
   // What the aggregator would only hang up on is said here.
   FEDGLM_RETURN_IF_ERROR(
       Annotate(CheckIssuedBy(identity.certificate_pem, identity.ca_pem), (folder / "cert.pem").string()));
+  return identity;
+}
+
+absl::Status CheckValidity(const SiteIdentity& identity, std::chrono::system_clock::time_point now) {
   FEDGLM_ASSIGN_OR_RETURN(const CertificateFacts facts, DescribeCertificate(identity.certificate_pem));
-  if (facts.not_before > Clock::System().Now()) {
+  if (facts.not_before > now) {
     return RefusedError("the site's certificate is not valid before " + FormatUtc(facts.not_before) +
                         ": look at this machine's clock");
   }
-  if (facts.not_after <= Clock::System().Now()) {
+  if (facts.not_after <= now) {
     return RefusedError("the site's certificate expired on " + FormatUtc(facts.not_after) +
-                        ": enrol again with a new token (remove " + membership.string() + ")");
+                        ": enrol again with a new token (remove identity/membership.json)");
   }
-  return identity;
+  return absl::OkStatus();
 }
 
 absl::Status SaveIdentity(const SiteIdentity& identity, const std::filesystem::path& folder) {

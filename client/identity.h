@@ -2,6 +2,7 @@
 // read: key.pem, cert.pem, ca.pem, signing-public.pem, membership.json.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <string>
 
@@ -20,8 +21,11 @@ struct SiteIdentity {
   PublicKeyPem signing_public_pem;  // whose signature every adapter must bear
 };
 
-// NotFound if the site is not enrolled yet. Refused if the certificate is not valid now, or from another authority.
+// NotFound if the site is not enrolled yet. Refused if the certificate is from another authority.
 absl::StatusOr<SiteIdentity> LoadIdentity(const std::filesystem::path& folder);
+
+// Refused if the certificate is not valid at `now`: the aggregator would only hang up on it, without a word.
+absl::Status CheckValidity(const SiteIdentity& identity, std::chrono::system_clock::time_point now);
 
 // membership.json is written last: a folder with it is complete.
 absl::Status SaveIdentity(const SiteIdentity& identity, const std::filesystem::path& folder);

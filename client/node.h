@@ -1,7 +1,9 @@
 // The running node: it takes part in rounds and answers its site's users at the same time.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/status.h"
@@ -11,19 +13,24 @@
 
 namespace fedglm {
 
-// Stop() says why the rounds ended: OK when they went on until then, Refused when the aggregator does not want this
-// site, BadFile when the site's training records are none, Failed when its supervisor was killed.
+// Who the site is in its federation, or, while it is no member, how it becomes one: that is tried until it works.
+struct NodeMembership {
+  std::optional<SiteIdentity> identity;
+  std::function<absl::StatusOr<SiteIdentity>()> enrol;
+};
+
+// What it meets once it runs does not end it, whether that comes from the aggregator, the network, the records or the
+// disk: it goes on serving, says so in its log, and tries again (client/rules/setback.h).
 class Node {
  public:
   // Loads the model, puts the installed adapter in, serves, and joins the rounds from a thread of its own. `supervisor`
-  // and `identity` were made before the process gave up reading other files.
-  static absl::StatusOr<std::unique_ptr<Node>> Start(const NodeOptions& options, const SiteIdentity& identity,
+  // was started before the process gave up reading other files.
+  static absl::StatusOr<std::unique_ptr<Node>> Start(const NodeOptions& options, const NodeMembership& membership,
                                                      const std::string& base_sha256,
                                                      std::unique_ptr<TrainerSupervisor> supervisor);
   ~Node();  // stops
 
-  bool Running() const;  // false once the rounds have ended for good with an error
-  absl::Status Stop();
+  void Stop();
 
  private:
   struct State;

@@ -75,15 +75,23 @@ absl::Status Run(const std::string& config) {
                "): only permissions keep this process from the records");
   }
   FEDGLM_ASSIGN_OR_RETURN(const std::string base_sha256, Sha256HexOfFile(options.model));
-  FEDGLM_ASSIGN_OR_RETURN(const SiteIdentity identity, IdentityOf(options, token));
+  NodeMembership membership;
+  membership.enrol = [&] { return IdentityOf(options, token); };
+  absl::StatusOr<SiteIdentity> identity = membership.enrol();
+  if (identity.ok()) {
+    membership.identity = *std::move(identity);
+  } else if (ExitCodeOf(identity.status()) == ExitCode::kUnreachable) {
+    LogWarning(Message(identity.status()) + "; this site is served, and becomes a member when that can be reached");
+  } else {
+    return identity.status();
+  }
   (void)KeepBlocksWarm();  // before the memory is planned: they count as the program's
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Node> node,
-                          Node::Start(options, identity, base_sha256, std::move(supervisor)));
-  while (!StopRequested() && node->Running()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+                          Node::Start(options, membership, base_sha256, std::move(supervisor)));
+  while (!StopRequested()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   LogInfo("stopping");
-  const absl::Status status = node->Stop();
-  if (!status.ok() && !options.log.file.empty()) LogError(Message(status));  // else main says it in the same place
-  return status;
+  node->Stop();
+  return absl::OkStatus();
 }
 
 }  // namespace

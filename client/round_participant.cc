@@ -71,11 +71,11 @@ absl::Status VerifyAdapter(const Adapter& adapter, const SiteIdentity& identity,
   return absl::OkStatus();
 }
 
-absl::StatusOr<InstalledRound> RoundParticipant::Resume() {
+InstalledRound RoundParticipant::Resume() {
   const std::filesystem::path folder = rooms_.options.state_dir / "adapter";
   std::error_code ignored;
   if (!std::filesystem::exists(folder, ignored)) return InstalledRound{};
-  FEDGLM_ASSIGN_OR_RETURN(InstalledRound installed, ReadInstalled(rooms_.options.state_dir));
+  InstalledRound installed = ReadInstalled(rooms_.options.state_dir).value_or(InstalledRound{});
   absl::StatusOr<Adapter> adapter = LoadAdapter(folder);
   absl::Status status = adapter.status();
   // The folder says which round it is: killed before installed.json was written, that file is of the round before.

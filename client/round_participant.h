@@ -35,8 +35,9 @@ class RoundParticipant {
  public:
   explicit RoundParticipant(ParticipantRooms rooms) : rooms_(std::move(rooms)) {}
 
-  // The adapter that ran before the node was stopped, put into the engine again; what it is.
-  absl::StatusOr<InstalledRound> Resume();
+  // The adapter that ran before the node was stopped, put into the engine again; what it is. None if what lies there
+  // cannot be used: it is fetched again.
+  InstalledRound Resume();
 
   // Trains from the round's adapter and puts the update into the outbox, unless it is there already; then sends it.
   absl::Status Train(const v1::TrainTask& task);

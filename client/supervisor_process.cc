@@ -1,10 +1,16 @@
-// The process that `fedglm-node --supervise` is. Lines on stdin: first what is fixed, then jobs, or "cancel" while one
-// runs. On the events' descriptor: "ready" with the counts of training and held-out records, then each job's events.
+// The process that `fedglm-node --supervise` is, and the one above it that starts it again. Lines on stdin: first what
+// is fixed, then jobs, each with a number before it, or "cancel" while one runs. On the events' descriptor: "ready"
+// with the counts of training and held-out records, then for each job "began" with its number and the job's events.
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <charconv>
 #include <fstream>
+#include <functional>
 #include <iostream>
 
 #include "adapter/event_stream.h"
@@ -96,24 +102,64 @@ absl::StatusOr<TrainerEvent> RunJob(const std::string& line, const SupervisorOpt
   return RunWorkerProcess(job, false, {forward, SomethingOnStdin});
 }
 
-absl::Status Serve(const EventWriter& events) {
+// "NUMBER JOB" a line. What is none is a "cancel" that came after its job had ended. `again`: what the node knows of
+// the records is not told a second time.
+absl::Status Serve(const SupervisorOptions& options, const EventWriter& events, bool again) {
+  if (!again) {
+    TrainerEvent ready;
+    ready.event = "ready";
+    FEDGLM_ASSIGN_OR_RETURN(ready.records, CountRecords(options.training_records));
+    FEDGLM_ASSIGN_OR_RETURN(ready.examples, CountRecords(options.held_out_records));
+    events.Write(ready);
+  }
   std::ios::sync_with_stdio(false);  // so that std::cin knows what it has read ahead
-  std::string line;
-  if (!std::getline(std::cin, line)) return absl::OkStatus();
-  FEDGLM_ASSIGN_OR_RETURN(const SupervisorOptions options, ReadOptions(line));
-  // The inherited wall: no process below this one can open a connection.
-  FEDGLM_RETURN_IF_ERROR(GiveUpNetwork());
-  TrainerEvent ready;
-  ready.event = "ready";
-  FEDGLM_ASSIGN_OR_RETURN(ready.records, CountRecords(options.training_records));
-  FEDGLM_ASSIGN_OR_RETURN(ready.examples, CountRecords(options.held_out_records));
-  events.Write(ready);
-  while (std::getline(std::cin, line)) {
-    if (line == "cancel") continue;  // the job had ended by itself
-    const absl::StatusOr<TrainerEvent> done = RunJob(line, options, events);
+  for (std::string line; std::getline(std::cin, line);) {
+    TrainerEvent began;
+    began.event = "began";
+    const auto [job, error] = std::from_chars(line.data(), line.data() + line.size(), began.job);
+    if (error != std::errc()) continue;
+    events.Write(began);
+    const absl::StatusOr<TrainerEvent> done = RunJob(job, options, events);
     events.Write(done.ok() ? *done : FailedEvent(done.status()));
   }
   return absl::OkStatus();
+}
+
+// Without reading ahead: what follows is the supervisor's.
+std::string ReadLineOfStdin() {
+  std::string line;
+  for (char c; read(STDIN_FILENO, &c, 1) == 1 && c != '\n';) line += c;
+  return line;
+}
+
+// A job that nobody does: its supervisor was killed before it read the line.
+void DropWaitingInput() {
+  pollfd wait = {STDIN_FILENO, POLLIN, 0};
+  char dropped[4096];
+  while (poll(&wait, 1, 0) > 0 && (wait.revents & POLLIN) != 0 && read(STDIN_FILENO, dropped, sizeof(dropped)) > 0) {
+  }
+}
+
+// Lives the supervisor's life in a child, and another one whenever a signal ended that. A trainer of the dead one dies
+// with it, and all of them with this process. The exit code of the one that ended by itself.
+int Keep(const std::function<int(bool again)>& live, const EventWriter& events) {
+  const pid_t keeper = getpid();
+  for (bool again = false;; again = true) {
+    const pid_t child = fork();
+    if (child == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      return getppid() == keeper ? live(again) : 0;
+    }
+    int status = 0;
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (child > 0 && WIFEXITED(status)) return WEXITSTATUS(status);
+    sleep(1);  // whatever kills it may kill the next one at once
+    DropWaitingInput();
+    TrainerEvent restarted;
+    restarted.event = "restarted";
+    events.Write(restarted);
+  }
 }
 
 }  // namespace
@@ -123,9 +169,19 @@ int RunSupervisor() {
   signal(SIGTERM, SIG_IGN);
   signal(SIGINT, SIG_IGN);
   const EventWriter events(kEventsDescriptor);
-  const absl::Status status = Serve(events);
-  if (!status.ok()) events.Write(FailedEvent(status));
-  return static_cast<int>(ExitCodeOf(status));
+  const auto fail = [&](const absl::Status& status) {
+    events.Write(FailedEvent(status));
+    return static_cast<int>(ExitCodeOf(status));
+  };
+  const absl::StatusOr<SupervisorOptions> options = ReadOptions(ReadLineOfStdin());
+  if (!options.ok()) return fail(options.status());
+  // The inherited wall: no process below this one can open a connection.
+  if (const absl::Status walled = GiveUpNetwork(); !walled.ok()) return fail(walled);
+  const auto live = [&](bool again) {
+    const absl::Status status = Serve(*options, events, again);
+    return status.ok() ? 0 : fail(status);
+  };
+  return Keep(live, events);
 }
 
 }  // namespace fedglm

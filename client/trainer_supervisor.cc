@@ -1,10 +1,13 @@
 #include "client/trainer_supervisor.h"
+
 #include "base/json.h"
+#include "base/log.h"
 
 namespace fedglm {
 namespace {
 
 constexpr auto kPoll = std::chrono::milliseconds(100);
+constexpr char kRestarted[] = "the trainer supervisor was killed, and was started again";
 
 Json Paths(const std::vector<std::filesystem::path>& paths) {
   Json json = Json::array();
@@ -44,8 +47,15 @@ absl::StatusOr<std::unique_ptr<TrainerSupervisor>> TrainerSupervisor::Start(cons
 absl::StatusOr<TrainerEvent> TrainerSupervisor::Run(const TrainingJob& job,
                                                     const std::function<void(const TrainerEvent&)>& on_event,
                                                     const std::function<bool()>& stopped) {
-  FEDGLM_RETURN_IF_ERROR(process_.Write(DumpJson(ToJson(job)) + "\n"));
-  bool cancelled = false;
+  // Killed while there was nothing to do: no job was lost.
+  for (auto line = process_.ReadLineFor(kPoll.zero()); line.ok() && line->has_value();
+       line = process_.ReadLineFor(kPoll.zero())) {
+    const std::optional<TrainerEvent> event = events_.Read(**line);
+    if (event && event->event == "restarted") LogWarning(kRestarted);
+  }
+  // The number tells this job's events from those of one that a killed supervisor left behind.
+  FEDGLM_RETURN_IF_ERROR(process_.Write(std::to_string(++job_) + " " + DumpJson(ToJson(job)) + "\n"));
+  bool began = false, cancelled = false;
   while (true) {
     if (!cancelled && stopped && stopped()) {
       cancelled = true;
@@ -56,9 +66,13 @@ absl::StatusOr<TrainerEvent> TrainerSupervisor::Run(const TrainingJob& job,
       if (line.status().code() == absl::StatusCode::kDeadlineExceeded) continue;
       return line.status();
     }
-    if (!line->has_value()) return FailedError("the trainer supervisor has ended");
+    if (!line->has_value())
+      return FailedError("the trainer supervisor has ended: start the node again, or nothing is trained here");
     const std::optional<TrainerEvent> event = events_.Read(**line);
     if (!event) continue;
+    if (event->event == "restarted") return FailedError(kRestarted);
+    began = began || (event->event == "began" && event->job == job_);
+    if (!began) continue;
     if (event->event == "failed") return cancelled ? CancelledError("stopped") : ErrorOf(*event);
     if (on_event) on_event(*event);
     if (event->event == "done") return *event;

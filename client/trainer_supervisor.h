@@ -1,6 +1,6 @@
 // The hand that reads records. A process of its own, started before the node gives up everything that is not its
 // business: it has no network, counts the site's records, and starts fedglm-trainer or fedglm-evaluator for one job at
-// a time.
+// a time. The node could not start it again from behind its wall: another process, which does nothing else, does that.
 //
 // The node chooses how to train; the supervisor alone decides on what: model, records and the folders that a job reads
 // and writes are fixed when it starts, whatever a job says.
@@ -34,13 +34,12 @@ class TrainerSupervisor {
   // holds no record.
   static absl::StatusOr<std::unique_ptr<TrainerSupervisor>> Start(const SupervisorOptions& options);
 
-  // False once it has been killed: it cannot be started again from behind the node's own wall.
-  bool Running() { return process_.Running(); }
   int64_t training_records() const { return training_records_; }
   int64_t held_out_records() const { return held_out_records_; }
 
   // kTrain and kGradient use the training records, kEvaluate the held-out ones. job.adapter and job.output are names
-  // inside the work folder. The "done" event; `on_event` sees all of them. Cancelled once `stopped` says so.
+  // inside the work folder. The "done" event; `on_event` sees all of them. Cancelled once `stopped` says so. Failed if
+  // the supervisor was killed meanwhile: another one is there for the next job.
   absl::StatusOr<TrainerEvent> Run(const TrainingJob& job, const std::function<void(const TrainerEvent&)>& on_event,
                                    const std::function<bool()>& stopped);
 
@@ -48,6 +47,7 @@ class TrainerSupervisor {
   explicit TrainerSupervisor(Process process) : process_(std::move(process)) {}
   Process process_;
   EventReader events_{"the supervisor"};
+  int64_t job_ = 0;  // the last one given
   int64_t training_records_ = 0, held_out_records_ = 0;
 };
 

@@ -41,11 +41,16 @@ TEST_F(IdentityTest, OnlyThisUserMayReadTheKey) {
   EXPECT_EQ(key.st_mode & 0777, 0600u);
 }
 
-TEST_F(IdentityTest, AnExpiredCertificateIsRefused) {
+// The node goes on serving with it, and says why it takes no part.
+TEST_F(IdentityTest, ACertificateThatIsNotValidNowIsReadAndNotToBeShown) {
   ASSERT_TRUE(SaveIdentity(MakeIdentity(authority_, signing_key_, InHours(-1)), folder_).ok());
-  const absl::Status status = LoadIdentity(folder_).status();
-  EXPECT_EQ(ExitCodeOf(status), ExitCode::kRefused);
-  EXPECT_THAT(Message(status), HasSubstr("expired on " + FormatUtc(InHours(-1)).substr(0, 13)));
+  const SiteIdentity identity = Get(LoadIdentity(folder_));
+  const absl::Status expired = CheckValidity(identity, InHours(0)), early = CheckValidity(identity, InHours(-50));
+  EXPECT_EQ(ExitCodeOf(expired), ExitCode::kRefused);
+  EXPECT_THAT(Message(expired), HasSubstr("expired on " + FormatUtc(InHours(-1)).substr(0, 13)));
+  EXPECT_EQ(ExitCodeOf(early), ExitCode::kRefused);
+  EXPECT_THAT(Message(early), HasSubstr("look at this machine's clock"));
+  EXPECT_TRUE(CheckValidity(identity, InHours(-2)).ok());
 }
 
 TEST_F(IdentityTest, ACertificateOfAnotherAuthorityIsRefused) {

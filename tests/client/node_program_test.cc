@@ -26,6 +26,25 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
+// The body of an answer to GET, and its status line.
+std::string HttpGet(int port, const std::string& path) {
+  const int connection = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  std::string answer;
+  if (connect(connection, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
+    const std::string request = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    [[maybe_unused]] const ssize_t sent = write(connection, request.data(), request.size());
+    char buffer[4096];
+    for (ssize_t got; (got = read(connection, buffer, sizeof(buffer))) > 0;)
+      answer.append(buffer, static_cast<size_t>(got));
+  }
+  close(connection);
+  return answer;
+}
+
 class NodeProgramTest : public SmallSite {
  protected:
   void SetUp() override {
@@ -37,7 +56,7 @@ class NodeProgramTest : public SmallSite {
         "[federation]\nsite = 'berlin'\ntoken_file = 'token'\n";
   }
 
-  // One round with one site, from the golden LoRA.
+  // One round with one site, from the golden LoRA. Again: the same one goes on.
   void StartAggregator() {
     AggregatorOptions options = SmallOptions(root_.path());
     options.advertise = "127.0.0.1";
@@ -49,7 +68,11 @@ class NodeProgramTest : public SmallSite {
     Adapter first = Lora();
     first.provenance = Provenance{base_sha256_};
     ASSERT_TRUE(SaveAdapter(first, options.initial_adapter).ok());
+    if (!federation_address_.empty()) options.listen = federation_address_;
+    if (!enrolment_address_.empty()) options.enrolment_listen = enrolment_address_;
     aggregator_ = Get(AggregatorServer::Start(options));
+    federation_address_ = aggregator_->federation_address();
+    enrolment_address_ = aggregator_->enrolment_address();
   }
   std::string Token() { return Get(aggregator_->CreateToken("berlin", std::chrono::seconds(600))); }
   void WriteToken(const std::string& token) { ASSERT_TRUE(WriteFileAtomically(Path("token"), token + "\n").ok()); }
@@ -90,7 +113,13 @@ class NodeProgramTest : public SmallSite {
     EXPECT_THAT(last, StartsWith("fedglm-node: "));
     EXPECT_THAT(last, HasSubstr(because));
   }
+  int64_t Installed() const { return ReadInstalled(Path("state")).value_or(InstalledRound{}).round; }
   bool Serves() const { return std::filesystem::exists(Path("state/addresses.json")); }
+  // Of what its API answers to GET /v1/models.
+  std::string ModelsStatus() const {
+    const std::string serve = *RequireString(*ParseJson(Text("state/addresses.json"), "addresses"), "serve");
+    return HttpGet(std::stoi(serve.substr(serve.rfind(':') + 1)), "/v1/models").substr(0, 12);
+  }
   void ExpectEndsOnSigterm(Process& node) {
     const Stopwatch watch;
     node.Signal(SIGTERM);
@@ -103,26 +132,8 @@ class NodeProgramTest : public SmallSite {
   std::filesystem::path bin_ = ProgramFolder();
   std::string config_;
   std::unique_ptr<AggregatorServer> aggregator_;
+  std::string federation_address_, enrolment_address_;  // which a second start takes again
 };
-
-// The body of an answer to GET, and its status line.
-std::string HttpGet(int port, const std::string& path) {
-  const int connection = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  std::string answer;
-  if (connect(connection, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
-    const std::string request = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    [[maybe_unused]] const ssize_t sent = write(connection, request.data(), request.size());
-    char buffer[4096];
-    for (ssize_t got; (got = read(connection, buffer, sizeof(buffer))) > 0;)
-      answer.append(buffer, static_cast<size_t>(got));
-  }
-  close(connection);
-  return answer;
-}
 
 TEST_F(NodeProgramTest, AnUnknownKeyIsABadConfigurationWithItsLine) {
   config_ += "passwort = 'x'\n";
@@ -159,12 +170,22 @@ TEST_F(NodeProgramTest, MissingRecordsAreABadInput) {
   ExpectEnds(ExitCode::kBadInputFile, "records.jsonl: no such file of records");
 }
 
-TEST_F(NodeProgramTest, RecordsThatAreNotJsonLinesAreNamedWithFileAndLine) {
+// One bad line in an export: the site is served all the same, and trains when the line is mended.
+TEST_F(NodeProgramTest, RecordsThatAreNotJsonLinesAreNamedAndTheNodeGoesOnWhenTheyAreMended) {
+  const std::string records = Text("records.jsonl");
   WriteRecords("records.jsonl", "{\"text\":\"a record\"}\n{\"text\":\"another\"}\nMustermann, Max\n");
   StartAggregator();
   WriteToken(Token());
-  ExpectEnds(ExitCode::kBadInputFile, "records.jsonl:3", 1);
+  Process node = Start();
+  ASSERT_TRUE(WaitUntil([&] { return Log().find("records.jsonl:3: ") != std::string::npos; }))
+      << Text("stderr") << Log();
+  EXPECT_TRUE(node.Running());
+  EXPECT_EQ(ModelsStatus(), "HTTP/1.1 200");
   EXPECT_THAT(Text("stderr") + Log(), Not(HasSubstr("Mustermann")));
+  WriteRecords("records.jsonl", records);
+  ASSERT_TRUE(WaitUntil([&] { return Installed() == 1; })) << Log();
+  EXPECT_THAT(Log(), HasSubstr("the federation works again after "));
+  ExpectEndsOnSigterm(node);
 }
 
 // What is there only to look at a new adapter is no reason to stop answering.
@@ -174,15 +195,15 @@ TEST_F(NodeProgramTest, HeldOutRecordsThatAreNoneDoNotEndANodeWhichGoesOnWhenThe
   StartAggregator();
   WriteToken(Token());
   Process node = Start();
-  const auto waits = [&] { return Log().find("trying again in 1000 ms") != std::string::npos; };
+  const auto waits = [&] { return Log().find("; trying again") != std::string::npos; };
   ASSERT_TRUE(WaitUntil(waits)) << Text("stderr") << Log();
   EXPECT_TRUE(node.Running());
   EXPECT_TRUE(Serves());
   EXPECT_THAT(Log(), HasSubstr("held-out.jsonl:2: "));
   EXPECT_THAT(Log(), Not(HasSubstr("Mustermann")));
-  EXPECT_EQ(Get(ReadInstalled(Path("state"))).round, -1);
+  EXPECT_EQ(Installed(), -1);
   WriteRecords("held-out.jsonl", held_out);
-  ASSERT_TRUE(WaitUntil([&] { return ReadInstalled(Path("state")).value_or(InstalledRound{}).round == 1; })) << Log();
+  ASSERT_TRUE(WaitUntil([&] { return Installed() == 1; })) << Log();
   ExpectEndsOnSigterm(node);
 }
 
@@ -202,10 +223,9 @@ TEST_F(NodeProgramTest, WithoutItsAggregatorAMemberServesKeepsTryingAndEndsOnSig
   EnrolThenLoseTheAggregator();
   Process node = Start();
   ASSERT_TRUE(WaitUntil([&] { return Serves(); })) << Text("stderr") << Log();
-  ASSERT_TRUE(WaitUntil([&] { return Log().find("trying again in 1000 ms") != std::string::npos; })) << Log();
+  ASSERT_TRUE(WaitUntil([&] { return Log().find("; trying again") != std::string::npos; })) << Log();
   EXPECT_TRUE(node.Running());
-  const std::string serve = *RequireString(*ParseJson(Text("state/addresses.json"), "addresses"), "serve");
-  EXPECT_THAT(HttpGet(std::stoi(serve.substr(serve.rfind(':') + 1)), "/v1/models"), StartsWith("HTTP/1.1 200"));
+  EXPECT_EQ(ModelsStatus(), "HTTP/1.1 200");
   ExpectEndsOnSigterm(node);
 }
 
@@ -215,10 +235,9 @@ TEST_F(NodeProgramTest, TakesPartInARoundAndServesTheNewAdapterAlsoAfterItWasKil
   // What a node that was killed may have left.
   ASSERT_TRUE(MakeDirectories(Path("state/adapter.1a2b3c4d")).ok());
   ASSERT_TRUE(MakeDirectories(Path("state/work/global.5e6f7a8b")).ok());
-  const auto installed = [&] { return ReadInstalled(Path("state")).value_or(InstalledRound{}).round; };
   {
     Process node = Start();
-    ASSERT_TRUE(WaitUntil([&] { return installed() == 1; })) << Text("stderr") << Log();
+    ASSERT_TRUE(WaitUntil([&] { return Installed() == 1; })) << Text("stderr") << Log();
     EXPECT_FALSE(std::filesystem::exists(Path("state/adapter.1a2b3c4d")));
     EXPECT_FALSE(std::filesystem::exists(Path("state/work/global.5e6f7a8b")));
     EXPECT_EQ(Get(LoadAdapter(Path("state/adapter"))).provenance->contributors.size(), 1u);
@@ -241,8 +260,7 @@ TEST_F(NodeProgramTest, AnInstallationWithoutTheCommandsInstallsAdapters) {
   StartAggregator();
   WriteToken(Token());
   Process node = Start();
-  ASSERT_TRUE(WaitUntil([&] { return ReadInstalled(Path("state")).value_or(InstalledRound{}).round == 1; }))
-      << Text("stderr") << Log();
+  ASSERT_TRUE(WaitUntil([&] { return Installed() == 1; })) << Text("stderr") << Log();
   EXPECT_THAT(Log(), HasSubstr("round 1: held-out loss "));
   ExpectEndsOnSigterm(node);
 }
@@ -252,12 +270,12 @@ TEST_F(NodeProgramTest, WithoutAnEvaluatorTheAdapterWaitsAndTheLogNamesTheProgra
   StartAggregator();
   WriteToken(Token());
   Process node = Start();
-  ASSERT_TRUE(WaitUntil([&] { return Log().find("trying again in 1000 ms") != std::string::npos; })) << Log();
+  ASSERT_TRUE(WaitUntil([&] { return Log().find("; trying again") != std::string::npos; })) << Log();
   EXPECT_TRUE(node.Running());
   EXPECT_THAT(Log(), HasSubstr("/bin/fedglm-evaluator"));
-  EXPECT_EQ(Get(ReadInstalled(Path("state"))).round, -1);
+  EXPECT_EQ(Installed(), -1);
   std::filesystem::copy_file(ProgramPath("fedglm-evaluator"), Path("bin/fedglm-evaluator"));
-  ASSERT_TRUE(WaitUntil([&] { return ReadInstalled(Path("state")).value_or(InstalledRound{}).round == 1; })) << Log();
+  ASSERT_TRUE(WaitUntil([&] { return Installed() == 1; })) << Log();
   ExpectEndsOnSigterm(node);
 }
 
@@ -275,7 +293,7 @@ TEST_F(NodeProgramTest, GoesOnWithATrainerWhoseLibrariesPrint) {
   StartAggregator();
   WriteToken(Token());
   Process node = Start();
-  ASSERT_TRUE(WaitUntil([&] { return ReadInstalled(Path("state")).value_or(InstalledRound{}).round == 1; })) << Log();
+  ASSERT_TRUE(WaitUntil([&] { return Installed() == 1; })) << Log();
   EXPECT_EQ(Get(LoadAdapter(Path("state/adapter"))).provenance->contributors.size(), 1u);
   EXPECT_THAT(Text("stderr"), HasSubstr("the trainer wrote a line of "));
   EXPECT_GT(Text("stderr").size(), 300000u) << "what it printed is in the log";
@@ -283,16 +301,64 @@ TEST_F(NodeProgramTest, GoesOnWithATrainerWhoseLibrariesPrint) {
   EXPECT_EQ(node.WaitFor(std::chrono::seconds(60)).value_or(-1), 0);
 }
 
-// The supervisor cannot be started again from behind the wall: a service manager has to start the node again.
-TEST_F(NodeProgramTest, EndsIfItsSupervisorWasKilled) {
+TEST_F(NodeProgramTest, AKilledSupervisorIsStartedAgainAndTrains) {
   EnrolThenLoseTheAggregator();
   Process node = Start();
   ASSERT_TRUE(WaitUntil([&] { return Serves(); })) << Text("stderr") << Log();
-  const std::set<pid_t> supervisors = Children(node.pid(), "--supervise");
-  ASSERT_EQ(supervisors.size(), 1u);
-  kill(*supervisors.begin(), SIGKILL);
-  EXPECT_EQ(node.WaitFor(std::chrono::seconds(60)).value_or(-1), static_cast<int>(ExitCode::kFailed));
-  EXPECT_THAT(Text("stderr"), HasSubstr("supervisor was ended"));
+  const std::set<pid_t> keepers = Children(node.pid(), "--supervise");
+  ASSERT_EQ(keepers.size(), 1u);
+  for (int i = 0; i < 2; ++i) {
+    const std::set<pid_t> supervisors = Children(*keepers.begin(), "--supervise");
+    ASSERT_EQ(supervisors.size(), 1u);
+    kill(*supervisors.begin(), SIGKILL);
+    ASSERT_TRUE(WaitUntil([&] {
+      const std::set<pid_t> now = Children(*keepers.begin(), "--supervise");
+      return now.size() == 1 && now != supervisors;
+    }));
+  }
+  StartAggregator();
+  ASSERT_TRUE(WaitUntil([&] { return Installed() == 1; })) << Log();
+  EXPECT_THAT(Log(), HasSubstr("the trainer supervisor was killed, and was started again"));
+  ExpectEndsOnSigterm(node);
+}
+
+// Without a keeper nothing can be trained any more: the site is served, and the log says what to do.
+TEST_F(NodeProgramTest, WithoutASupervisorItServesAndSaysThatItHasToBeStartedAgain) {
+  EnrolThenLoseTheAggregator();
+  Process node = Start();
+  ASSERT_TRUE(WaitUntil([&] { return Serves(); })) << Text("stderr") << Log();
+  for (const pid_t keeper : Children(node.pid(), "--supervise")) kill(keeper, SIGKILL);
+  StartAggregator();
+  ASSERT_TRUE(WaitUntil([&] { return Log().find("the trainer supervisor has ended") != std::string::npos; })) << Log();
+  EXPECT_THAT(Log(), HasSubstr("start the node again"));
+  EXPECT_EQ(ModelsStatus(), "HTTP/1.1 200");
+  ExpectEndsOnSigterm(node);
+}
+
+// A certificate that has run out, or a clock that is wrong: the federation is not there, the site's own model is.
+TEST_F(NodeProgramTest, WithAnExpiredCertificateItServes) {
+  EnrolThenLoseTheAggregator();
+  const TestAuthority authority;
+  SiteIdentity identity = MakeIdentity(authority, Get(GenerateSigningKey()), InHours(-1));
+  ASSERT_TRUE(SaveIdentity(identity, Path("state/identity")).ok());
+  Process node = Start();
+  ASSERT_TRUE(WaitUntil([&] { return Log().find("certificate expired on") != std::string::npos; }))
+      << Text("stderr") << Log();
+  EXPECT_EQ(ModelsStatus(), "HTTP/1.1 200");
+  ExpectEndsOnSigterm(node);
+}
+
+TEST_F(NodeProgramTest, BeforeItsAggregatorIsThereANewSiteServesAndEnrolsWhenItComes) {
+  StartAggregator();
+  WriteToken(Token());
+  aggregator_.reset();
+  Process node = Start();
+  ASSERT_TRUE(WaitUntil([&] { return Serves(); })) << Text("stderr") << Log();
+  EXPECT_EQ(ModelsStatus(), "HTTP/1.1 200");
+  EXPECT_THAT(Log(), HasSubstr("becomes a member when that can be reached"));
+  StartAggregator();
+  ASSERT_TRUE(WaitUntil([&] { return Installed() == 1; })) << Log();
+  ExpectEndsOnSigterm(node);
 }
 
 // At its start a node opens the adapter that it had installed. Here its configuration file is a link: first to a file

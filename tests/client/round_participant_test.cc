@@ -185,26 +185,26 @@ TEST_F(RoundParticipantTest, AnAdapterIsEvaluatedInstalledAndRunsAgainInTheNextL
   EXPECT_GT(aggregator_.evaluations[0].tokens(), 0);
 
   running_.reset();
-  EXPECT_EQ(Get(Participant().Resume()).round, 3);
+  EXPECT_EQ(Participant().Resume().round, 3);
   ASSERT_NE(running_, nullptr);
   EXPECT_EQ(running_->modules, adapter.modules);
 }
 
 TEST_F(RoundParticipantTest, ANewSiteHasNothingToResume) {
-  EXPECT_EQ(Get(Participant().Resume()).round, -1);
+  EXPECT_EQ(Participant().Resume().round, -1);
   EXPECT_EQ(running_, nullptr);
 }
 
 // Killed after the adapter was written and before installed.json was: the adapter says what it is.
 TEST_F(RoundParticipantTest, TheAdapterThatWasWrittenLastRunsAgainAlsoIfTheNoteOfItIsMissingOrOld) {
   ASSERT_TRUE(SaveAdapter(Signed(3), Path("state/adapter")).ok());
-  EXPECT_EQ(Get(Participant().Resume()).round, 3) << "there is no installed.json";
+  EXPECT_EQ(Participant().Resume().round, 3) << "there is no installed.json";
   EXPECT_NE(running_, nullptr);
 
   const std::string sha256 = Sha256Hex(SerializeAdapter(Signed(4)));
   ASSERT_TRUE(WriteInstalled({3, "-"}, options_.state_dir).ok());
   ASSERT_TRUE(SaveAdapter(Signed(4), Path("state/adapter")).ok());
-  EXPECT_EQ(Get(Participant().Resume()).round, 4);
+  EXPECT_EQ(Participant().Resume().round, 4);
   EXPECT_EQ(Get(ReadInstalled(options_.state_dir)).round, 4);
   EXPECT_EQ(Get(ReadInstalled(options_.state_dir)).sha256, sha256) << "as the aggregator names it";
 }
@@ -226,7 +226,7 @@ TEST_F(RoundParticipantTest, AnAdapterThatTheAggregatorDidNotSignIsNeverInstalle
   EXPECT_FALSE(std::filesystem::exists(Path("state/adapter")));
 
   ASSERT_TRUE(SaveAdapter(forged, Path("state/adapter")).ok());
-  EXPECT_EQ(Get(Participant().Resume()).round, -1) << "not even if it lies there";
+  EXPECT_EQ(Participant().Resume().round, -1) << "not even if it lies there";
   EXPECT_EQ(running_, nullptr);
   EXPECT_THAT(aggregator_.evaluations, IsEmpty());
 }
@@ -259,7 +259,7 @@ TEST_F(RoundParticipantTest, ASignedAdapterThatDoesNotRunLeavesTheOneBeforeAsItI
   EXPECT_THAT(aggregator_.rejections[0].reason(), HasSubstr("not finite"));
   EXPECT_EQ(running_, before);
   EXPECT_EQ(aggregator_.evaluations.size(), 1u) << "the good one's";
-  EXPECT_EQ(Get(Participant().Resume()).round, 3);
+  EXPECT_EQ(Participant().Resume().round, 3);
 
   EXPECT_EQ(Get(participant.Install(Install(Signed(6), 6))).round, 6) << "the next good one is installed";
 }

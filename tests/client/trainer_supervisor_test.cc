@@ -28,11 +28,13 @@ class SupervisorTest : public SmallSite {
     job.adapter_config.rank = 2;
     return job;
   }
-  static pid_t PidOf() {
-    const std::set<pid_t> supervisors = Children(getpid(), "--supervise");
-    EXPECT_EQ(supervisors.size(), 1u);
-    return supervisors.empty() ? 0 : *supervisors.begin();
+  static pid_t OnlyChild(pid_t parent) {
+    const std::set<pid_t> children = Children(parent, "--supervise");
+    EXPECT_EQ(children.size(), 1u);
+    return children.empty() ? 0 : *children.begin();
   }
+  static pid_t KeeperPid() { return OnlyChild(getpid()); }
+  static pid_t PidOf() { return OnlyChild(KeeperPid()); }
 };
 
 TEST_F(SupervisorTest, IsReadyWithTheCountsOfRecords) {
@@ -171,14 +173,33 @@ TEST_F(SupervisorTest, EndsWithTheNodeAndNotBefore) {
   kill(pid, SIGTERM);
   kill(pid, SIGINT);
   EXPECT_TRUE(supervisor->Run(Job("result"), {}, {}).ok());
-  EXPECT_TRUE(supervisor->Running());
   supervisor.reset();
-  EXPECT_TRUE(Children(getpid(), "--supervise").empty());
+  EXPECT_TRUE(WaitUntil([] { return Children(getpid(), "--supervise").empty(); }));
+}
 
-  supervisor = Get(TrainerSupervisor::Start(Supervised()));
+TEST_F(SupervisorTest, WithoutItsKeeperItEndsAndIsNotReplaced) {
+  const auto supervisor = Get(TrainerSupervisor::Start(Supervised()));
+  kill(KeeperPid(), SIGKILL);
+  const absl::Status status = supervisor->Run(Job("result"), {}, {}).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kFailed);
+}
+
+// Killed while it waits, and while it trains: the job fails with it, the next one is done, and no event of the job
+// before is taken for one of its own.
+TEST_F(SupervisorTest, AKilledOneIsReplaced) {
+  const auto supervisor = Get(TrainerSupervisor::Start(Supervised()));
   kill(PidOf(), SIGKILL);
-  EXPECT_EQ(ExitCodeOf(supervisor->Run(Job("result"), {}, {}).status()), ExitCode::kFailed);
-  EXPECT_TRUE(WaitUntil([&] { return !supervisor->Running(); }));  // its pipes are closed before it has ended
+  EXPECT_THAT(Message(supervisor->Run(Job("result"), {}, {}).status()), HasSubstr("was killed"));
+  TrainingJob longer = Job("longer");
+  longer.plan.steps = 100000;
+  const auto kill_it = [&](const TrainerEvent& event) {
+    if (event.event == "step" && event.step == 1) kill(PidOf(), SIGKILL);
+  };
+  EXPECT_THAT(Message(supervisor->Run(longer, kill_it, {}).status()), HasSubstr("was killed"));
+  int64_t steps = 0;
+  const auto count = [&](const TrainerEvent& event) { steps = std::max(steps, event.steps); };
+  ASSERT_TRUE(supervisor->Run(Job("result"), count, {}).ok());
+  EXPECT_EQ(steps, 1) << "of its own job";
 }
 
 }  // namespace

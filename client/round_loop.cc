@@ -1,0 +1,109 @@
+#include "client/round_loop.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace fedglm {
+namespace {
+
+constexpr auto kLongPoll = std::chrono::seconds(30);
+constexpr auto kFinishedPause = std::chrono::milliseconds(30000);
+constexpr uint32_t kShortestWaitMs = 50, kLongestWaitMs = 60000;
+
+}  // namespace
+
+RoundLoop::~RoundLoop() { Stop(); }
+
+bool RoundLoop::Stopping() {
+  MutexLock lock(mutex_);
+  return stopping_;
+}
+
+void RoundLoop::Pause(std::chrono::milliseconds duration) {
+  MutexLock lock(mutex_);
+  if (!stopping_) lock.WaitFor(woken_, duration);
+}
+
+RoundLoop::Membership::Membership(const SiteIdentity& i, RoundLoop& loop)
+    : identity(i),
+      aggregator(identity, loop.rooms_.options.state_dir / "artifacts"),
+      participant({loop.rooms_.options, identity, loop.rooms_.base_sha256, aggregator, loop.rooms_.trainer,
+                   loop.rooms_.outbox, loop.rooms_.fits, loop.rooms_.install, [&loop] { return loop.Stopping(); }}),
+      installed(participant.Resume()) {}
+
+void RoundLoop::Join(const SiteIdentity& identity) {
+  member_ = std::make_unique<Membership>(identity, *this);
+  {
+    MutexLock lock(mutex_);
+    calling_ = &member_->aggregator;
+    if (stopping_) calling_->Cancel();
+  }
+  LogInfo("site " + identity.site_id + " of federation '" + identity.federation + "' at " +
+          identity.federation_address + ", " + std::to_string(rooms_.trainer.training_records()) + " records");
+}
+
+absl::Status RoundLoop::Do(const v1::Task& task) {
+  switch (task.task_case()) {
+    case v1::Task::kTrain:
+      return member_->participant.Train(task.train());
+    case v1::Task::kInstall: {
+      FEDGLM_ASSIGN_OR_RETURN(member_->installed, member_->participant.Install(task.install()));
+      return absl::OkStatus();
+    }
+    case v1::Task::kFinished:
+      Pause(kFinishedPause);
+      return absl::OkStatus();
+    default:
+      // Also for a task that this node does not know.
+      Pause(std::chrono::milliseconds(std::clamp(task.wait().retry_after_ms(), kShortestWaitMs, kLongestWaitMs)));
+      return absl::OkStatus();
+  }
+}
+
+absl::Status RoundLoop::TakePart() {
+  if (member_ == nullptr) {
+    FEDGLM_ASSIGN_OR_RETURN(const SiteIdentity identity, rooms_.enrol());
+    Join(identity);
+  }
+  FEDGLM_RETURN_IF_ERROR(CheckValidity(member_->identity, Clock::System().Now()));
+  FEDGLM_RETURN_IF_ERROR(member_->participant.SendWaiting());
+  FEDGLM_ASSIGN_OR_RETURN(
+      const v1::Task task,
+      member_->aggregator.NextTask({member_->installed.round, rooms_.base_sha256, rooms_.trainer.training_records()},
+                                   kLongPoll));
+  return Do(task);
+}
+
+void RoundLoop::Run() {
+  while (!Stopping()) {
+    const absl::Status status = TakePart();
+    if (Stopping()) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (status.ok()) {
+      if (const std::string say = persistence_.Worked(now); !say.empty()) LogInfo("the federation " + say);
+      continue;
+    }
+    const double draw = static_cast<double>(random_()) / static_cast<double>(std::minstd_rand::max());
+    const Persistence::Answer answer = persistence_.Failed(status, now, draw);
+    if (!answer.say.empty()) LogWarning(answer.say);
+    Pause(answer.pause);
+  }
+}
+
+void RoundLoop::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void RoundLoop::Stop() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    woken_.notify_all();
+    if (calling_ != nullptr) calling_->Cancel();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+}  // namespace fedglm
