@@ -29,7 +29,7 @@ UpstreamCall::UpstreamCall(UpstreamRequest request)
   http.set_read_timeout(Microseconds(request_.read_seconds));
   http.set_write_timeout(Microseconds(request_.read_seconds));
   http.enable_server_certificate_verification(true);
-  if (!request_.ca_file.empty()) http.set_ca_cert_path(request_.ca_file.c_str());
+  if (!request_.ca_file.empty()) http.set_ca_cert_path(request_.ca_file);
   thread_ = std::thread([this] { Run(); });
 }
 

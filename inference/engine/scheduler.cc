@@ -335,8 +335,7 @@ void Scheduler::Publish(Sequence& sequence, bool at_the_end) {
   sequence.published_pages = full_pages;
 }
 
-void Scheduler::End(const std::shared_ptr<Sequence>& ended, const absl::Status& status, FinishReason reason) {
-  const std::shared_ptr<Sequence> sequence = ended;  // `ended` may lie in running_
+void Scheduler::End(std::shared_ptr<Sequence> sequence, const absl::Status& status, FinishReason reason) {
   if (status.ok()) Publish(*sequence, /*at_the_end=*/true);
   sequence->cache.Clear();
   running_.erase(std::find(running_.begin(), running_.end(), sequence));

@@ -98,7 +98,8 @@ class Scheduler {
   void ChooseTokens(const std::vector<std::shared_ptr<Sequence>>& sequences) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
   void SumHidden(const Share& share, int64_t first_row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
   void Publish(Sequence& sequence, bool at_the_end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
-  void End(const std::shared_ptr<Sequence>& sequence, const absl::Status& status, FinishReason reason)
+  // By value: what is given may lie in running_, from which it is taken.
+  void End(std::shared_ptr<Sequence> sequence, const absl::Status& status, FinishReason reason)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
   int64_t MostRunning() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(core_.turns);
   int64_t MostRunning(int level) const;

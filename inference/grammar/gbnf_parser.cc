@@ -347,7 +347,7 @@ class GbnfParser {
       case ']':
       case '-':
       case '^':
-        character = static_cast<CodePoint>(escape);
+        character = static_cast<unsigned char>(escape);
         return absl::OkStatus();
       default:
         return Error("an unknown escape: \\" + std::string(escape >= ' ' && escape <= '~' ? 1 : 0, escape));

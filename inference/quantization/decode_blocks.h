@@ -152,7 +152,8 @@ void Decode(const BlockQ6_K& b, float* y) {
         const uint8_t byte = low[i + (run % 2) * 32];
         const int nibble = run < 2 ? byte & 15 : byte >> 4;
         const int value = (nibble | (((high[i] >> (2 * run)) & 3) << 4)) - 32;
-        y[half * 128 + run * 32 + i] = d * static_cast<float>(scales[run * 2 + i / 16]) * static_cast<float>(value);
+        const int8_t scale = scales[run * 2 + i / 16];
+        y[half * 128 + run * 32 + i] = d * static_cast<float>(scale) * static_cast<float>(value);
       }
     }
   }

@@ -209,7 +209,8 @@ TEST_F(AdapterFolder, OptionsThatChangeTheArithmeticAreRefused) {
       {"init_lora_weights", "loftq"},
   };
   for (const auto& [key, value] : options) {
-    const absl::StatusOr<Adapter> adapter = LoadWithConfig([&](Json& config) { config[key] = value; });
+    const absl::StatusOr<Adapter> adapter =
+        LoadWithConfig([&key = key, &value = value](Json& config) { config[key] = value; });
     EXPECT_FALSE(adapter.ok()) << key;
     EXPECT_EQ(ExitCodeOf(adapter.status()), ExitCode::kBadInputFile) << key;
     EXPECT_NE(Message(adapter.status()).find("adapter_config.json"), std::string::npos) << Message(adapter.status());
@@ -242,7 +243,8 @@ TEST_F(AdapterFolder, BadConfigurationsAreRefused) {
                                                  {"target_modules", 7},
                                                  {"target_modules", Json::array({1})}};
   for (const auto& [key, value] : values) {
-    const absl::StatusOr<Adapter> adapter = LoadWithConfig([&](Json& config) { config[key] = value; });
+    const absl::StatusOr<Adapter> adapter =
+        LoadWithConfig([&key = key, &value = value](Json& config) { config[key] = value; });
     EXPECT_EQ(ExitCodeOf(adapter.status()), ExitCode::kBadInputFile) << key << " " << value;
   }
   EXPECT_FALSE(LoadWithConfig([](Json& config) { config = Json::array(); }).ok());

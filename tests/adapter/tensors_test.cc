@@ -125,10 +125,10 @@ TEST(CheckUpdate, RefusesNamingTheTensor) {
   for (const UpdateForm mode : kModes) {
     const TensorMap good = *MakeUpdate(SampleAdapter(), Trained(), mode);
     for (const auto& [name, tensor] : good) {
-      const auto refused = [&](const TensorMap& update, const std::string& why) {
+      const auto refused = [mode, &tensor_name = name](const TensorMap& update, const std::string& why) {
         const absl::Status status = CheckUpdate(update, SampleAdapter(), mode);
         EXPECT_EQ(ExitCodeOf(status), ExitCode::kRefused) << UpdateFormName(mode);
-        EXPECT_EQ(Message(status), "tensor '" + name + "' " + why);
+        EXPECT_EQ(Message(status), "tensor '" + tensor_name + "' " + why);
       };
       TensorMap update = good;
       update.erase(name);

@@ -69,7 +69,7 @@ absl::StatusOr<MemoryHog> MemoryHog::Start(const HogOptions& options) {
 }
 
 MemoryHog::MemoryHog(MemoryHog&& other) noexcept
-    : options_(other.options_),
+    : options_(std::move(other.options_)),
       enough_(std::exchange(other.enough_, nullptr)),
       child_(std::exchange(other.child_, -1)),
       status_(other.status_) {}

@@ -319,8 +319,8 @@ class LoraGradients : public testing::Test {
       worst = std::max(worst, NormOf(difference) / norm);
       // Along its gradient a loss rises by the gradient's norm: measured on the double model, where rounding plays no
       // part, and on the mapped one.
-      const auto slope = [&](double step, const auto& loss_of) {
-        return (loss_of(Moved(name, expected, norm, step)) - loss_of(Moved(name, expected, norm, -step))) / (2 * step);
+      const auto slope = [&, &factor = name, &along = expected](double step, const auto& loss_of) {
+        return (loss_of(Moved(factor, along, norm, step)) - loss_of(Moved(factor, along, norm, -step))) / (2 * step);
       };
       const double numeric =
           slope(2e-5, [&](const Adapter& a) { return MeanLoss(DoubleWeights(*base_.file, a, modules_)); });

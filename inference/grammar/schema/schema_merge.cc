@@ -118,8 +118,8 @@ absl::Status CheckKeywords(const Json& schema) {
   if (schema.is_boolean()) return absl::OkStatus();
   if (!schema.is_object()) return UsageError("a schema must be an object, true or false");
   for (const auto& [keyword, value] : schema.items()) {
-    const auto wrong = [&](std::string_view wanted) {
-      return UsageError("'" + keyword + "' must be " + std::string(wanted));
+    const auto wrong = [&name = keyword](std::string_view wanted) {
+      return UsageError("'" + name + "' must be " + std::string(wanted));
     };
     if (IsAnnotation(keyword)) continue;
     if (value.size() > kMaxMembers) {

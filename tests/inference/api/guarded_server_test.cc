@@ -17,7 +17,7 @@ class GuardedServerTest : public ServerFixture {
  protected:
   void ServeWithKeys() {
     Serve({.api_keys = file_});
-    client_->set_bearer_token_auth(key_.c_str());
+    client_->set_bearer_token_auth(key_);
   }
   std::string MakeKey(const std::string& name, const KeyLimits& limits) { return *AddApiKey(file_, name, limits); }
 
@@ -85,7 +85,7 @@ TEST_F(GuardedServerTest, AKeyHasSoManyRequestsAtOnce) {
   key_ = MakeKey("ward-7", {.parallel = 1});
   ServeWithKeys();
   httplib::Client second("127.0.0.1", server_->port());
-  second.set_bearer_token_auth(key_.c_str());
+  second.set_bearer_token_auth(key_);
   int status_meanwhile = 0;
   httplib::Request request;
   request.method = "POST";
@@ -124,13 +124,13 @@ TEST_F(GuardedServerTest, TlsFromVersion12On) {
   options.tls_key = write("key.pem", key.secret_text());
   Serve(options);
   httplib::SSLClient client("127.0.0.1", server_->port());
-  client.set_ca_cert_path(ca_file.c_str());
+  client.set_ca_cert_path(ca_file);
   client.enable_server_certificate_verification(true);
   const auto answer = client.Post(kChat, DumpJson(Question()), "application/json");
   ASSERT_TRUE(answer) << httplib::to_string(answer.error());
   EXPECT_EQ(answer->status, 200);
   httplib::SSLClient old("127.0.0.1", server_->port());
-  old.set_ca_cert_path(ca_file.c_str());
+  old.set_ca_cert_path(ca_file);
   SSL_CTX_set_max_proto_version(old.ssl_context(), TLS1_1_VERSION);
   EXPECT_FALSE(old.Get("/health"));
   httplib::Client plain("127.0.0.1", server_->port());
