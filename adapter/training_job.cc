@@ -25,6 +25,7 @@ void VisitJob(Visitor& visit, Job& job) {
   visit("schedule_steps", job.schedule_steps);
   visit("schedule_offset", job.schedule_offset);
   visit("skip_records", job.skip_records);
+  visit("set_aside", job.set_aside);
   visit("threads", job.threads);
   visit("forbid_network", job.forbid_network);
   visit("evaluate_every", job.evaluate_every);
@@ -48,6 +49,7 @@ constexpr std::pair<JobKind, const char*> kKinds[] = {{JobKind::kTrain, "train"}
 absl::Status CheckValues(const TrainingJob& job) {
   const auto bad = [](const std::string& what) { return UsageError("training job: " + what); };
   if (job.micro_batch_tokens < 1) return bad("a batch needs tokens");
+  if (job.set_aside < 0 || job.set_aside == 1) return bad("set_aside leaves nothing to train on");
   if (job.adapter_config.rank < 1 || job.adapter_config.rank > 4096) return bad("rank is out of range");
   return absl::OkStatus();
 }

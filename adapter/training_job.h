@@ -55,6 +55,7 @@ struct TrainingJob {
   int64_t schedule_steps = 0;         // of plan.schedule; 0: plan.steps
   int64_t schedule_offset = 0;        // steps already done in earlier rounds
   int64_t skip_records = 0;           // where in the shuffled order to begin (rounds go on where they stopped)
+  int64_t set_aside = 0;              // every so many-th example is not trained on, and alone evaluated; 0: none is
   int threads = 0;                    // 0: physical cores
   bool forbid_network = true;
   int64_t evaluate_every = 0;

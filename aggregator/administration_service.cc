@@ -3,6 +3,8 @@
 
 #include "aggregator/peer_identity.h"
 #include "aggregator/services.h"
+#include "base/clock.h"
+#include "base/tls.h"
 
 namespace fedglm {
 namespace {
@@ -17,6 +19,13 @@ absl::StatusOr<int64_t> ParsePageToken(const std::string& token) {
   const auto [parsed, error] = std::from_chars(token.data(), end, round);
   if (error != std::errc() || parsed != end) return UsageError("page_token is not one that this service gave");
   return round;
+}
+
+// A node asks again within a minute, or says so while it trains.
+constexpr int64_t kPresentFor = 120;
+
+int64_t SecondsSince(std::chrono::steady_clock::time_point time) {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - time).count();
 }
 
 class AdministrationService : public v1::Administration::Service {
@@ -38,6 +47,13 @@ class AdministrationService : public v1::Administration::Service {
       out->set_mode(std::string(UpdateFormName(rooms_.options.mode)));
       out->set_base_sha256(rooms_.rounds.base_sha256());
       out->set_adapter_sha256(summary.adapter_sha256);
+      out->set_min_sites(rooms_.options.min_sites);
+      const std::map<std::string, SitePresence> present = rooms_.rounds.Present();
+      out->set_sites_present(std::count_if(present.begin(), present.end(), [](const auto& site) {
+        return SecondsSince(site.second.heard) <= kPresentFor;
+      }));
+      for (const std::string& site : summary.missing) out->add_missing(site);
+      out->set_deadline_unix_ms(summary.deadline_unix_ms);
       return absl::OkStatus();
     });
   }
@@ -65,6 +81,8 @@ class AdministrationService : public v1::Administration::Service {
                          v1::ListNodesResponse* out) override {
     return Answer(*context, [&](const std::string&) -> absl::Status {
       FEDGLM_ASSIGN_OR_RETURN(const std::vector<NodeRow> nodes, rooms_.store.Nodes());
+      const std::map<std::string, SitePresence> present = rooms_.rounds.Present();
+      const std::string latest = rooms_.rounds.Summary().adapter_sha256;
       for (const NodeRow& node : nodes) {
         v1::NodeSummary* const summary = out->add_nodes();
         summary->set_site_id(node.site_id);
@@ -74,6 +92,22 @@ class AdministrationService : public v1::Administration::Service {
         summary->set_installed_round(node.installed_round);
         summary->set_bytes_received(static_cast<uint64_t>(node.bytes_received));
         summary->set_certificate_serial(node.serial);
+        if (const auto facts = DescribeCertificate(node.certificate_pem); facts.ok()) {
+          summary->set_certificate_ends_unix_ms(UnixMilliseconds(facts->not_after));
+        }
+        const auto site = present.find(node.site_id);
+        summary->set_asked_seconds_ago(
+            site == present.end() || !site->second.asked ? -1 : SecondsSince(*site->second.asked));
+        summary->set_heard_seconds_ago(site == present.end() ? -1 : SecondsSince(site->second.heard));
+        if (site == present.end()) continue;
+        const SitePosition& position = site->second.position;
+        summary->set_setback(position.setback);
+        summary->set_declines(position.declined_sha256 == latest);
+        summary->set_version(position.version);
+        if (const SiteJob& job = site->second.job; job.round > 0) {
+          summary->set_doing("trains (round " + std::to_string(job.round) + ", step " + std::to_string(job.step) +
+                             " of " + std::to_string(job.steps) + ")");
+        }
       }
       return absl::OkStatus();
     });
@@ -99,11 +133,19 @@ class AdministrationService : public v1::Administration::Service {
     });
   }
 
+  grpc::Status RollBack(grpc::ServerContext* context, const v1::RollBackRequest* request,
+                        v1::RollBackResponse*) override {
+    return Answer(*context, [&](const std::string& administrator) {
+      return rooms_.rounds.RollBack(request->round(), request->reason(), administrator);
+    });
+  }
+
   grpc::Status ListAudit(grpc::ServerContext* context, const v1::ListAuditRequest* request,
                          v1::ListAuditResponse* out) override {
     return Answer(*context, [&](const std::string&) -> absl::Status {
       const int64_t limit = request->limit() > 0 ? std::min<int64_t>(request->limit(), 10000) : 100;
-      FEDGLM_ASSIGN_OR_RETURN(const std::vector<AuditRow> entries, rooms_.store.Audit(request->after_id(), limit));
+      FEDGLM_ASSIGN_OR_RETURN(const std::vector<AuditRow> entries,
+                              rooms_.store.Audit(request->after_id(), limit, request->newest()));
       for (const AuditRow& entry : entries) {
         v1::AuditEntry* const e = out->add_entries();
         e->set_id(entry.id);

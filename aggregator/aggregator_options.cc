@@ -61,6 +61,7 @@ absl::Status ReadStrategy(Configuration& c, AggregatorOptions& o) {
   FEDGLM_ASSIGN_OR_RETURN(o.bounds.norm, c.Number("aggregation.norm_bound", o.bounds.norm, 0, 1e6));
   if (o.bounds.norm > 0 && o.bounds.norm < 1)
     return ConfigurationError("aggregation.norm_bound must be 0 or at least 1");
+  FEDGLM_ASSIGN_OR_RETURN(o.reject_share, c.Number("aggregation.reject_share", o.reject_share, 0, 1));
   FEDGLM_ASSIGN_OR_RETURN(o.bounds.weight_share, c.Number("aggregation.max_weight_share", o.bounds.weight_share, 0, 1));
   // FedSGD's, and always allowed to stand there in the other modes.
   return c.Number("federation.server_learning_rate", 1.0, 0, 1e6).status();
@@ -85,6 +86,8 @@ absl::StatusOr<AggregatorOptions> AggregatorOptions::Read(Configuration& c) {
   }
   FEDGLM_ASSIGN_OR_RETURN(o.round_timeout_seconds,
                           c.Integer("federation.round_timeout_seconds", o.round_timeout_seconds, 1, int64_t{1} << 31));
+  FEDGLM_ASSIGN_OR_RETURN(o.silence_seconds,
+                          c.Integer("federation.silence_seconds", o.silence_seconds, 120, int64_t{1} << 31));
   FEDGLM_RETURN_IF_ERROR(ReadStrategy(c, o));
   FEDGLM_ASSIGN_OR_RETURN(const std::string adapter, c.RequiredString("federation.initial_adapter"));
   FEDGLM_ASSIGN_OR_RETURN(o.initial_adapter, c.Path("federation.initial_adapter", adapter));

@@ -23,9 +23,11 @@ struct AggregatorOptions {
   std::shared_ptr<const Strategy> strategy;  // how it is combined; null: the mode's default
   UpdateBounds bounds;                       // of what goes into it
   int64_t rounds = 10;
-  int64_t min_sites = 3;    // a round begins when so many sites have asked for work
-  int64_t min_updates = 3;  // the quorum: a round is not closed with fewer accepted updates, each of another site
+  int64_t min_sites = 3;      // a round begins when so many sites have asked for work
+  int64_t min_updates = 3;    // the quorum: a round is not closed with fewer accepted updates, each of another site
+  double reject_share = 0.5;  // an adapter that more of the sites that made it decline is taken back; 1: never
   int64_t round_timeout_seconds = 86400;
+  int64_t silence_seconds = 600;          // a round with its quorum does not wait for sites that are silent so long
   std::filesystem::path initial_adapter;  // what round 1 starts from: `fedglm adapter init`
   TrainingPlan training = {.steps = 20};  // what every site does in a round
 

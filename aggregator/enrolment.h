@@ -5,7 +5,7 @@
 
 #include "aggregator/aggregator_options.h"
 #include "aggregator/certificate_authority.h"
-#include "aggregator/store.h"
+#include "aggregator/store/store.h"
 #include "base/clock.h"
 #include "base/status.h"
 

@@ -3,14 +3,17 @@
 
 #include "aggregator/peer_identity.h"
 #include "aggregator/services.h"
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 namespace fedglm {
 namespace {
 
 constexpr size_t kChunkBytes = 1 << 20;
 constexpr uint32_t kMaxWaitMs = 60000;
+constexpr size_t kLongestVersion = 40;
 
 UpdateClaim ClaimOf(const v1::UploadHeader& header) {
   UpdateClaim claim;
@@ -26,6 +29,19 @@ UpdateClaim ClaimOf(const v1::UploadHeader& header) {
   return claim;
 }
 
+SitePosition PositionOf(const v1::NextTaskRequest& request) {
+  const auto digest = [](const std::string& text) { return IsSha256Hex(text) ? text : std::string(); };
+  SitePosition position;
+  position.installed_round = request.installed_round();
+  position.installed_sha256 = digest(request.installed_sha256());
+  position.declined_sha256 = digest(request.declined_sha256());
+  position.trains_from_declined = request.trains_from_declined();
+  position.training_records = std::max<int64_t>(0, request.training_records());
+  if (IsSetback(request.setback())) position.setback = request.setback();
+  position.version = OneLine(request.version(), kLongestVersion);
+  return position;
+}
+
 void WriteReceipt(const UpdateRow& update, v1::UploadReceipt* receipt) {
   receipt->set_accepted(update.state == UpdateState::kAccepted);
   receipt->set_reason(update.reason);
@@ -36,37 +52,46 @@ class FederationService : public v1::Federation::Service {
   explicit FederationService(const ServiceRooms& rooms) : rooms_(rooms) {}
 
   grpc::Status NextTask(grpc::ServerContext* context, const v1::NextTaskRequest* request, v1::Task* task) override {
-    const absl::StatusOr<NodeRow> site = CallingSite(*context, rooms_.store);
+    const absl::StatusOr<NodeRow> site = HeardSite(*context);
     if (!site.ok()) return ToGrpc(site.status());
     if (request->base_sha256() != rooms_.rounds.base_sha256()) {
       return ToGrpc(RefusedError("the site's base is another one than the federation's (" +
                                  rooms_.rounds.base_sha256().substr(0, 12) + ")"));
     }
     const absl::StatusOr<Work> work = rooms_.rounds.NextWork(
-        site->site_id, request->installed_round(), std::max<int64_t>(0, request->training_records()),
-        std::chrono::milliseconds(std::min(request->max_wait_ms(), kMaxWaitMs)),
+        site->site_id, PositionOf(*request), std::chrono::milliseconds(std::min(request->max_wait_ms(), kMaxWaitMs)),
         [context] { return context->IsCancelled(); });
     if (!work.ok()) return ToGrpc(work.status());
     if (absl::Status status = WriteTask(*work, task); !status.ok()) return ToGrpc(status);
     return grpc::Status::OK;
   }
 
+  grpc::Status Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* request,
+                         v1::HeartbeatAck* ack) override {
+    const absl::StatusOr<NodeRow> site = HeardSite(*context);
+    if (!site.ok()) return ToGrpc(site.status());
+    const absl::StatusOr<bool> expected =
+        rooms_.rounds.Works(site->site_id, {request->round(), request->step(), request->steps()});
+    if (expected.ok()) ack->set_expected(*expected);
+    return ToGrpc(expected.status());
+  }
+
   grpc::Status QueryUpload(grpc::ServerContext* context, const v1::QueryUploadRequest* request,
                            v1::UploadState* state) override {
-    const absl::StatusOr<NodeRow> site = CallingSite(*context, rooms_.store);
+    const absl::StatusOr<NodeRow> site = HeardSite(*context);
     if (!site.ok()) return ToGrpc(site.status());
     const absl::StatusOr<std::optional<UpdateRow>> update = rooms_.store.FindUpdate(request->update_id());
     if (!update.ok()) return ToGrpc(update.status());
-    if (!update->has_value() || (*update)->site_id != site->site_id) {
-      return ToGrpc(RefusedError("no such update is expected of this site"));
-    }
-    state->set_received_bytes(rooms_.spool.Received(request->update_id()));
+    // Of an update that nobody knows of (an aggregator that was restored from a copy) there is nothing, and the upload
+    // is answered with a refusal, which ends it for the site.
+    const bool known = update->has_value() && (*update)->site_id == site->site_id;
+    state->set_received_bytes(known ? rooms_.spool.Received(request->update_id()) : 0);
     return grpc::Status::OK;
   }
 
   grpc::Status UploadUpdate(grpc::ServerContext* context, grpc::ServerReader<v1::UploadRequest>* reader,
                             v1::UploadReceipt* receipt) override {
-    const absl::StatusOr<NodeRow> site = CallingSite(*context, rooms_.store);
+    const absl::StatusOr<NodeRow> site = HeardSite(*context);
     if (!site.ok()) return ToGrpc(site.status());
     v1::UploadRequest message;
     if (!reader->Read(&message) || !message.has_header()) return ToGrpc(UsageError("an upload begins with its header"));
@@ -90,7 +115,7 @@ class FederationService : public v1::Federation::Service {
 
   grpc::Status DownloadArtifact(grpc::ServerContext* context, const v1::DownloadRequest* request,
                                 grpc::ServerWriter<v1::DownloadChunk>* writer) override {
-    const absl::StatusOr<NodeRow> site = CallingSite(*context, rooms_.store);
+    const absl::StatusOr<NodeRow> site = HeardSite(*context);
     if (!site.ok()) return ToGrpc(site.status());
     const absl::StatusOr<std::filesystem::path> path = rooms_.artifacts.Find(request->sha256());
     if (!path.ok()) return ToGrpc(path.status());
@@ -105,14 +130,14 @@ class FederationService : public v1::Federation::Service {
     while (file.read(bytes.data(), static_cast<std::streamsize>(bytes.size())), file.gcount() > 0) {
       chunk.set_data(bytes.data(), static_cast<size_t>(file.gcount()));
       if (!writer->Write(chunk)) return grpc::Status::CANCELLED;
-      if (const auto still = CallingSite(*context, rooms_.store); !still.ok()) return ToGrpc(still.status());
+      if (const auto still = HeardSite(*context); !still.ok()) return ToGrpc(still.status());
     }
     return file.bad() ? ToGrpc(FailedError("the artifact cannot be read")) : grpc::Status::OK;
   }
 
   grpc::Status ReportEvaluation(grpc::ServerContext* context, const v1::EvaluationReport* report,
                                 v1::EvaluationAck*) override {
-    const absl::StatusOr<NodeRow> site = CallingSite(*context, rooms_.store);
+    const absl::StatusOr<NodeRow> site = HeardSite(*context);
     if (!site.ok()) return ToGrpc(site.status());
     if (report->failed()) return ToGrpc(rooms_.rounds.ReportFailedEvaluation(site->site_id, report->round()));
     return ToGrpc(rooms_.rounds.ReportEvaluation(site->site_id, report->round(), {report->loss(), report->tokens()}));
@@ -120,13 +145,20 @@ class FederationService : public v1::Federation::Service {
 
   grpc::Status ReportRejection(grpc::ServerContext* context, const v1::AdapterRejection* rejection,
                                v1::RejectionAck*) override {
-    const absl::StatusOr<NodeRow> site = CallingSite(*context, rooms_.store);
+    const absl::StatusOr<NodeRow> site = HeardSite(*context);
     if (!site.ok()) return ToGrpc(site.status());
     return ToGrpc(rooms_.rounds.ReportRejection(site->site_id, rejection->round(), rejection->adapter_sha256(),
                                                 rejection->reason()));
   }
 
  private:
+  // Who calls, and is there.
+  absl::StatusOr<NodeRow> HeardSite(const grpc::ServerContext& context) const {
+    absl::StatusOr<NodeRow> site = CallingSite(context, rooms_.store);
+    if (site.ok()) rooms_.rounds.Heard(site->site_id);
+    return site;
+  }
+
   // A refusal is an answer that the site must not repeat; any other error may pass.
   grpc::Status Refuse(const absl::Status& status, v1::UploadReceipt* receipt) const {
     if (ExitCodeOf(status) != ExitCode::kRefused) return ToGrpc(status);

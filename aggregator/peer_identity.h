@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "aggregator/store.h"
+#include "aggregator/store/store.h"
 #include "base/status.h"
 
 namespace fedglm {

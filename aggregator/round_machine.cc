@@ -4,23 +4,15 @@
 #include <set>
 #include <utility>
 
-#include "aggregator/rules/round_verdict.h"
+#include "aggregator/examination.h"
+#include "aggregator/founding.h"
 #include "base/digest.h"
 #include "base/log.h"
-#include "base/utf8.h"
 
 namespace fedglm {
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(250);
-constexpr size_t kMaxReason = 300;
-
-// Names in a reason come from the site: no line of it may look like a line of our log, or fill it.
-std::string ShortReason(std::string_view reason) { return OneLine(reason, kMaxReason); }
-
-int64_t Count(const std::vector<UpdateRow>& updates, UpdateState state) {
-  return std::count_if(updates.begin(), updates.end(), [&](const UpdateRow& u) { return u.state == state; });
-}
 
 }  // namespace
 
@@ -29,11 +21,12 @@ RoundMachine::RoundMachine(const AggregatorOptions& options, Store& store, const
     : options_(options),
       strategy_(options.strategy ? options.strategy : DefaultStrategy(options.mode)),
       store_(store),
-      artifacts_(artifacts),
       states_(states),
       spool_(spool),
-      authority_(authority),
+      publisher_(options_, artifacts, authority),
+      combiner_(options_, *strategy_, states, spool),
       clock_(clock),
+      started_(clock.Monotonic()),
       reports_(store, clock) {}
 
 absl::StatusOr<std::unique_ptr<RoundMachine>> RoundMachine::Open(const AggregatorOptions& options, Store& store,
@@ -55,59 +48,23 @@ RoundMachine::~RoundMachine() {
   if (thread_.joinable()) thread_.join();
 }
 
-// The adapter that round 1 starts from, signed like every other. Once: later starts find it in the store.
-absl::Status RoundMachine::PublishInitialAdapter() {
-  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, LoadAdapter(options_.initial_adapter));
-  if (!adapter.provenance || adapter.provenance->base_sha256.empty()) {
-    return ConfigurationError(options_.initial_adapter.string() +
-                              ": does not say which base it is for; make it with `fedglm adapter init`");
-  }
-  Provenance provenance;
-  provenance.base_sha256 = adapter.provenance->base_sha256;
-  provenance.federation = options_.federation;
-  provenance.mode = UpdateFormName(options_.mode);
-  provenance.weights_sha256 = WeightsSha256(adapter);
-  FEDGLM_ASSIGN_OR_RETURN(provenance.signature, authority_.SignAdapter(SignedBytes(adapter.config, provenance)));
-  adapter.provenance = provenance;
-  FEDGLM_ASSIGN_OR_RETURN(const std::string sha256, artifacts_.Put(SerializeAdapter(adapter)));
-  return store_.Transaction([&]() -> absl::Status {
-    FEDGLM_RETURN_IF_ERROR(store_.SetSetting("federation", options_.federation));
-    FEDGLM_RETURN_IF_ERROR(store_.SetSetting("mode", provenance.mode));
-    FEDGLM_RETURN_IF_ERROR(store_.SetSetting("strategy", std::string(strategy_->name())));
-    return store_.SetSetting("initial_adapter", sha256);
-  });
-}
-
-absl::Status RoundMachine::CheckBelongs() {
-  FEDGLM_ASSIGN_OR_RETURN(const std::string federation, store_.Setting("federation"));
-  FEDGLM_ASSIGN_OR_RETURN(const std::string mode, store_.Setting("mode"));
-  FEDGLM_ASSIGN_OR_RETURN(std::string strategy, store_.Setting("strategy"));
-  if (strategy.empty()) strategy = DefaultStrategy(options_.mode)->name();  // begun when the mode said it all
-  if (mode == UpdateFormName(options_.mode) && federation == options_.federation && strategy == strategy_->name()) {
-    return absl::OkStatus();
-  }
-  return ConfigurationError("the state folder belongs to federation '" + federation + "' in mode " + mode +
-                            " with strategy " + strategy + "; another one needs another state_dir");
-}
-
 absl::Status RoundMachine::Load() {
-  FEDGLM_ASSIGN_OR_RETURN(std::string initial, store_.Setting("initial_adapter"));
-  if (initial.empty()) {
-    FEDGLM_RETURN_IF_ERROR(PublishInitialAdapter());
-    FEDGLM_ASSIGN_OR_RETURN(initial, store_.Setting("initial_adapter"));
-  }
-  FEDGLM_RETURN_IF_ERROR(CheckBelongs());
+  FEDGLM_ASSIGN_OR_RETURN(const std::string initial, FoundFederation(options_, *strategy_, publisher_, store_));
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<RoundRow> last, store_.LastRound());
   std::set<std::string> wanted;  // a round may have been closed and its updates not yet removed
   MutexLock lock(mutex_);
   latest_adapter_ = initial;
+  began_ = asked_ = clock_.Monotonic();
   if (last && last->state == RoundState::kOpen) {
     open_ = last;
     latest_ = last->round - 1;
     latest_adapter_ = last->adapter_in;
     latest_state_ = last->state_in;
     LogInfo("going on with round " + std::to_string(last->round));
-    FEDGLM_RETURN_IF_ERROR(ForgiveOutage());
+    const int64_t now = UnixMilliseconds(clock_.Now());
+    FEDGLM_ASSIGN_OR_RETURN(open_->deadline_unix_ms, ForgiveOutage(store_, *last, now));
+    const int64_t left_ms = open_->deadline_unix_ms - now, most_ms = options_.round_timeout_seconds * 1000;
+    deadline_ = began_ + std::chrono::milliseconds(std::min(left_ms, most_ms));  // the clock may be wrong at a start
     FEDGLM_ASSIGN_OR_RETURN(const std::vector<UpdateRow> updates, store_.UpdatesOf(last->round));
     for (const UpdateRow& update : updates) {
       if (update.state != UpdateState::kRefused) wanted.insert(update.update_id);
@@ -119,28 +76,13 @@ absl::Status RoundMachine::Load() {
   }
   spool_.RemoveAllBut(wanted);
   states_.RemoveAllBut(latest_state_);
-  FEDGLM_RETURN_IF_ERROR(ReadState(latest_state_).status());  // told at the start, not when the next round is closed
-  FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, artifacts_.Read(latest_adapter_));
-  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, ParseAdapter(bytes));
+  FEDGLM_RETURN_IF_ERROR(
+      combiner_.ReadState(latest_state_).status());  // told at the start, not when the next round is closed
+  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, publisher_.Read(latest_adapter_));
   max_update_bytes_ = std::min(options_.max_update_bytes, MostUpdateBytes(adapter, options_.mode));
   base_sha256_ = adapter.provenance ? adapter.provenance->base_sha256 : "";
   global_ = std::make_shared<Adapter>(std::move(adapter));
   return absl::OkStatus();
-}
-
-// Sites ask for work several times a minute: the last time that one did is when this aggregator was last there.
-absl::Status RoundMachine::ForgiveOutage() {
-  constexpr int64_t kCadenceMs = 120000;
-  FEDGLM_ASSIGN_OR_RETURN(const std::vector<NodeRow> nodes, store_.Nodes());
-  int64_t last_alive = open_->started_unix_ms;
-  for (const NodeRow& node : nodes) last_alive = std::max(last_alive, node.last_seen_unix_ms);
-  const int64_t deadline =
-      DeadlineAfterOutage(open_->deadline_unix_ms, last_alive, UnixMilliseconds(clock_.Now()), kCadenceMs);
-  if (deadline == open_->deadline_unix_ms) return absl::OkStatus();
-  LogInfo("nobody could send for " + std::to_string((deadline - open_->deadline_unix_ms) / 1000) +
-          " s: the round's deadline is so much later");
-  open_->deadline_unix_ms = deadline;
-  return store_.SetDeadline(open_->round, deadline);
 }
 
 void RoundMachine::Changed() {
@@ -178,16 +120,29 @@ absl::Status RoundMachine::Advance() {
   return decided ? CloseRound(*decided) : absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<RoundMachine::DecidedRound>> RoundMachine::OpenOrDecideRound() {
+RoundProgress RoundMachine::ProgressOf(const std::vector<UpdateRow>& updates) {
+  const FederationSummary summary = Summarize(options_, open_, updates, latest_);
+  const auto now = clock_.Monotonic();
+  const SilenceTerms silence = {started_, now, std::chrono::seconds(options_.silence_seconds)};
+  return {static_cast<int64_t>(summary.missing.size()),
+          summary.accepted,
+          CountSilent(updates, presence_, silence),
+          asked_,
+          deadline_,
+          now};
+}
+
+absl::StatusOr<std::optional<DecidedRound>> RoundMachine::OpenOrDecideRound() {
   const std::optional<DecidedRound> none;
+  FEDGLM_ASSIGN_OR_RETURN(const bool taken_back, TakeBackRejected());
+  if (taken_back) return none;
   if (!open_) {
     if (latest_ < options_.rounds) FEDGLM_RETURN_IF_ERROR(OpenRound());
     return none;
   }
   FEDGLM_ASSIGN_OR_RETURN(std::vector<UpdateRow> updates, store_.UpdatesOf(open_->round));
   const int64_t now = UnixMilliseconds(clock_.Now());
-  const RoundProgress progress = {Count(updates, UpdateState::kExpected), Count(updates, UpdateState::kAccepted),
-                                  std::max(open_->started_unix_ms, asked_unix_ms_), open_->deadline_unix_ms, now};
+  const RoundProgress progress = ProgressOf(updates);
   const RoundVerdict verdict = Judge(progress, options_.min_updates);
   if (verdict == RoundVerdict::kGoesOn) return none;
   if (verdict == RoundVerdict::kBeginsAgain) {
@@ -206,36 +161,28 @@ absl::StatusOr<std::optional<RoundMachine::DecidedRound>> RoundMachine::OpenOrDe
   return std::make_optional(DecidedRound{*open_, std::move(updates), global_});
 }
 
-absl::StatusOr<RoundMachine::Cohort> RoundMachine::PresentSites(const RoundRow& round, int64_t since) {
-  // A site whose call waited when the last round began has not called since, but has sent its update.
-  std::set<std::string> took_part;
-  FEDGLM_ASSIGN_OR_RETURN(const std::vector<UpdateRow> updates, store_.UpdatesOf(round.round - 1));
-  for (const UpdateRow& update : updates) {
-    if (update.state == UpdateState::kAccepted) took_part.insert(update.site_id);
-  }
-  FEDGLM_ASSIGN_OR_RETURN(const std::vector<NodeRow> nodes, store_.Nodes());
-  Cohort cohort;
-  for (const NodeRow& node : nodes) {
-    const bool there = node.last_seen_unix_ms >= since || took_part.contains(node.site_id);
-    if (node.revoked || !there || node.training_records == 0) continue;
-    cohort.emplace_back(UpdateIdOf(options_.federation, round.round, node.site_id, round.adapter_in), node.site_id);
-  }
-  return cohort;
+RoundRow RoundMachine::NextRound(int64_t now_unix_ms) const {
+  RoundRow round;
+  round.round = latest_ + 1;
+  round.adapter_in = latest_adapter_;
+  round.state_in = latest_state_;
+  round.started_unix_ms = now_unix_ms;
+  round.deadline_unix_ms = now_unix_ms + options_.round_timeout_seconds * 1000;
+  return round;
 }
 
 absl::Status RoundMachine::OpenRound() {
   // Everybody who asked for work since the last round began; who has gone silent does not hold the others up.
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<RoundRow> last, store_.LastRound());
-  RoundRow round;
-  round.round = latest_ + 1;
-  round.adapter_in = latest_adapter_;
-  round.state_in = latest_state_;
-  round.started_unix_ms = UnixMilliseconds(clock_.Now());
-  round.deadline_unix_ms = round.started_unix_ms + options_.round_timeout_seconds * 1000;
-  FEDGLM_ASSIGN_OR_RETURN(const Cohort cohort, PresentSites(round, last ? last->started_unix_ms : 1));
+  const RoundRow round = NextRound(UnixMilliseconds(clock_.Now()));
+  const BeganAt since = {last ? last->started_unix_ms : 1, began_};
+  FEDGLM_ASSIGN_OR_RETURN(const Cohort cohort, PresentSites(store_, presence_, options_.federation, round, since));
   if (static_cast<int64_t>(cohort.size()) < options_.min_sites) return absl::OkStatus();
-  FEDGLM_RETURN_IF_ERROR(store_.OpenRound(round, cohort));
+  FEDGLM_RETURN_IF_ERROR(store_.Transaction([&] { return store_.OpenRound(round, cohort); }));
   open_ = round;
+  why_again_.clear();
+  began_ = asked_ = clock_.Monotonic();
+  deadline_ = began_ + std::chrono::seconds(options_.round_timeout_seconds);
   LogInfo("round " + std::to_string(round.round) + " of " + std::to_string(options_.rounds) + " begins with " +
           std::to_string(cohort.size()) + " sites");
   Changed();
@@ -244,7 +191,8 @@ absl::Status RoundMachine::OpenRound() {
 
 absl::Status RoundMachine::BeginAgain(const std::string& reason) {
   const int64_t now = UnixMilliseconds(clock_.Now());
-  FEDGLM_ASSIGN_OR_RETURN(const Cohort cohort, PresentSites(*open_, open_->started_unix_ms));
+  const BeganAt since = {open_->started_unix_ms, began_};
+  FEDGLM_ASSIGN_OR_RETURN(const Cohort cohort, PresentSites(store_, presence_, options_.federation, *open_, since));
   const int64_t round = open_->round;
   const std::string name = "round " + std::to_string(round);
   const bool news = reason != why_again_;  // the audit log does not grow by a line a minute
@@ -253,73 +201,49 @@ absl::Status RoundMachine::BeginAgain(const std::string& reason) {
     return news ? store_.AddAudit(now, "aggregator", "round begins again", name, reason) : absl::OkStatus();
   }));
   why_again_ = reason;
-  asked_unix_ms_ = now;
-  LogWarning(name + " begins again: " + reason);
+  asked_ = clock_.Monotonic();
+  if (news) LogWarning(name + " begins again: " + reason);
   Changed();
   return absl::OkStatus();
 }
 
-absl::StatusOr<TensorMap> RoundMachine::ReadState(const std::string& sha256) const {
-  if (sha256.empty()) return TensorMap();
-  const absl::StatusOr<std::string> bytes = states_.Read(sha256);
-  absl::StatusOr<TensorMap> state = bytes.ok() ? ParseTensors(*bytes) : bytes.status();
-  if (state.ok()) return state;
-  return FailedError("what the strategy remembers (strategy/" + sha256 + " in the state folder) cannot be read: " +
-                     Message(state.status()) + "; restore the folder from a copy");
-}
-
-absl::Status RoundMachine::MapAccepted(const UpdateRow& update, MappedUpdates& updates) {
-  const absl::Status mapped = updates.Add(spool_.Path(update.update_id), update.sha256, update.examples);
-  if (mapped.ok() || ExitCodeOf(mapped) != ExitCode::kBadInputFile) return mapped;
-  // The disk lost what was accepted. To try again would fail for ever: the site is asked for it once more.
-  spool_.Remove(update.update_id);
+absl::Status RoundMachine::ExpectAgain(int64_t round, const std::string& update_id) {
+  // To try again would fail for ever: the site is asked for it once more.
+  spool_.Remove(update_id);
   MutexLock lock(mutex_);
-  FEDGLM_RETURN_IF_ERROR(store_.ExpectAgain(update.update_id));
+  // Rolled back meanwhile, which empties the spool, or of a site that was revoked: nobody is to send it.
+  FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> update, store_.FindUpdate(update_id));
+  if (!open_ || open_->round != round || !update || update->state != UpdateState::kAccepted) return absl::OkStatus();
+  FEDGLM_RETURN_IF_ERROR(store_.ExpectAgain(update_id));
   Changed();
-  return FailedError("the update of " + update.site_id + " was lost on disk and is expected again");
-}
-
-absl::StatusOr<RoundResult> RoundMachine::Combine(const DecidedRound& decided) {
-  MappedUpdates updates;
-  for (const UpdateRow& update : decided.accepted) FEDGLM_RETURN_IF_ERROR(MapAccepted(update, updates));
-  FEDGLM_ASSIGN_OR_RETURN(TensorMap state, ReadState(decided.round.state_in));
-  FEDGLM_ASSIGN_OR_RETURN(RoundResult result, CombineUpdates(*strategy_, *decided.global, options_.mode,
-                                                             options_.bounds, updates, std::move(state)));
-  const std::string round = "round " + std::to_string(decided.round.round);
-  for (const UpdateRemark& remark : result.remarks) {
-    LogWarning(round + ": " + decided.accepted[remark.update].site_id + ": " + remark.action + ": " + remark.detail);
-  }
-  if (result.contributors.empty()) {
-    LogWarning(round + (updates.size() == 0 ? " had no acceptable update" : "'s updates add up to what is not finite") +
-               ": the adapter stays as it is");
-  }
-  return result;
+  return FailedError("an update was lost on disk and is expected again");
 }
 
 absl::Status RoundMachine::CloseRound(const DecidedRound& decided) {
   RoundRow round = decided.round;
-  Provenance provenance;
-  provenance.base_sha256 = base_sha256_;
-  provenance.federation = options_.federation;
-  provenance.round = round.round;
-  provenance.mode = UpdateFormName(options_.mode);
-  FEDGLM_ASSIGN_OR_RETURN(RoundResult made, Combine(decided));
+  std::string lost;
+  absl::StatusOr<RoundResult> combined = combiner_.Combine(decided, lost);
+  if (!lost.empty()) return ExpectAgain(round.round, lost);
+  FEDGLM_ASSIGN_OR_RETURN(RoundResult made, std::move(combined));
   AggregationResult& result = made.combined;
-  for (const size_t update : made.contributors) provenance.contributors.push_back(decided.accepted[update].sha256);
+  std::vector<std::string> contributors;
+  for (const size_t update : made.contributors) contributors.push_back(decided.accepted[update].sha256);
   // A round to which nobody contributed leaves what the strategy remembers as it is.
-  if (provenance.contributors.empty()) {
+  if (contributors.empty()) {
     round.state_out = round.state_in;
   } else if (!result.state.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(round.state_out, states_.Put(SerializeTensors(result.state)));
   }
-  provenance.weights_sha256 = WeightsSha256(result.adapter);
-  FEDGLM_ASSIGN_OR_RETURN(provenance.signature, authority_.SignAdapter(SignedBytes(result.adapter.config, provenance)));
-  result.adapter.provenance = provenance;
-  FEDGLM_ASSIGN_OR_RETURN(round.adapter_out, artifacts_.Put(SerializeAdapter(result.adapter)));
+  FEDGLM_ASSIGN_OR_RETURN(round.adapter_out,
+                          publisher_.Publish(result.adapter, base_sha256_, round.round, std::move(contributors)));
   round.truncation_error = result.truncation_error;
   round.ended_unix_ms = UnixMilliseconds(clock_.Now());
 
   MutexLock lock(mutex_);
+  if (!open_ || open_->round != round.round) return absl::OkStatus();  // rolled back meanwhile
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<UpdateRow> updates, store_.UpdatesOf(round.round));
+  const auto accepted = static_cast<size_t>(Summarize(options_, open_, updates, latest_).accepted);
+  if (accepted != decided.accepted.size()) return absl::OkStatus();  // a site was revoked meanwhile: decided anew
   FEDGLM_RETURN_IF_ERROR(store_.Transaction([&]() -> absl::Status {
     FEDGLM_RETURN_IF_ERROR(store_.CloseRound(round));
     for (const UpdateRemark& remark : made.remarks) {
@@ -329,45 +253,112 @@ absl::Status RoundMachine::CloseRound(const DecidedRound& decided) {
     }
     return absl::OkStatus();
   }));
-  // The round is closed in the store: from here on its updates are no longer needed, nor is what was remembered before.
+  LogInfo("round " + std::to_string(round.round) + " is done: " + std::to_string(made.contributors.size()) +
+          " updates, adapter " + round.adapter_out.substr(0, 12));
+  Adopt(round, std::move(result.adapter));
+  return absl::OkStatus();
+}
+
+void RoundMachine::Adopt(const RoundRow& round, Adapter adapter) {
+  // Its updates are no longer needed, nor is what was remembered before.
   spool_.RemoveAllBut({});
   states_.RemoveAllBut(round.state_out);
   latest_ = round.round;
   latest_adapter_ = round.adapter_out;
   latest_state_ = round.state_out;
-  global_ = std::make_shared<Adapter>(std::move(result.adapter));
+  global_ = std::make_shared<Adapter>(std::move(adapter));
   open_.reset();
-  LogInfo("round " + std::to_string(latest_) + " is done: " + std::to_string(provenance.contributors.size()) +
-          " updates, adapter " + latest_adapter_.substr(0, 12));
   Changed();
+}
+
+// What was rolled back to was made by no site, and is never taken back.
+absl::StatusOr<bool> RoundMachine::TakeBackRejected() {
+  if (!presence_.AnyDeclines(latest_adapter_) || not_taken_back_ == latest_adapter_) return false;
+  FEDGLM_ASSIGN_OR_RETURN(const Votes votes, CountVotes(store_, presence_, latest_, latest_adapter_));
+  if (!IsRejected(votes.declined, votes.makers, options_.reject_share)) return false;
+  FEDGLM_ASSIGN_OR_RETURN(const std::vector<RoundRow> rejected, store_.RoundsAfter(latest_ - 1, 1));
+  if (rejected.empty()) return false;
+  const std::string what = "the adapter of round " + std::to_string(latest_) + ": " + std::to_string(votes.declined) +
+                           " of the " + std::to_string(votes.makers) + " sites that made it decline it: " + votes.names;
+  const absl::Status status = RollBackTo(rejected.front().adapter_in, what, "aggregator");
+  if (status.ok()) return true;
+  not_taken_back_ = latest_adapter_;  // said once: the rounds go on
+  LogError("round " + std::to_string(latest_) + " cannot be taken back: " + Message(status));
+  return false;
+}
+
+absl::Status RoundMachine::RollBackTo(const std::string& adapter_sha256, const std::string& what,
+                                      const std::string& actor) {
+  const int64_t now = UnixMilliseconds(clock_.Now());
+  const bool is_new = !open_;
+  RoundRow round = is_new ? NextRound(now) : *open_;
+  round.state_out = "";  // what led to the adapter that is taken back
+  round.ended_unix_ms = now;
+  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, publisher_.Read(adapter_sha256));
+  FEDGLM_ASSIGN_OR_RETURN(round.adapter_out, publisher_.Publish(adapter, base_sha256_, round.round, {}));
+  const std::string name = "round " + std::to_string(round.round);
+  FEDGLM_RETURN_IF_ERROR(store_.Transaction([&]() -> absl::Status {
+    if (is_new) FEDGLM_RETURN_IF_ERROR(store_.OpenRound(round, {}));
+    FEDGLM_RETURN_IF_ERROR(store_.RefuseAllIn(round.round, "the round was rolled back"));
+    FEDGLM_RETURN_IF_ERROR(store_.CloseRound(round));
+    return store_.AddAudit(round.ended_unix_ms, actor, "rolled back", name, what);
+  }));
+  LogWarning(name + " rolls back " + what);
+  Adopt(round, std::move(adapter));
   return absl::OkStatus();
 }
 
-absl::StatusOr<Work> RoundMachine::WorkFor(const std::string& site_id, int64_t installed_round) {
-  if (installed_round < latest_) return Work(InstallWork{latest_, latest_adapter_});
+absl::Status RoundMachine::RollBack(int64_t round, const std::string& reason, const std::string& actor) {
+  MutexLock lock(mutex_);
+  FEDGLM_ASSIGN_OR_RETURN(std::string adapter, store_.Setting("initial_adapter"));
+  if (round != 0) {
+    FEDGLM_ASSIGN_OR_RETURN(const std::vector<RoundRow> rows, store_.RoundsAfter(round - 1, 1));
+    const bool there = !rows.empty() && rows.front().round == round && rows.front().state == RoundState::kDone;
+    if (!there) return RefusedError("there is no round " + std::to_string(round) + " that is done");
+    adapter = rows.front().adapter_out;
+  }
+  return RollBackTo(adapter, "to the adapter of round " + std::to_string(round) + (reason.empty() ? "" : ": ") + reason,
+                    actor);
+}
+
+absl::StatusOr<Work> RoundMachine::WorkFor(const std::string& site_id, const SitePosition& position) {
+  FederationPosition federation = {latest_, latest_adapter_};
+  federation.finished = !open_ && latest_ >= options_.rounds;
+  std::string update_id;
   if (open_) {
-    const std::string update_id = UpdateIdOf(options_.federation, open_->round, site_id, open_->adapter_in);
+    update_id = UpdateIdOf(options_.federation, open_->round, site_id, open_->adapter_in);
     FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> update, store_.FindUpdate(update_id));
-    if (update && update->state == UpdateState::kExpected) {
+    federation.expected = update && update->state == UpdateState::kExpected;
+  }
+  switch (StepFor(position, federation)) {
+    case NextStep::kInstall:
+      return Work(InstallWork{latest_, latest_adapter_});
+    case NextStep::kTrain:
       return Work(TrainWork{open_->round, open_->adapter_in, update_id});
-    }
-  } else if (latest_ >= options_.rounds) {
-    return Work(FinishedWork{});
+    case NextStep::kFinished:
+      return Work(FinishedWork{});
+    case NextStep::kWait:
+      break;
   }
   return Work(WaitWork{});
 }
 
-absl::StatusOr<Work> RoundMachine::NextWork(const std::string& site_id, int64_t installed_round,
-                                            int64_t training_records, std::chrono::milliseconds max_wait,
+absl::StatusOr<Work> RoundMachine::NextWork(const std::string& site_id, const SitePosition& position,
+                                            std::chrono::milliseconds max_wait,
                                             const std::function<bool()>& cancelled) {
   const auto until = std::chrono::steady_clock::now() + max_wait;
-  FEDGLM_RETURN_IF_ERROR(store_.TouchNode(site_id, UnixMilliseconds(clock_.Now()), training_records, installed_round));
+  const int64_t now = UnixMilliseconds(clock_.Now());
+  FEDGLM_RETURN_IF_ERROR(store_.TouchNode(site_id, now, position.training_records, position.installed_round));
   MutexLock lock(mutex_);
   const uint64_t call = ++calls_[site_id];
+  if (const auto news = presence_.Asked(site_id, position, clock_.Monotonic())) {
+    LogWarning(site_id + ": " + news->action + ": " + news->detail);
+    FEDGLM_RETURN_IF_ERROR(store_.AddAudit(now, "site:" + site_id, news->action, site_id, news->detail));
+  }
   Changed();  // one more site may be what the next round was waiting for
   while (true) {
     const uint64_t seen = generation_;
-    FEDGLM_ASSIGN_OR_RETURN(const Work work, WorkFor(site_id, installed_round));
+    FEDGLM_ASSIGN_OR_RETURN(const Work work, WorkFor(site_id, position));
     if (!std::holds_alternative<WaitWork>(work) || stopping_ || calls_[site_id] != call) return work;
     while (generation_ == seen) {
       if (std::chrono::steady_clock::now() >= until || cancelled()) return work;
@@ -380,6 +371,7 @@ absl::StatusOr<Work> RoundMachine::NextWork(const std::string& site_id, int64_t 
 absl::StatusOr<UpdateRow> RoundMachine::CheckClaim(const std::string& site_id, const UpdateClaim& claim) {
   // Under the lock: between the two looks a round could be closed, and the site would not hear that its update is late.
   MutexLock lock(mutex_);
+  presence_.Heard(site_id, clock_.Monotonic(), /*progress=*/true);
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> update, store_.FindUpdate(claim.update_id));
   if (!update || update->site_id != site_id) return RefusedError("no such update is expected of this site");
   if (update->state != UpdateState::kExpected) return *update;
@@ -435,15 +427,7 @@ absl::Status RoundMachine::Examine(const UpdateClaim& claim, UpdateRow& update) 
     MutexLock lock(mutex_);
     global = global_;
   }
-  const absl::StatusOr<TensorMap> tensors = ParseTensors(bytes);
-  absl::Status fits = tensors.ok() ? CheckUpdate(*tensors, *global, options_.mode) : tensors.status();
-  if (fits.ok()) fits = CheckRange(*tensors, claim.examples);
-  update.state = fits.ok() ? UpdateState::kAccepted : UpdateState::kRefused;
-  update.reason = fits.ok() ? "" : ShortReason(Message(fits));
-  update.sha256 = claim.sha256;
-  update.bytes = static_cast<int64_t>(bytes.size());
-  update.examples = claim.examples;
-  update.training_loss = claim.training_loss;
+  update = fedglm::Examine(std::move(update), claim, bytes, *global, options_.mode);
   return absl::OkStatus();
 }
 
@@ -468,27 +452,38 @@ absl::Status RoundMachine::Revoke(const std::string& site_id, const std::string&
   FEDGLM_RETURN_IF_ERROR(store_.Transaction([&]() -> absl::Status {
     FEDGLM_RETURN_IF_ERROR(store_.RevokeNode(site_id));
     FEDGLM_RETURN_IF_ERROR(store_.AddAudit(UnixMilliseconds(clock_.Now()), actor, "node revoked", site_id, reason));
-    return store_.RefuseExpected(site_id, "the site was revoked");  // the round does not wait for it
+    return store_.RefuseAllOf(site_id, "the site was revoked");  // the round neither waits for it nor counts it
   }));
   Changed();
   return absl::OkStatus();
 }
 
+void RoundMachine::Heard(const std::string& site_id) {
+  MutexLock lock(mutex_);
+  presence_.Heard(site_id, clock_.Monotonic(), /*progress=*/false);
+}
+
+absl::StatusOr<bool> RoundMachine::Works(const std::string& site_id, const SiteJob& job) {
+  FEDGLM_RETURN_IF_ERROR(store_.SeeNode(site_id, UnixMilliseconds(clock_.Now())));
+  MutexLock lock(mutex_);
+  presence_.Works(site_id, job, clock_.Monotonic());
+  if (!open_ || open_->round != job.round) return false;
+  const std::string update_id = UpdateIdOf(options_.federation, open_->round, site_id, open_->adapter_in);
+  FEDGLM_ASSIGN_OR_RETURN(const std::optional<UpdateRow> update, store_.FindUpdate(update_id));
+  return update && update->state == UpdateState::kExpected;
+}
+
+std::map<std::string, SitePresence> RoundMachine::Present() {
+  MutexLock lock(mutex_);
+  return presence_.sites();
+}
+
 FederationSummary RoundMachine::Summary() {
   MutexLock lock(mutex_);
-  FederationSummary summary;
-  summary.round = open_ ? open_->round : latest_;
+  std::vector<UpdateRow> updates;
+  if (open_) updates = store_.UpdatesOf(open_->round).value_or(updates);
+  FederationSummary summary = Summarize(options_, open_, updates, latest_);
   summary.adapter_sha256 = latest_adapter_;
-  summary.state = open_ ? "training" : latest_ >= options_.rounds ? "finished" : "waiting";
-  if (open_) {
-    const absl::StatusOr<std::vector<UpdateRow>> updates = store_.UpdatesOf(open_->round);
-    if (updates.ok()) {
-      summary.updates_expected = static_cast<int64_t>(updates->size());
-      summary.updates_received = summary.updates_expected - Count(*updates, UpdateState::kExpected);
-      const bool decided = summary.updates_received == summary.updates_expected;
-      if (decided && Count(*updates, UpdateState::kAccepted) >= options_.min_updates) summary.state = "aggregating";
-    }
-  }
   return summary;
 }
 

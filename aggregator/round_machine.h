@@ -15,13 +15,17 @@
 #include "adapter/adapter.h"
 #include "adapter/tensors.h"
 #include "aggregator/aggregator_options.h"
-#include "aggregator/artifacts.h"
 #include "aggregator/certificate_authority.h"
-#include "aggregator/rules/round_result.h"
+#include "aggregator/cohort.h"
+#include "aggregator/federation_summary.h"
+#include "aggregator/publisher.h"
+#include "aggregator/round_combiner.h"
+#include "aggregator/rules/presence.h"
+#include "aggregator/rules/round_verdict.h"
 #include "aggregator/rules/update_claim.h"
 #include "aggregator/site_reports.h"
-#include "aggregator/store.h"
-#include "aggregator/updates/mapped_updates.h"
+#include "aggregator/store/artifacts.h"
+#include "aggregator/store/store.h"
 #include "aggregator/updates/spool.h"
 #include "base/clock.h"
 #include "base/thread_annotations.h"
@@ -41,13 +45,6 @@ struct InstallWork {
 struct FinishedWork {};
 using Work = std::variant<WaitWork, TrainWork, InstallWork, FinishedWork>;
 
-struct FederationSummary {
-  std::string state;  // waiting, training, aggregating, finished
-  int64_t round = 0;  // the one that is open, or the last one
-  int64_t updates_received = 0, updates_expected = 0;
-  std::string adapter_sha256;
-};
-
 // Thread-safe.
 class RoundMachine {
  public:
@@ -63,7 +60,7 @@ class RoundMachine {
 
   // Waits up to `max_wait` until there is something to do; `cancelled` is asked meanwhile. A site has one such call at
   // a time: a newer one ends the older one, so that a site that calls and forgets holds one thread, not all.
-  absl::StatusOr<Work> NextWork(const std::string& site_id, int64_t installed_round, int64_t training_records,
+  absl::StatusOr<Work> NextWork(const std::string& site_id, const SitePosition& position,
                                 std::chrono::milliseconds max_wait, const std::function<bool()>& cancelled);
 
   // The update's row: expected if `claim` may be uploaded by this site now, else how it was decided, which it is here
@@ -73,44 +70,46 @@ class RoundMachine {
   // means that nothing was decided (a disk error; bytes of another digest, which are removed).
   absl::StatusOr<UpdateRow> DecideUpdate(const std::string& site_id, const UpdateClaim& claim);
 
+  // A site called for something else: it is there.
+  void Heard(const std::string& site_id);
+  // A site is at a job: it is there. False if nobody waits for that any more.
+  absl::StatusOr<bool> Works(const std::string& site_id, const SiteJob& job);
+
   // As SiteReports'.
   absl::Status ReportEvaluation(const std::string& site_id, int64_t round, const SiteLoss& report);
   absl::Status ReportFailedEvaluation(const std::string& site_id, int64_t round);
   absl::Status ReportRejection(const std::string& site_id, int64_t round, const std::string& adapter_sha256,
                                const std::string& reason);
   absl::Status Revoke(const std::string& site_id, const std::string& reason, const std::string& actor);
+  // The adapter of an earlier round (0: the initial one) becomes the latest again, signed as that of a new round; an
+  // open round ends with it. The strategy forgets what it remembers. Refused if there is no such round.
+  absl::Status RollBack(int64_t round, const std::string& reason, const std::string& actor);
   FederationSummary Summary();
+  std::map<std::string, SitePresence> Present();
 
  private:
   RoundMachine(const AggregatorOptions& options, Store& store, const Artifacts& artifacts, const Artifacts& states,
                Spool& spool, const CertificateAuthority& authority, Clock& clock);
   absl::Status Load();
-  absl::Status PublishInitialAdapter();
-  absl::Status CheckBelongs();  // ConfigurationError if the state folder is another federation's
-  void Run();                   // the thread: opens and closes rounds
-  // A round of which no update is expected any more. Nothing of it changes until its thread closes it.
-  struct DecidedRound {
-    RoundRow round;
-    std::vector<UpdateRow> accepted;        // in the order of their ids
-    std::shared_ptr<const Adapter> global;  // that the updates were trained from
-  };
+  void Run();  // the thread: opens and closes rounds
   absl::Status Advance() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::optional<DecidedRound>> OpenOrDecideRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  using Cohort = std::vector<std::pair<std::string, std::string>>;  // (update id, site id)
-  // Sites that have records and asked for work since then, or took part in the round before.
-  absl::StatusOr<Cohort> PresentSites(const RoundRow& round, int64_t since_unix_ms)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  RoundProgress ProgressOf(const std::vector<UpdateRow>& updates) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  RoundRow NextRound(int64_t now_unix_ms) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OpenRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status BeginAgain(const std::string& reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status ForgiveOutage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes the latest adapter back if too many of the sites that made it decline it. True if so.
+  absl::StatusOr<bool> TakeBackRejected() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status RollBackTo(const std::string& adapter_sha256, const std::string& what, const std::string& actor)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The round is closed in the store: `round` and `adapter` are the latest.
+  void Adopt(const RoundRow& round, Adapter adapter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Reads, folds and signs without the lock, which takes as long as the updates are large: sites and administrators are
   // answered meanwhile.
   absl::Status CloseRound(const DecidedRound& decided) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<RoundResult> Combine(const DecidedRound& decided) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<TensorMap> ReadState(const std::string& sha256) const;  // empty if `sha256` is
-  // Failed, and the update is expected again, if its bytes are lost.
-  absl::Status MapAccepted(const UpdateRow& update, MappedUpdates& updates) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<Work> WorkFor(const std::string& site_id, int64_t installed_round)
+  // The disk lost an update that was accepted. Failed, and the site is asked for it once more.
+  absl::Status ExpectAgain(int64_t round, const std::string& update_id) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<Work> WorkFor(const std::string& site_id, const SitePosition& position)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Reads the claimed update, which is in memory meanwhile, and writes into the row what is to be decided. Errors of
   // DecideUpdate.
@@ -123,11 +122,12 @@ class RoundMachine {
   const AggregatorOptions options_;
   const std::shared_ptr<const Strategy> strategy_;
   Store& store_;
-  const Artifacts& artifacts_;
   const Artifacts& states_;
   Spool& spool_;
-  const CertificateAuthority& authority_;
+  const Publisher publisher_;
+  const RoundCombiner combiner_;
   Clock& clock_;
+  const std::chrono::steady_clock::time_point started_;
   // Constant once opened.
   std::string base_sha256_;
   uint64_t max_update_bytes_ = 0;
@@ -143,10 +143,15 @@ class RoundMachine {
   std::string latest_state_ ABSL_GUARDED_BY(mutex_);    // what the strategy remembered then
   std::shared_ptr<const Adapter> global_ ABSL_GUARDED_BY(mutex_);
   std::optional<RoundRow> open_ ABSL_GUARDED_BY(mutex_);
-  int64_t asked_unix_ms_ ABSL_GUARDED_BY(mutex_) = 0;              // when a round last began again
+  // Of the open round, or the last one: when it began, when it last asked for updates, until when. On this clock no
+  // round is longer or shorter because somebody sets the time.
+  std::chrono::steady_clock::time_point began_ ABSL_GUARDED_BY(mutex_), asked_ ABSL_GUARDED_BY(mutex_),
+      deadline_ ABSL_GUARDED_BY(mutex_);
+  std::string not_taken_back_ ABSL_GUARDED_BY(mutex_);             // an adapter of which that failed
   std::string why_again_ ABSL_GUARDED_BY(mutex_);                  // the last reason that was audited
   std::map<std::string, uint64_t> calls_ ABSL_GUARDED_BY(mutex_);  // of NextWork, by site: the number of the newest
   SiteReports reports_ ABSL_GUARDED_BY(mutex_);
+  Presence presence_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

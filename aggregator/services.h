@@ -5,10 +5,10 @@
 #include <memory>
 #include <string>
 
-#include "aggregator/artifacts.h"
 #include "aggregator/enrolment.h"
 #include "aggregator/round_machine.h"
-#include "aggregator/store.h"
+#include "aggregator/store/artifacts.h"
+#include "aggregator/store/store.h"
 #include "aggregator/updates/spool.h"
 #include "fedglm/v1/administration.grpc.pb.h"
 #include "fedglm/v1/enrolment.grpc.pb.h"

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "aggregator/rules/evaluation.h"
-#include "aggregator/store.h"
+#include "aggregator/store/store.h"
 #include "base/clock.h"
 
 namespace fedglm {

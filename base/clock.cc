@@ -8,6 +8,7 @@ namespace {
 class SystemClock : public Clock {
  public:
   std::chrono::system_clock::time_point Now() const override { return std::chrono::system_clock::now(); }
+  std::chrono::steady_clock::time_point Monotonic() const override { return std::chrono::steady_clock::now(); }
 };
 
 }  // namespace
@@ -22,7 +23,18 @@ std::chrono::system_clock::time_point ManualClock::Now() const {
   return now_;
 }
 
+std::chrono::steady_clock::time_point ManualClock::Monotonic() const {
+  MutexLock lock(mutex_);
+  return monotonic_;
+}
+
 void ManualClock::Advance(std::chrono::milliseconds by) {
+  MutexLock lock(mutex_);
+  now_ += by;
+  monotonic_ += by;
+}
+
+void ManualClock::Set(std::chrono::milliseconds by) {
   MutexLock lock(mutex_);
   now_ += by;
 }

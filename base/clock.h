@@ -11,7 +11,8 @@ namespace fedglm {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual std::chrono::system_clock::time_point Now() const = 0;
+  virtual std::chrono::system_clock::time_point Now() const = 0;        // which people set
+  virtual std::chrono::steady_clock::time_point Monotonic() const = 0;  // which only goes forward
   static Clock& System();
 };
 
@@ -20,11 +21,14 @@ class ManualClock : public Clock {
  public:
   explicit ManualClock(std::chrono::system_clock::time_point start) : now_(start) {}
   std::chrono::system_clock::time_point Now() const override;
+  std::chrono::steady_clock::time_point Monotonic() const override;
   void Advance(std::chrono::milliseconds by);
+  void Set(std::chrono::milliseconds by);  // Now() alone, as by hand; back as well
 
  private:
   mutable Mutex mutex_;
   std::chrono::system_clock::time_point now_ ABSL_GUARDED_BY(mutex_);
+  std::chrono::steady_clock::time_point monotonic_ ABSL_GUARDED_BY(mutex_){std::chrono::hours(1)};
 };
 
 // "2026-11-24T04:00:00Z"

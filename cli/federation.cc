@@ -1,5 +1,7 @@
 // fedglm federation: administers a running aggregator.
 #include <cstdio>
+#include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/configuration.h"
@@ -12,13 +14,33 @@ namespace {
 
 struct FederationOptions {
   std::string admin, address, site, reason;
-  int64_t hours = 24, limit = 100, after = 0;
+  int64_t hours = 24, limit = 100, after = 0, round = 0;
   bool json = false;
 };
 
 std::string Time(int64_t unix_ms) {
   if (unix_ms == 0) return "-";
   return FormatUtc(std::chrono::system_clock::time_point(std::chrono::milliseconds(unix_ms)));
+}
+
+std::string TimeLeft(int64_t unix_ms) {
+  const int64_t seconds = (unix_ms - UnixMilliseconds(Clock::System().Now())) / 1000;
+  if (seconds < 0) return "past";
+  if (seconds < 120) return std::to_string(seconds) + " s left";
+  return seconds < 7200 ? std::to_string(seconds / 60) + " min left" : std::to_string(seconds / 3600) + " h left";
+}
+
+template <typename Names>
+std::string Joined(const Names& names) {
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+  return all.empty() ? "-" : all;
+}
+
+// When anything was last heard of a site: what tells one that is gone from one that waits or trains.
+std::string Ago(int64_t seconds_ago) {
+  if (seconds_ago < 0) return "-";
+  return seconds_ago < 120 ? std::to_string(seconds_ago) + " s ago" : std::to_string(seconds_ago / 60) + " min ago";
 }
 
 std::string Short(const std::string& digest) { return digest.empty() ? "-" : digest.substr(0, 12); }
@@ -39,6 +61,10 @@ absl::Status ShowStatus(const FederationOptions& options, const Client& client) 
            {"nodes_enrolled", status.nodes_enrolled()},
            {"updates_received", status.updates_received()},
            {"updates_expected", status.updates_expected()},
+           {"min_sites", status.min_sites()},
+           {"sites_present", status.sites_present()},
+           {"missing", std::vector<std::string>(status.missing().begin(), status.missing().end())},
+           {"deadline_unix_ms", status.deadline_unix_ms()},
            {"base_sha256", status.base_sha256()},
            {"adapter_sha256", status.adapter_sha256()}});
     return absl::OkStatus();
@@ -50,6 +76,12 @@ absl::Status ShowStatus(const FederationOptions& options, const Client& client) 
       static_cast<long long>(status.round()), static_cast<long long>(status.rounds()),
       static_cast<long long>(status.updates_received()), static_cast<long long>(status.updates_expected()),
       static_cast<long long>(status.nodes_enrolled()), status.base_sha256().c_str(), status.adapter_sha256().c_str());
+  std::printf("present     %lld sites, a round begins with %lld\n", static_cast<long long>(status.sites_present()),
+              static_cast<long long>(status.min_sites()));
+  if (status.deadline_unix_ms() > 0) {
+    std::printf("missing     %s\ndeadline    %s, %s\n", Joined(status.missing()).c_str(),
+                Time(status.deadline_unix_ms()).c_str(), TimeLeft(status.deadline_unix_ms()).c_str());
+  }
   return absl::OkStatus();
 }
 
@@ -92,8 +124,8 @@ absl::Status ShowNodes(const FederationOptions& options, const Client& client) {
   FEDGLM_ASSIGN_OR_RETURN(const v1::ListNodesResponse nodes, client->Nodes());
   Json list = Json::array();
   if (!options.json) {
-    std::printf("%-24s %-9s %8s %6s %12s %-20s  %s\n", "site", "state", "records", "round", "bytes", "last seen",
-                "certificate");
+    std::printf("%-24s %-9s %8s %6s %12s %-12s %-10s %-9s %-20s  %s\n", "site", "state", "records", "round", "bytes",
+                "heard of", "held back", "version", "certificate ends", "doing");
   }
   for (const v1::NodeSummary& n : nodes.nodes()) {
     if (options.json) {
@@ -103,13 +135,21 @@ absl::Status ShowNodes(const FederationOptions& options, const Client& client) {
                       {"installed_round", n.installed_round()},
                       {"bytes_received", n.bytes_received()},
                       {"last_seen_unix_ms", n.last_seen_unix_ms()},
-                      {"certificate_serial", n.certificate_serial()}});
+                      {"asked_seconds_ago", n.asked_seconds_ago()},
+                      {"heard_seconds_ago", n.heard_seconds_ago()},
+                      {"doing", n.doing()},
+                      {"setback", n.setback()},
+                      {"declines", n.declines()},
+                      {"node_version", n.version()},
+                      {"certificate_serial", n.certificate_serial()},
+                      {"certificate_ends_unix_ms", n.certificate_ends_unix_ms()}});
       continue;
     }
-    std::printf("%-24s %-9s %8lld %6lld %12s %-20s  %s\n", n.site_id().c_str(), n.state().c_str(),
+    std::printf("%-24s %-9s %8lld %6lld %12s %-12s %-10s %-9s %-20s  %s\n", n.site_id().c_str(), n.state().c_str(),
                 static_cast<long long>(n.training_records()), static_cast<long long>(n.installed_round()),
-                FormatByteSize(n.bytes_received()).c_str(), Time(n.last_seen_unix_ms()).c_str(),
-                n.certificate_serial().c_str());
+                FormatByteSize(n.bytes_received()).c_str(), Ago(n.heard_seconds_ago()).c_str(),
+                n.setback().empty() ? "-" : n.setback().c_str(), n.version().empty() ? "-" : n.version().c_str(),
+                Time(n.certificate_ends_unix_ms()).c_str(), n.doing().c_str());
   }
   if (options.json) Print({{"version", 1}, {"nodes", list}});
   return absl::OkStatus();
@@ -132,8 +172,15 @@ absl::Status Revoke(const FederationOptions& options, const Client& client) {
   return absl::OkStatus();
 }
 
+absl::Status RollBack(const FederationOptions& options, const Client& client) {
+  FEDGLM_RETURN_IF_ERROR(client->RollBack(options.round, options.reason));
+  std::fprintf(stderr, "the adapter of round %lld is the latest again\n", static_cast<long long>(options.round));
+  return absl::OkStatus();
+}
+
 absl::Status ShowAudit(const FederationOptions& options, const Client& client) {
-  FEDGLM_ASSIGN_OR_RETURN(const v1::ListAuditResponse audit, client->Audit(options.after, options.limit));
+  FEDGLM_ASSIGN_OR_RETURN(const v1::ListAuditResponse audit,
+                          client->Audit(options.after, options.limit, options.after == 0));
   Json list = Json::array();
   for (const v1::AuditEntry& e : audit.entries()) {
     if (options.json) {
@@ -179,8 +226,11 @@ void AddFederation(CommandLine& line) {
   Command revoke = add("revoke", "a site takes part no longer, at once", Revoke);
   revoke.Add("site", options->site).Required();
   revoke.Add("--reason", options->reason, "for the audit log");
-  Command audit = add("audit", "who did what", ShowAudit);
-  audit.Add("--after", options->after, "entries after this id").ShowDefault();
+  Command rollback = add("rollback", "an earlier round's adapter is the latest again, as a new round's", RollBack);
+  rollback.Add("round", options->round, "whose adapter; 0: what round 1 started from").Required().Between(0, 1 << 20);
+  rollback.Add("--reason", options->reason, "for the audit log");
+  Command audit = add("audit", "who did what: the newest entries", ShowAudit);
+  audit.Add("--after", options->after, "the oldest entries after this id").ShowDefault();
   audit.Add("--limit", options->limit).ShowDefault().Between(1, 10000);
 }
 

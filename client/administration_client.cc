@@ -86,10 +86,18 @@ absl::Status AdministrationClient::Revoke(const std::string& site_id, const std:
   return Ask<v1::RevokeNodeResponse>(&v1::Administration::Stub::RevokeNode, request).status();
 }
 
-absl::StatusOr<v1::ListAuditResponse> AdministrationClient::Audit(int64_t after_id, int64_t limit) {
+absl::Status AdministrationClient::RollBack(int64_t round, const std::string& reason) {
+  v1::RollBackRequest request;
+  request.set_round(round);
+  request.set_reason(reason);
+  return Ask<v1::RollBackResponse>(&v1::Administration::Stub::RollBack, request).status();
+}
+
+absl::StatusOr<v1::ListAuditResponse> AdministrationClient::Audit(int64_t after_id, int64_t limit, bool newest) {
   v1::ListAuditRequest request;
   request.set_after_id(after_id);
   request.set_limit(limit);
+  request.set_newest(newest);
   return Ask<v1::ListAuditResponse>(&v1::Administration::Stub::ListAudit, request);
 }
 

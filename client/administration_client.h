@@ -24,7 +24,9 @@ class AdministrationClient {
   absl::StatusOr<v1::ListNodesResponse> Nodes();
   absl::StatusOr<std::string> CreateToken(const std::string& site_name, std::chrono::seconds lifetime);
   absl::Status Revoke(const std::string& site_id, const std::string& reason);
-  absl::StatusOr<v1::ListAuditResponse> Audit(int64_t after_id, int64_t limit);
+  absl::Status RollBack(int64_t round, const std::string& reason);
+  // The oldest entries after this one, at most `limit`, or the newest.
+  absl::StatusOr<v1::ListAuditResponse> Audit(int64_t after_id, int64_t limit, bool newest);
 
  private:
   AdministrationClient(std::string address, std::unique_ptr<v1::Administration::Stub> stub)

@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "base/digest.h"
@@ -20,6 +21,7 @@ namespace {
 
 constexpr std::string_view kTokenPrefix = "fgt1.";
 constexpr auto kTimeout = std::chrono::seconds(20);
+constexpr auto kAttempt = std::chrono::seconds(5);  // an end of the program waits for it
 constexpr auto kRetry = std::chrono::milliseconds(500);
 constexpr size_t kMaxAnswer = 1 << 16;
 
@@ -100,7 +102,7 @@ absl::StatusOr<SiteIdentity> EnrolSite(const EnrolmentToken& token, const std::s
   const auto deadline = std::chrono::system_clock::now() + kTimeout;
   while (true) {
     grpc::ClientContext context;
-    context.set_deadline(deadline);
+    context.set_deadline(std::min(deadline, std::chrono::system_clock::now() + kAttempt));
     const absl::Status status = FromGrpc(stub->Enrol(&context, request, &response), token.address);
     if (status.ok()) break;
     if (ExitCodeOf(status) != ExitCode::kUnreachable || std::chrono::system_clock::now() + kRetry > deadline)

@@ -19,6 +19,8 @@ constexpr size_t kChunkBytes = 1 << 20;
 // bounded.
 constexpr uint64_t kMaxArtifactBytes = uint64_t{2} << 30;
 constexpr auto kCallTimeout = std::chrono::seconds(30);
+constexpr auto kStopPoll = std::chrono::milliseconds(100);
+constexpr auto kHeartbeatTimeout = std::chrono::seconds(5);  // a job waits for it
 constexpr auto kTransferTimeout = std::chrono::hours(12);
 
 std::shared_ptr<grpc::Channel> Dial(const SiteIdentity& identity) {
@@ -72,7 +74,8 @@ FederationClient::FederationClient(const SiteIdentity& identity, std::filesystem
       address_(identity.federation_address),
       certificate_ends_(EndOf(identity.certificate_pem)),
       artifacts_(std::move(artifacts)),
-      stub_(v1::Federation::NewStub(Dial(identity))) {}
+      channel_(Dial(identity)),
+      stub_(v1::Federation::NewStub(channel_)) {}
 
 FederationClient::~FederationClient() = default;
 
@@ -80,7 +83,10 @@ absl::Status FederationClient::ToStatus(const grpc::Status& status) {
   absl::Status result = FromGrpc(status, address_);
   // A channel goes on connecting by itself. One that has not dialled leaves whoever refused this site in peace until
   // the next call.
-  if (ExitCodeOf(result) == ExitCode::kRefused) stub_ = v1::Federation::NewStub(Dial(identity_));
+  if (ExitCodeOf(result) == ExitCode::kRefused) {
+    channel_ = Dial(identity_);
+    stub_ = v1::Federation::NewStub(channel_);
+  }
   // An aggregator only hangs up on a certificate that has expired, as one that is being started again does on any.
   if (ExitCodeOf(result) == ExitCode::kUnreachable && certificate_ends_ <= Clock::System().Now()) {
     return RefusedError("the site's certificate expired on " + FormatUtc(certificate_ends_) +
@@ -95,9 +101,28 @@ void FederationClient::Cancel() {
   if (current_ != nullptr) current_->context()->TryCancel();
 }
 
+bool FederationClient::Cancelled() {
+  MutexLock lock(mutex_);
+  return cancelled_;
+}
+
+void FederationClient::AwaitConnection(std::chrono::milliseconds at_most) {
+  const auto until = std::chrono::system_clock::now() + at_most;
+  while (!Cancelled() && std::chrono::system_clock::now() < until) {
+    const grpc_connectivity_state state = channel_->GetState(/*try_to_connect=*/true);
+    if (state == GRPC_CHANNEL_READY) return;
+    channel_->WaitForStateChange(state, std::chrono::system_clock::now() + kStopPoll);
+  }
+}
+
 absl::StatusOr<v1::Task> FederationClient::NextTask(const Position& position, std::chrono::milliseconds max_wait) {
   v1::NextTaskRequest request;
-  request.set_installed_round(position.installed_round);
+  request.set_installed_round(position.installed.round);
+  request.set_installed_sha256(position.installed.sha256);
+  request.set_declined_sha256(position.standing.declined_sha256);
+  request.set_trains_from_declined(position.standing.trains_from_declined);
+  request.set_setback(position.standing.setback);
+  request.set_version(FEDGLM_VERSION);
   request.set_base_sha256(position.base_sha256);
   request.set_training_records(position.training_records);
   request.set_max_wait_ms(static_cast<uint32_t>(max_wait.count()));
@@ -105,6 +130,18 @@ absl::StatusOr<v1::Task> FederationClient::NextTask(const Position& position, st
   Call call(*this, max_wait + kCallTimeout);
   FEDGLM_RETURN_IF_ERROR(ToStatus(stub_->NextTask(call.context(), request, &task)));
   return task;
+}
+
+absl::StatusOr<bool> FederationClient::Heartbeat(int64_t round, int64_t step, int64_t steps) {
+  v1::HeartbeatRequest request;
+  request.set_round(round);
+  request.set_step(step);
+  request.set_steps(steps);
+  v1::HeartbeatAck ack;
+  Call call(*this, kHeartbeatTimeout);
+  call.context()->set_wait_for_ready(true);  // as AwaitConnection
+  FEDGLM_RETURN_IF_ERROR(ToStatus(stub_->Heartbeat(call.context(), request, &ack)));
+  return ack.expected();
 }
 
 absl::Status FederationClient::Receive(const v1::ArtifactReference& reference, const std::filesystem::path& part) {
@@ -153,7 +190,7 @@ absl::StatusOr<std::string> FederationClient::Download(const v1::ArtifactReferen
   std::error_code error;
   if (Sha256Hex(bytes) != reference.sha256()) {
     std::filesystem::remove(part, error);
-    return UnreachableError(address_ + ": the artifact that arrived is not the one of its digest");
+    return FailedError(address_ + ": the artifact that arrived is not the one of its digest");
   }
   FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(path, bytes, 0600));
   std::filesystem::remove(part, error);
@@ -168,14 +205,17 @@ void FederationClient::ForgetArtifactsBut(const std::string& sha256) {
   }
 }
 
-absl::StatusOr<v1::UploadReceipt> FederationClient::Upload(const OutboxEntry& entry, std::string_view payload) {
+absl::StatusOr<uint64_t> FederationClient::ReceivedBytes(const std::string& update_id) {
+  v1::QueryUploadRequest query;
+  query.set_update_id(update_id);
   v1::UploadState state;
-  {
-    v1::QueryUploadRequest query;
-    query.set_update_id(entry.update_id);
-    Call call(*this, kCallTimeout);
-    FEDGLM_RETURN_IF_ERROR(ToStatus(stub_->QueryUpload(call.context(), query, &state)));
-  }
+  Call call(*this, kCallTimeout);
+  FEDGLM_RETURN_IF_ERROR(ToStatus(stub_->QueryUpload(call.context(), query, &state)));
+  return state.received_bytes();
+}
+
+absl::StatusOr<v1::UploadReceipt> FederationClient::Upload(const OutboxEntry& entry, std::string_view payload,
+                                                           uint64_t received) {
   v1::UploadRequest message;
   v1::UploadHeader* const header = message.mutable_header();
   header->set_update_id(entry.update_id);
@@ -188,7 +228,7 @@ absl::StatusOr<v1::UploadReceipt> FederationClient::Upload(const OutboxEntry& en
   header->set_sha256(entry.sha256);
   header->set_training_loss(entry.training_loss);
   // More than there is: what lies there is not this payload, and is written over.
-  const uint64_t offset = state.received_bytes() <= payload.size() ? state.received_bytes() : 0;
+  const uint64_t offset = received <= payload.size() ? received : 0;
   header->set_offset(offset);
 
   v1::UploadReceipt receipt;

@@ -12,6 +12,7 @@
 #include "base/thread_annotations.h"
 #include "client/identity.h"
 #include "client/outbox.h"
+#include "client/site_state.h"
 #include "fedglm/v1/federation.grpc.pb.h"
 
 namespace fedglm {
@@ -24,13 +25,21 @@ class FederationClient {
   FederationClient(const SiteIdentity& identity, std::filesystem::path artifacts);
   ~FederationClient();
 
+  // Until there is a connection, or Cancel(), at most so long. gRPC connects only while somebody waits in it: without
+  // this a reconnection takes a step in five seconds, between which the calls that fail at once leave it alone.
+  void AwaitConnection(std::chrono::milliseconds at_most);
+
   struct Position {
-    int64_t installed_round = -1;
+    InstalledRound installed;
+    Standing standing;
     std::string base_sha256;
     int64_t training_records = 0;
   };
   // The aggregator answers at once if there is something to do, else when there is, at most after `max_wait`.
   absl::StatusOr<v1::Task> NextTask(const Position& position, std::chrono::milliseconds max_wait);
+
+  // That the site is at the update of this round. Whether the aggregator still expects it.
+  absl::StatusOr<bool> Heartbeat(int64_t round, int64_t step, int64_t steps);
 
   // The bytes of an artifact, its digest verified. What is in the folder is not fetched again, and what is there in
   // part is gone on with.
@@ -39,8 +48,10 @@ class FederationClient {
   // Removes all other downloads.
   void ForgetArtifactsBut(const std::string& sha256);
 
-  // From where the aggregator says that it stopped. The receipt tells whether the update was accepted.
-  absl::StatusOr<v1::UploadReceipt> Upload(const OutboxEntry& entry, std::string_view payload);
+  // How many bytes of an update the aggregator has.
+  absl::StatusOr<uint64_t> ReceivedBytes(const std::string& update_id);
+  // From there on. The receipt tells whether the update was accepted.
+  absl::StatusOr<v1::UploadReceipt> Upload(const OutboxEntry& entry, std::string_view payload, uint64_t received);
 
   absl::Status ReportEvaluation(int64_t round, double loss, int64_t tokens);
   // That the site could not evaluate the adapter of this round, for a reason of its own. Why stays at the site.
@@ -53,6 +64,7 @@ class FederationClient {
 
  private:
   class Call;
+  bool Cancelled();
   absl::Status ToStatus(const grpc::Status& status);
   absl::Status Send(const v1::EvaluationReport& report);
   absl::Status Receive(const v1::ArtifactReference& reference, const std::filesystem::path& part);
@@ -61,6 +73,7 @@ class FederationClient {
   const std::string address_;
   const std::chrono::system_clock::time_point certificate_ends_;
   const std::filesystem::path artifacts_;
+  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Federation::Stub> stub_;
   Mutex mutex_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;

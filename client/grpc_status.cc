@@ -35,7 +35,6 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
       }
       return UnreachableError(message);
     case grpc::StatusCode::DEADLINE_EXCEEDED:
-    case grpc::StatusCode::ABORTED:
       return UnreachableError(message);
     case grpc::StatusCode::CANCELLED:
       return CancelledError(message);

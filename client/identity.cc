@@ -48,7 +48,7 @@ absl::Status CheckValidity(const SiteIdentity& identity, std::chrono::system_clo
   }
   if (facts.not_after <= now) {
     return RefusedError("the site's certificate expired on " + FormatUtc(facts.not_after) +
-                        ": enrol again with a new token (remove identity/membership.json)");
+                        ": remove identity/membership.json, and start the node again with a new token");
   }
   return absl::OkStatus();
 }

@@ -106,6 +106,7 @@ absl::StatusOr<NodeOptions> NodeOptions::Read(Configuration& c) {
                           c.Integer("training.micro_batch_tokens", o.micro_batch_tokens, 1, 1 << 24));
   FEDGLM_ASSIGN_OR_RETURN(o.privacy.max_update_norm,
                           c.Number("privacy.max_update_norm", o.privacy.max_update_norm, 0, 1e12));
+  FEDGLM_ASSIGN_OR_RETURN(o.max_regression, c.Number("adapter.max_regression", o.max_regression, 0, 1e12));
   FEDGLM_ASSIGN_OR_RETURN(o.log, ReadLogOptions(c, "fedglm-node"));
   FEDGLM_RETURN_IF_ERROR(c.Finish());
   FEDGLM_RETURN_IF_ERROR(CheckWall(o));

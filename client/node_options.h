@@ -31,6 +31,7 @@ struct NodeOptions {
   int threads = 0;  // of the trainer and of the engine; 0: physical cores
   int64_t micro_batch_tokens = 2048;
   PrivacyOptions privacy;
+  double max_regression = 0.05;  // of an adapter that is installed: client/rules/acceptance.h
   LogOptions log;
 
   // Folders that the node itself may read. Records below one of them are a ConfigurationError: the wall between the

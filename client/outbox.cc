@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 
 namespace fedglm {
 namespace {
@@ -85,8 +86,10 @@ absl::StatusOr<std::optional<OutboxEntry>> Outbox::Find(const std::string& updat
   const std::filesystem::path path = folder_ / (update_id + ".json");
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) return std::optional<OutboxEntry>();
-  FEDGLM_ASSIGN_OR_RETURN(OutboxEntry entry, ReadEntry(path));
-  return std::optional<OutboxEntry>(std::move(entry));
+  absl::StatusOr<OutboxEntry> entry = ReadEntry(path);
+  if (ExitCodeOf(entry.status()) == ExitCode::kBadInputFile) return std::optional<OutboxEntry>();
+  if (!entry.ok()) return entry.status();
+  return std::optional<OutboxEntry>(*std::move(entry));
 }
 
 absl::StatusOr<std::vector<OutboxEntry>> Outbox::Waiting() const {
@@ -94,8 +97,16 @@ absl::StatusOr<std::vector<OutboxEntry>> Outbox::Waiting() const {
   std::error_code error;
   for (std::filesystem::directory_iterator file(folder_, error), end; !error && file != end; file.increment(error)) {
     if (file->path().extension() != ".json") continue;
-    FEDGLM_ASSIGN_OR_RETURN(OutboxEntry entry, ReadEntry(file->path()));
-    entries.push_back(std::move(entry));
+    absl::StatusOr<OutboxEntry> entry = ReadEntry(file->path());
+    if (entry.ok()) {
+      entries.push_back(*std::move(entry));
+      continue;
+    }
+    if (ExitCodeOf(entry.status()) != ExitCode::kBadInputFile) return entry.status();
+    // Lost with whatever damaged it, and nothing to stand in the way of those that come after it.
+    LogWarning(Message(entry.status()) + "; this update is not sent");
+    std::error_code ignored;
+    std::filesystem::remove(file->path(), ignored);
   }
   if (error) return FailedError(folder_.string() + ": " + error.message());
   std::sort(entries.begin(), entries.end(), [](const OutboxEntry& a, const OutboxEntry& b) {

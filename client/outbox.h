@@ -35,7 +35,8 @@ class Outbox {
   // Durable when it returns. `entry`'s sha256 and bytes are filled in from `payload`.
   absl::Status Put(OutboxEntry entry, std::string_view payload);
   absl::StatusOr<std::optional<OutboxEntry>> Find(const std::string& update_id) const;
-  absl::StatusOr<std::vector<OutboxEntry>> Waiting() const;                 // oldest round first
+  // Oldest round first. An entry that is none any more is removed.
+  absl::StatusOr<std::vector<OutboxEntry>> Waiting() const;
   absl::StatusOr<std::string> ReadPayload(const OutboxEntry& entry) const;  // an error if it is lost or has changed
   absl::Status Remove(const std::string& update_id);
 

@@ -9,6 +9,7 @@ namespace fedglm {
 namespace {
 
 constexpr auto kLongPoll = std::chrono::seconds(30);
+constexpr auto kConnect = std::chrono::seconds(5);
 constexpr auto kFinishedPause = std::chrono::milliseconds(30000);
 constexpr uint32_t kShortestWaitMs = 50, kLongestWaitMs = 60000;
 
@@ -41,17 +42,26 @@ void RoundLoop::Join(const SiteIdentity& identity) {
     if (stopping_) calling_->Cancel();
   }
   LogInfo("site " + identity.site_id + " of federation '" + identity.federation + "' at " +
-          identity.federation_address + ", " + std::to_string(rooms_.trainer.training_records()) + " records");
+          identity.federation_address + ", " + std::to_string(rooms_.trainer.training_records()) + " records, " +
+          std::to_string(rooms_.trainer.held_out_records()) + " held out");
+}
+
+absl::Status RoundLoop::Install(const v1::InstallTask& task) {
+  RoundParticipant& participant = member_->participant;
+  const std::string declined_before = participant.standing().declined_sha256;
+  const absl::StatusOr<InstalledRound> installed = participant.Install(task);
+  if (installed.ok()) member_->installed = *installed;
+  // It has been said, the aggregator is told, and will not offer it again: there is nothing to try again.
+  const bool declined_now = participant.standing().declined_sha256 != declined_before;
+  return installed.ok() || declined_now ? absl::OkStatus() : installed.status();
 }
 
 absl::Status RoundLoop::Do(const v1::Task& task) {
   switch (task.task_case()) {
     case v1::Task::kTrain:
       return member_->participant.Train(task.train());
-    case v1::Task::kInstall: {
-      FEDGLM_ASSIGN_OR_RETURN(member_->installed, member_->participant.Install(task.install()));
-      return absl::OkStatus();
-    }
+    case v1::Task::kInstall:
+      return Install(task.install());
     case v1::Task::kFinished:
       Pause(kFinishedPause);
       return absl::OkStatus();
@@ -68,11 +78,12 @@ absl::Status RoundLoop::TakePart() {
     Join(identity);
   }
   FEDGLM_RETURN_IF_ERROR(CheckValidity(member_->identity, Clock::System().Now()));
+  member_->aggregator.AwaitConnection(kConnect);
   FEDGLM_RETURN_IF_ERROR(member_->participant.SendWaiting());
-  FEDGLM_ASSIGN_OR_RETURN(
-      const v1::Task task,
-      member_->aggregator.NextTask({member_->installed.round, rooms_.base_sha256, rooms_.trainer.training_records()},
-                                   kLongPoll));
+  FEDGLM_ASSIGN_OR_RETURN(const v1::Task task,
+                          member_->aggregator.NextTask({member_->installed, member_->participant.standing(),
+                                                        rooms_.base_sha256, rooms_.trainer.training_records()},
+                                                       kLongPoll));
   return Do(task);
 }
 

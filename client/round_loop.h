@@ -47,6 +47,7 @@ class RoundLoop {
   void Run();
   absl::Status TakePart();
   absl::Status Do(const v1::Task& task);
+  absl::Status Install(const v1::InstallTask& task);
   bool Stopping();
   void Pause(std::chrono::milliseconds duration);
 

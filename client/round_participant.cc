@@ -1,5 +1,6 @@
 #include "client/round_participant.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "adapter/tensors.h"
@@ -8,6 +9,8 @@
 #include "base/log.h"
 #include "base/tls.h"
 #include "client/privacy.h"
+#include "client/pulse.h"
+#include "client/rules/setback.h"
 
 namespace fedglm {
 namespace {
@@ -85,15 +88,23 @@ InstalledRound RoundParticipant::Resume() {
     installed = {round, Sha256Hex(SerializeAdapter(*adapter))};
     status = WriteInstalled(installed, rooms_.options.state_dir);
   }
-  if (status.ok()) status = rooms_.install(std::make_shared<const Adapter>(*std::move(adapter)));
-  if (status.ok()) return installed;
+  if (status.ok()) {
+    running_ = std::make_shared<const Adapter>(*std::move(adapter));
+    status = rooms_.install(running_);
+  }
+  if (status.ok()) {
+    running_round_ = installed.round;
+    return installed;
+  }
+  running_ = nullptr;
   LogWarning(folder.string() + ": " + Message(status) + "; it will be fetched again");
   return InstalledRound{};
 }
 
-absl::Status RoundParticipant::Reject(const v1::ArtifactReference& reference, int64_t round,
-                                      const absl::Status& reason) {
-  rejected_ = reference.sha256();
+absl::Status RoundParticipant::Decline(const v1::ArtifactReference& reference, int64_t round,
+                                       const absl::Status& reason, bool trains_from_it) {
+  standing_ = {reference.sha256(), trains_from_it, "adapter"};
+  rooms_.aggregator.ForgetArtifactsBut(reference.sha256());  // it may be trained from
   const std::string what = "the adapter of round " + std::to_string(round) + " is not used";
   LogError(what + ", the one before goes on: " + Message(reason));
   const absl::Status told = rooms_.aggregator.ReportRejection(round, reference.sha256(), Message(reason));
@@ -101,17 +112,20 @@ absl::Status RoundParticipant::Reject(const v1::ArtifactReference& reference, in
   return FailedError(what);
 }
 
+absl::Status RoundParticipant::CheckNotDeclined(const v1::ArtifactReference& reference, int64_t round) const {
+  if (reference.sha256().empty() || reference.sha256() != standing_.declined_sha256) return absl::OkStatus();
+  return FailedError("the aggregator still offers the adapter of round " + std::to_string(round) +
+                     " that was declined");
+}
+
 absl::StatusOr<Adapter> RoundParticipant::FetchVerified(const v1::ArtifactReference& reference, int64_t round) {
-  if (!reference.sha256().empty() && reference.sha256() == rejected_) {
-    return FailedError("the aggregator still offers the adapter of round " + std::to_string(round) +
-                       " that was rejected");
-  }
+  if (!standing_.trains_from_declined) FEDGLM_RETURN_IF_ERROR(CheckNotDeclined(reference, round));
   FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, rooms_.aggregator.Download(reference));
   absl::StatusOr<Adapter> adapter = ParseAdapter(bytes);
   const absl::Status trusted =
       adapter.ok() ? VerifyAdapter(*adapter, rooms_.identity, rooms_.base_sha256, round)
                    : RefusedError("what the aggregator sends is no adapter: " + Message(adapter.status()));
-  if (!trusted.ok()) return Reject(reference, round, trusted);
+  if (!trusted.ok()) return Decline(reference, round, trusted);
   return adapter;
 }
 
@@ -123,9 +137,17 @@ absl::Status RoundParticipant::MakeUpdateOf(const v1::TrainTask& task) {
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(work, 0700));
   FEDGLM_RETURN_IF_ERROR(SaveAdapter(global, work / kGlobal));
 
-  FEDGLM_ASSIGN_OR_RETURN(TrainingProgress progress, ReadProgress(rooms_.options.state_dir));
+  // Without it the site begins its records anew.
+  const TrainingProgress progress = ReadProgress(rooms_.options.state_dir).value_or(TrainingProgress{});
   job.skip_records = progress.ExamplesBefore(task.round());
-  FEDGLM_ASSIGN_OR_RETURN(const TrainerEvent done, rooms_.trainer.Run(job, {}, rooms_.stopped));
+  Pulse pulse(rooms_.aggregator, task.round(), rooms_.stopped);
+  const absl::StatusOr<TrainerEvent> trained = rooms_.trainer.Run(
+      job, [&](const TrainerEvent& event) { pulse.OnEvent(event); }, [&] { return pulse.Stops(); });
+  if (pulse.unwanted()) {
+    LogInfo("round " + std::to_string(task.round()) + " goes on without this site: its training is ended");
+    return absl::OkStatus();
+  }
+  FEDGLM_ASSIGN_OR_RETURN(const TrainerEvent done, trained);
 
   FEDGLM_ASSIGN_OR_RETURN(TensorMap update, ReadResult(global, work / kResult, mode));
   const double norm = ClipUpdate(rooms_.options.privacy, update);
@@ -140,7 +162,7 @@ absl::Status RoundParticipant::MakeUpdateOf(const v1::TrainTask& task) {
   entry.base_sha256 = rooms_.base_sha256;
   entry.adapter_sha256 = task.adapter().sha256();
   entry.mode = task.mode();
-  entry.examples = rooms_.trainer.training_records();
+  entry.examples = std::clamp<int64_t>(done.examples, 1, std::max<int64_t>(pulse.usable_examples(), 1));
   entry.training_loss = done.loss;
   FEDGLM_RETURN_IF_ERROR(
       WriteProgress({task.round(), job.skip_records, job.skip_records + done.examples}, rooms_.options.state_dir));
@@ -157,7 +179,12 @@ absl::Status RoundParticipant::MakeUpdateOf(const v1::TrainTask& task) {
 
 absl::Status RoundParticipant::Train(const v1::TrainTask& task) {
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<OutboxEntry> waiting, rooms_.outbox.Find(task.update_id()));
-  if (!waiting) FEDGLM_RETURN_IF_ERROR(MakeUpdateOf(task));
+  if (!waiting) {
+    standing_.setback = standing_.declined_sha256.empty() ? "" : "adapter";
+    const absl::Status made = MakeUpdateOf(task);
+    if (!made.ok() && standing_.setback.empty()) standing_.setback = RuleOf(SetbackOf(made)).word;
+    FEDGLM_RETURN_IF_ERROR(made);
+  }
   return SendWaiting();
 }
 
@@ -165,6 +192,7 @@ absl::Status RoundParticipant::SendWaiting() {
   FEDGLM_ASSIGN_OR_RETURN(const std::vector<OutboxEntry> waiting, rooms_.outbox.Waiting());
   for (const OutboxEntry& entry : waiting) {
     const std::string round = "round " + std::to_string(entry.round);
+    FEDGLM_ASSIGN_OR_RETURN(const uint64_t received, rooms_.aggregator.ReceivedBytes(entry.update_id));
     const absl::StatusOr<std::string> payload = rooms_.outbox.ReadPayload(entry);
     if (!payload.ok()) {
       // It never leaves. While its round goes on the aggregator asks for it again, and to train again gives the same.
@@ -172,7 +200,7 @@ absl::Status RoundParticipant::SendWaiting() {
       FEDGLM_RETURN_IF_ERROR(rooms_.outbox.Remove(entry.update_id));
       continue;
     }
-    FEDGLM_ASSIGN_OR_RETURN(const v1::UploadReceipt receipt, rooms_.aggregator.Upload(entry, *payload));
+    FEDGLM_ASSIGN_OR_RETURN(const v1::UploadReceipt receipt, rooms_.aggregator.Upload(entry, *payload, received));
     if (receipt.accepted()) {
       LogInfo(round + ": the update is in, " + std::to_string(entry.bytes) + " bytes");
     } else {
@@ -183,22 +211,37 @@ absl::Status RoundParticipant::SendWaiting() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<TrainerEvent> RoundParticipant::Evaluate(const Adapter& adapter) {
-  FEDGLM_RETURN_IF_ERROR(SaveAdapter(adapter, rooms_.options.state_dir / "work" / kCandidate));
+absl::StatusOr<MeasuredLoss> RoundParticipant::Evaluate(const Adapter* adapter, int64_t round) {
   TrainingJob job;
   job.kind = JobKind::kEvaluate;
-  job.adapter = kCandidate;
   job.base_sha256 = rooms_.base_sha256;
-  TrainerEvent evaluated;
+  if (adapter != nullptr) {
+    FEDGLM_RETURN_IF_ERROR(SaveAdapter(*adapter, rooms_.options.state_dir / "work" / kCandidate));
+    job.adapter = kCandidate;
+  }
+  MeasuredLoss measured;
   const auto keep = [&](const TrainerEvent& event) {
-    if (event.event == "evaluated") evaluated = event;
+    if (event.event == "evaluated") measured = {event.loss, event.tokens};
   };
-  FEDGLM_RETURN_IF_ERROR(rooms_.trainer.Run(job, keep, rooms_.stopped).status());
-  return evaluated;
+  Pulse pulse(rooms_.aggregator, round, rooms_.stopped);
+  const auto stops = [&] { return pulse.Stops() && !pulse.unwanted(); };  // it is wanted here
+  FEDGLM_RETURN_IF_ERROR(rooms_.trainer.Run(job, keep, stops).status());
+  return measured;
+}
+
+absl::StatusOr<MeasuredLoss> RoundParticipant::Baseline(const Adapter& candidate, int64_t round, int64_t tokens) {
+  const bool goes_on = round > running_round_ && !candidate.provenance->contributors.empty();
+  const bool is_base = running_ == nullptr || (!goes_on && running_round_ >= 0);
+  std::optional<MeasuredLoss>& known = is_base ? base_loss_ : running_loss_;
+  if (!known || known->tokens != tokens) {
+    FEDGLM_ASSIGN_OR_RETURN(known, Evaluate(is_base ? nullptr : running_.get(), round));
+  }
+  return *known;
 }
 
 absl::Status RoundParticipant::NotEvaluated(const v1::InstallTask& task, const absl::Status& reason) {
   if (reason.code() == absl::StatusCode::kCancelled) return reason;
+  standing_.setback = "held-out";
   if (not_evaluated_ != task.adapter().sha256()) {
     const absl::Status told = rooms_.aggregator.ReportFailedEvaluation(task.round());
     if (told.ok()) {
@@ -213,23 +256,40 @@ absl::Status RoundParticipant::NotEvaluated(const v1::InstallTask& task, const a
       " waits, the one before goes on: the evaluation on the held-out records failed: " + Message(reason));
 }
 
+void RoundParticipant::ReportLoss(int64_t round) {
+  const absl::Status told = rooms_.aggregator.ReportEvaluation(round, measured_loss_.loss, measured_loss_.tokens);
+  if (!told.ok()) LogWarning("the federation does not know of this loss: " + Message(told));
+}
+
 absl::StatusOr<InstalledRound> RoundParticipant::Install(const v1::InstallTask& task) {
+  FEDGLM_RETURN_IF_ERROR(CheckNotDeclined(task.adapter(), task.round()));
   FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, FetchVerified(task.adapter(), task.round()));
   // Before the evaluation, in which what the adapter is to blame for and what the site is to blame for would look
   // alike.
-  if (const absl::Status fits = rooms_.fits(adapter); !fits.ok()) return Reject(task.adapter(), task.round(), fits);
+  if (const absl::Status fits = rooms_.fits(adapter); !fits.ok()) return Decline(task.adapter(), task.round(), fits);
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(rooms_.options.state_dir / "work", 0700));
-  if (rooms_.trainer.held_out_records() > 0) {
-    const absl::StatusOr<TrainerEvent> evaluated = Evaluate(adapter);
-    if (!evaluated.ok()) return NotEvaluated(task, evaluated.status());
-    if (!std::isfinite(evaluated->loss)) {
-      return Reject(task.adapter(), task.round(), RefusedError("the loss on the held-out records is not finite"));
-    }
+  if (measured_ != task.adapter().sha256()) {
+    const absl::StatusOr<MeasuredLoss> measured = Evaluate(&adapter, task.round());
+    if (!measured.ok()) return NotEvaluated(task, measured.status());
+    measured_loss_ = *measured;
+    measured_ = task.adapter().sha256();
     char text[96];
     std::snprintf(text, sizeof(text), "round %lld: held-out loss %.4f over %lld answer tokens",
-                  static_cast<long long>(task.round()), evaluated->loss, static_cast<long long>(evaluated->tokens));
+                  static_cast<long long>(task.round()), measured_loss_.loss,
+                  static_cast<long long>(measured_loss_.tokens));
     LogInfo(text);
-    FEDGLM_RETURN_IF_ERROR(rooms_.aggregator.ReportEvaluation(task.round(), evaluated->loss, evaluated->tokens));
+    if (std::isfinite(measured_loss_.loss)) ReportLoss(task.round());
+  }
+  if (!std::isfinite(measured_loss_.loss)) {
+    return Decline(task.adapter(), task.round(), RefusedError("the loss on the held-out records is not finite"));
+  }
+  const absl::StatusOr<MeasuredLoss> baseline = Baseline(adapter, task.round(), measured_loss_.tokens);
+  if (!baseline.ok()) return NotEvaluated(task, baseline.status());
+  if (!Accepts(measured_loss_, *baseline, rooms_.options.max_regression)) {
+    char text[96];
+    std::snprintf(text, sizeof(text), "the held-out loss is %.4f, and was %.4f without it", measured_loss_.loss,
+                  baseline->loss);
+    return Decline(task.adapter(), task.round(), RefusedError(text), /*trains_from_it=*/true);
   }
   // Into the engine first: what it does not take must not lie in the folder that the next life starts from.
   const auto candidate = std::make_shared<const Adapter>(std::move(adapter));
@@ -238,6 +298,11 @@ absl::StatusOr<InstalledRound> RoundParticipant::Install(const v1::InstallTask& 
   const InstalledRound installed = {task.round(), task.adapter().sha256()};
   FEDGLM_RETURN_IF_ERROR(WriteInstalled(installed, rooms_.options.state_dir));
   rooms_.aggregator.ForgetArtifactsBut(installed.sha256);
+  running_ = candidate;
+  running_round_ = task.round();
+  running_loss_ = measured_loss_;
+  measured_.clear();
+  standing_ = {};
   LogInfo("round " + std::to_string(task.round()) + ": its adapter now answers");
   return installed;
 }

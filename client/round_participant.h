@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "adapter/adapter.h"
@@ -12,6 +13,7 @@
 #include "client/identity.h"
 #include "client/node_options.h"
 #include "client/outbox.h"
+#include "client/rules/acceptance.h"
 #include "client/site_state.h"
 #include "client/trainer_supervisor.h"
 
@@ -45,27 +47,39 @@ class RoundParticipant {
   // Sends what waits in the outbox. What the aggregator has decided on leaves it.
   absl::Status SendWaiting();
 
-  // Verifies, evaluates on the site's own held-out records, and swaps the adapter in. Failed, with everything as it
-  // was:
-  // - if the adapter is not what the aggregator signed for this site, or does not run here; this adapter is rejected,
-  // and
-  //   the aggregator is told;
+  // Verifies, evaluates on the site's own records, and swaps the adapter in. Failed, with everything as it was:
+  // - if the adapter is not what the aggregator signed for this site, does not run here, or is worse here than the
+  //   installed one by more than `max_regression`; it is declined, and the aggregator is told;
   // - if the site cannot evaluate it (its records are gone, its memory is short). That says nothing of the adapter: the
   //   aggregator is told that the evaluation failed, and to install it is worth a retry.
   absl::StatusOr<InstalledRound> Install(const v1::InstallTask& task);
+
+  // What the aggregator is to know of it.
+  const Standing& standing() const { return standing_; }
 
  private:
   // Failed, and the aggregator is told, if the adapter is not to be trusted: the one before goes on answering, and so
   // does the node, which asks again for what comes next.
   absl::StatusOr<Adapter> FetchVerified(const v1::ArtifactReference& reference, int64_t round);
-  absl::Status Reject(const v1::ArtifactReference& reference, int64_t round, const absl::Status& reason);
+  absl::Status CheckNotDeclined(const v1::ArtifactReference& reference, int64_t round) const;
+  absl::Status Decline(const v1::ArtifactReference& reference, int64_t round, const absl::Status& reason,
+                       bool trains_from_it = false);
   absl::Status MakeUpdateOf(const v1::TrainTask& task);
-  // The "evaluated" event of the held-out records. Its errors are the site's own: the adapter fits the base.
-  absl::StatusOr<TrainerEvent> Evaluate(const Adapter& adapter);
+  // On the site's own records; nullptr: of the base alone. Errors are the site's own: the adapter fits the base.
+  absl::StatusOr<MeasuredLoss> Evaluate(const Adapter* adapter, int64_t round);
+  // What an adapter is compared with, on the records that gave this many tokens: with what answers now; with the base
+  // alone if it is to undo that (it was rolled back to, or is of an aggregator that was put back from a copy).
+  absl::StatusOr<MeasuredLoss> Baseline(const Adapter& candidate, int64_t round, int64_t tokens);
+  void ReportLoss(int64_t round);  // a federation that does not hear of it goes on all the same
   absl::Status NotEvaluated(const v1::InstallTask& task, const absl::Status& reason);
 
   ParticipantRooms rooms_;
-  std::string rejected_;       // the artifact last rejected: it is not looked at again
+  Standing standing_;                       // a declined artifact is not looked at again
+  std::shared_ptr<const Adapter> running_;  // in the engine; nullptr: the base alone
+  int64_t running_round_ = -1;
+  std::optional<MeasuredLoss> running_loss_, base_loss_;
+  std::string measured_;  // the artifact whose loss was measured last, for when it is offered again
+  MeasuredLoss measured_loss_;
   std::string not_evaluated_;  // the artifact of which the aggregator knows that it could not be evaluated here
 };
 

@@ -17,6 +17,13 @@ struct InstalledRound {
 absl::StatusOr<InstalledRound> ReadInstalled(const std::filesystem::path& state_dir);
 absl::Status WriteInstalled(const InstalledRound& installed, const std::filesystem::path& state_dir);
 
+// What keeps the site from doing as it was told; not kept between two lives.
+struct Standing {
+  std::string declined_sha256;        // an adapter that is not used here
+  bool trains_from_declined = false;  // it runs, and only the site's own records speak against it
+  std::string setback;                // records, held-out, adapter, machine; empty: nothing
+};
+
 // Where in its shuffled records the site is; progress.json. A round that is trained twice (the node was killed
 // meanwhile) begins where it began the first time, and so gives the same update.
 struct TrainingProgress {

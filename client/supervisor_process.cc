@@ -22,6 +22,9 @@
 namespace fedglm {
 namespace {
 
+// Without held-out records a site sets aside every tenth of its training records, to look at new adapters.
+constexpr int64_t kSetAside = 10;
+
 absl::StatusOr<std::vector<std::filesystem::path>> PathsOf(const Json& json, const char* key) {
   std::vector<std::filesystem::path> paths;
   if (!json.contains(key) || !json[key].is_array()) return UsageError(std::string("supervisor: no ") + key);
@@ -74,7 +77,9 @@ absl::Status Fix(TrainingJob& job, const SupervisorOptions& options) {
   if (!job.adapter.empty() && !inside(job.adapter))
     return RefusedError("supervisor: a job's adapter is a name in the work folder");
   job.model = options.model;
-  job.records = job.kind == JobKind::kEvaluate ? options.held_out_records : options.training_records;
+  const bool has_held_out = !options.held_out_records.empty();
+  job.records = job.kind == JobKind::kEvaluate && has_held_out ? options.held_out_records : options.training_records;
+  job.set_aside = has_held_out ? 0 : kSetAside;
   job.held_out.clear();
   if (job.kind != JobKind::kEvaluate) job.output = options.work / job.output;
   if (!job.adapter.empty()) job.adapter = options.work / job.adapter;

@@ -7,6 +7,7 @@ namespace fedglm {
 namespace {
 
 constexpr auto kPoll = std::chrono::milliseconds(100);
+constexpr char kEnded[] = "the trainer supervisor has ended: start the node again, or nothing is trained here";
 constexpr char kRestarted[] = "the trainer supervisor was killed, and was started again";
 
 Json Paths(const std::vector<std::filesystem::path>& paths) {
@@ -37,6 +38,7 @@ absl::StatusOr<std::unique_ptr<TrainerSupervisor>> TrainerSupervisor::Start(cons
     if (!line) return FailedError("the trainer supervisor ended at once");
     const std::optional<TrainerEvent> event = supervisor->events_.Read(*line);
     if (event && event->event == "failed") return ErrorOf(*event);
+    if (event && event->event == "restarted") return FailedError("the trainer supervisor was killed as it began");
     if (!event || event->event != "ready") continue;
     supervisor->training_records_ = event->records;
     supervisor->held_out_records_ = event->examples;
@@ -54,7 +56,7 @@ absl::StatusOr<TrainerEvent> TrainerSupervisor::Run(const TrainingJob& job,
     if (event && event->event == "restarted") LogWarning(kRestarted);
   }
   // The number tells this job's events from those of one that a killed supervisor left behind.
-  FEDGLM_RETURN_IF_ERROR(process_.Write(std::to_string(++job_) + " " + DumpJson(ToJson(job)) + "\n"));
+  if (!process_.Write(std::to_string(++job_) + " " + DumpJson(ToJson(job)) + "\n").ok()) return FailedError(kEnded);
   bool began = false, cancelled = false;
   while (true) {
     if (!cancelled && stopped && stopped()) {
@@ -66,8 +68,7 @@ absl::StatusOr<TrainerEvent> TrainerSupervisor::Run(const TrainingJob& job,
       if (line.status().code() == absl::StatusCode::kDeadlineExceeded) continue;
       return line.status();
     }
-    if (!line->has_value())
-      return FailedError("the trainer supervisor has ended: start the node again, or nothing is trained here");
+    if (!line->has_value()) return FailedError(kEnded);
     const std::optional<TrainerEvent> event = events_.Read(**line);
     if (!event) continue;
     if (event->event == "restarted") return FailedError(kRestarted);

@@ -37,7 +37,8 @@ class TrainerSupervisor {
   int64_t training_records() const { return training_records_; }
   int64_t held_out_records() const { return held_out_records_; }
 
-  // kTrain and kGradient use the training records, kEvaluate the held-out ones. job.adapter and job.output are names
+  // kTrain and kGradient use the training records, kEvaluate the held-out ones, or, of a site that has none, a tenth of
+  // the training records that the others do not use. job.adapter and job.output are names
   // inside the work folder. The "done" event; `on_event` sees all of them. Cancelled once `stopped` says so. Failed if
   // the supervisor was killed meanwhile: another one is there for the next job.
   absl::StatusOr<TrainerEvent> Run(const TrainingJob& job, const std::function<void(const TrainerEvent&)>& on_event,

@@ -78,7 +78,8 @@ absl::Status ComputeGradient(const TrainingJob& job, const GgufFile& file, const
 
 absl::Status RunAdapterJob(const TrainingJob& job, ThreadPool& pool, const EventSink& on_event) {
   FEDGLM_ASSIGN_OR_RETURN(const BaseModel base, BaseModel::Open(job.model));
-  FEDGLM_ASSIGN_OR_RETURN(const ExampleSet set, base.Load(job.records, job.plan.sequence_length));
+  FEDGLM_ASSIGN_OR_RETURN(ExampleSet set, base.Load(job.records, job.plan.sequence_length));
+  KeepPart(set, job.set_aside, job.kind == JobKind::kEvaluate);
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<Adapter> adapter, StartingAdapter(job, base));
   FEDGLM_ASSIGN_OR_RETURN(
       const std::unique_ptr<AdaptedBase> weights,

@@ -4,22 +4,22 @@ namespace fedglm {
 namespace {
 
 // A round in which everybody is refused at once would else begin again at once, for ever.
-constexpr int64_t kShortestTryMs = 60000;
+constexpr auto kShortestTry = std::chrono::minutes(1);
 
 }  // namespace
 
 RoundVerdict Judge(const RoundProgress& progress, int64_t quorum) {
-  const bool over = progress.now_unix_ms >= progress.deadline_unix_ms;
-  if (progress.accepted >= quorum) {
-    return over || progress.expected == 0 ? RoundVerdict::kIsClosed : RoundVerdict::kGoesOn;
-  }
-  const bool tried = progress.now_unix_ms - progress.asked_unix_ms >= kShortestTryMs;
-  return tried && (over || progress.expected == 0) ? RoundVerdict::kBeginsAgain : RoundVerdict::kGoesOn;
+  const bool over = progress.now >= progress.deadline || progress.expected == progress.silent;
+  if (progress.accepted >= quorum) return over ? RoundVerdict::kIsClosed : RoundVerdict::kGoesOn;
+  const bool tried = progress.now - progress.asked >= kShortestTry;
+  return tried && over ? RoundVerdict::kBeginsAgain : RoundVerdict::kGoesOn;
 }
 
 std::string WhyAgain(const RoundProgress& progress, int64_t quorum) {
   return std::to_string(progress.accepted) + " of the " + std::to_string(quorum) + " updates that it needs are in" +
-         (progress.expected == 0 ? ", and nobody else is asked" : " at its deadline");
+         (progress.expected == 0                 ? ", and nobody else is asked"
+          : progress.expected == progress.silent ? ", and nothing is heard of the others"
+                                                 : " at its deadline");
 }
 
 int64_t DeadlineAfterOutage(int64_t deadline_unix_ms, int64_t last_alive_unix_ms, int64_t now_unix_ms,

@@ -1,6 +1,7 @@
 // Whether an open round is closed, goes on, or begins again.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -8,9 +9,10 @@ namespace fedglm {
 
 struct RoundProgress {
   int64_t expected = 0, accepted = 0;  // updates: still expected, and accepted; the others are refused
-  int64_t asked_unix_ms = 0;           // when sites were last asked for updates: when it began, or began again
-  int64_t deadline_unix_ms = 0;
-  int64_t now_unix_ms = 0;
+  int64_t silent = 0;                  // of the expected: their sites have not been heard of for a while
+  // By a clock that only goes forward.
+  std::chrono::steady_clock::time_point asked;  // when sites were last asked: when it began, or began again
+  std::chrono::steady_clock::time_point deadline, now;
 };
 
 enum class RoundVerdict {
@@ -20,7 +22,8 @@ enum class RoundVerdict {
 };
 
 // A round is never closed with fewer accepted updates than `quorum`: a mean of one is that one. Each of them is another
-// site's. Beyond its deadline it is closed as soon as it has them.
+// site's. With them it is closed when no other one will come: at its deadline, and before it when all of whom one is
+// expected are silent.
 RoundVerdict Judge(const RoundProgress& progress, int64_t quorum);
 
 // Why it begins again, for the log and the audit log.

@@ -29,8 +29,9 @@ absl::Status Evaluate(const TrainingJob& job, const EventSink& on_event) {
   if (job.kind != JobKind::kEvaluate) return UsageError("the evaluator does not train");
   const Stopwatch watch;
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, OpenEngine(job));
-  FEDGLM_ASSIGN_OR_RETURN(const ExampleSet set, LoadExamples(job.records, engine->tokenizer(), engine->chat_template(),
-                                                             job.plan.sequence_length));
+  FEDGLM_ASSIGN_OR_RETURN(ExampleSet set, LoadExamples(job.records, engine->tokenizer(), engine->chat_template(),
+                                                       job.plan.sequence_length));
+  KeepPart(set, job.set_aside, /*set_aside=*/true);
   TrainerEvent event;
   event.event = "started";
   event.records = event.examples = static_cast<int64_t>(set.examples.size());

@@ -12,10 +12,10 @@ using std::chrono::seconds;
 // An aggregator that is back has its sites within two seconds: these 700 ms, and as much of gRPC's
 // (federation_client.cc).
 constexpr SetbackRule kRules[] = {
-    {Setback::kAway, true, milliseconds(0), milliseconds(700)},
-    {Setback::kNotWanted, false, seconds(1), seconds(60)},
-    {Setback::kRecords, false, seconds(1), minutes(10)},  // each try starts a trainer, which reads them
-    {Setback::kMachine, false, seconds(1), seconds(60)},
+    {Setback::kAway, "", true, milliseconds(0), milliseconds(700)},
+    {Setback::kNotWanted, "", false, seconds(1), seconds(60)},
+    {Setback::kRecords, "records", false, seconds(1), minutes(5)},  // each try starts a trainer, which reads them
+    {Setback::kMachine, "machine", false, seconds(1), seconds(60)},
 };
 constexpr auto kAnotherAfter = minutes(1);
 constexpr auto kSameAfter = minutes(60);
@@ -48,34 +48,33 @@ Setback SetbackOf(const absl::Status& error) {
 }
 
 Persistence::Answer Persistence::Failed(const absl::Status& error, Time now, double draw) {
-  const Setback setback = SetbackOf(error);
-  const SetbackRule& rule = RuleOf(setback);
-  const bool is_new = !failing_ || setback != setback_;
-  if (!failing_) since_ = now;
-  if (is_new) tries_ = 0;
-  failing_ = true;
-  setback_ = setback;
+  const SetbackRule& rule = RuleOf(SetbackOf(error));
+  Trouble& trouble = troubles_[rule.setback];
+  const bool is_new = trouble.tries == 0;
+  if (is_new) trouble.since = now;
 
   Answer answer;
-  const std::string message = Message(error);
   if (rule.drawn) {
     answer.pause = milliseconds(static_cast<int64_t>(draw * static_cast<double>(rule.longest.count())));
   } else {
-    answer.pause = std::min(rule.longest, rule.shortest * (int64_t{1} << std::min(tries_, 20)));
+    answer.pause = std::min(rule.longest, rule.shortest * (int64_t{1} << std::min(trouble.tries, 20)));
   }
-  ++tries_;
-  if (is_new || now - said_at_ >= (message == said_ ? kSameAfter : kAnotherAfter)) {
-    answer.say = message + (is_new ? "; trying again" : "; still trying, for " + InWords(now - since_));
-    said_ = message;
-    said_at_ = now;
+  ++trouble.tries;
+  const std::string message = Message(error);
+  if (is_new || now - trouble.said_at >= (message == trouble.said ? kSameAfter : kAnotherAfter)) {
+    answer.say = message + (is_new ? "; trying again" : "; still trying, for " + InWords(now - trouble.since));
+    trouble.said = message;
+    trouble.said_at = now;
   }
   return answer;
 }
 
 std::string Persistence::Worked(Time now) {
-  if (!failing_) return "";
-  failing_ = false;
-  return "works again after " + InWords(now - since_);
+  if (troubles_.empty()) return "";
+  Time since = now;
+  for (const auto& [setback, trouble] : troubles_) since = std::min(since, trouble.since);
+  troubles_.clear();
+  return "works again after " + InWords(now - since);
 }
 
 }  // namespace fedglm

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <string>
 
 #include "base/status.h"
@@ -19,6 +20,7 @@ enum class Setback {
 // One line for each.
 struct SetbackRule {
   Setback setback;
+  const char* word;  // how the aggregator is told (never more: its text may name a record's file); "": it is not
   // The pause before the next try is drawn from [0, longest) if the site comes back as one of many, who should not all
   // come at once; else it begins with `shortest` and doubles from try to try.
   bool drawn;
@@ -43,11 +45,13 @@ class Persistence {
   std::string Worked(Time now);
 
  private:
-  bool failing_ = false;
-  Setback setback_ = Setback::kAway;
-  int tries_ = 0;  // that failed so, in a row
-  Time since_, said_at_;
-  std::string said_;
+  // Of one kind: errors of two kinds in turn make neither of them new again.
+  struct Trouble {
+    int tries = 0;  // that failed so, since something last worked
+    Time since, said_at;
+    std::string said;
+  };
+  std::map<Setback, Trouble> troubles_;
 };
 
 }  // namespace fedglm

@@ -33,6 +33,7 @@ TrainingJob FullJob() {
   job.schedule_steps = 16;
   job.schedule_offset = 17;
   job.skip_records = 18;
+  job.set_aside = 10;
   job.threads = 2;
   job.forbid_network = false;
   job.evaluate_every = 19;

@@ -230,6 +230,19 @@ TEST_F(RoundMachineTest, RevokingASiteClosesTheGapItLeaves) {
   EXPECT_EQ(Get(rooms->store().UpdatesOf(2)).size(), 2u);
 }
 
+TEST_F(RoundMachineTest, WhatARevokedSiteHasSentDoesNotCount) {
+  const auto rooms = Make();
+  const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b", "c"});
+  const TensorMap update = RandomUpdate(rooms->Published(work[0].adapter_sha256), UpdateForm::kChangeOfB, 1);
+  for (const size_t site : {0, 2}) {
+    EXPECT_EQ(rooms->Send(site == 0 ? "a" : "c", work[site], update, 5).state, UpdateState::kAccepted);
+  }
+  ASSERT_TRUE(rooms->machine().Revoke("c", "stolen", "admin:first").ok());
+  rooms->Send("b", work[1], update, 5);
+  EXPECT_EQ(rooms->Published(rooms->Install("a", 0).adapter_sha256).provenance->contributors.size(), 2u);
+  EXPECT_EQ(Get(rooms->store().FindUpdate(work[2].update_id))->reason, "the site was revoked");
+}
+
 TEST_F(RoundMachineTest, EvaluationReportsAreChecked) {
   const auto rooms = Make();
   const std::vector<TrainWork> work = BeginRound(*rooms, {"a", "b"});
@@ -311,6 +324,7 @@ class AskingClock : public Clock {
     }
     return std::chrono::system_clock::now();
   }
+  std::chrono::steady_clock::time_point Monotonic() const override { return std::chrono::steady_clock::now(); }
   std::vector<std::string> Answers() const {
     MutexLock lock(mutex_);
     return answers_;
@@ -364,7 +378,8 @@ TEST_F(RoundMachineTest, ACallWhoseCallerIsGoneEnds) {
   rooms->Enrol("a");
   bool gone = false;  // at the second question
   const Stopwatch watch;
-  Get(rooms->machine().NextWork("a", 0, 10, std::chrono::seconds(120), [&] { return std::exchange(gone, true); }));
+  const auto cancelled = [&] { return std::exchange(gone, true); };
+  Get(rooms->machine().NextWork("a", {.installed_round = 0}, std::chrono::seconds(120), cancelled));
   EXPECT_LT(watch.Seconds(), 60);
 }
 

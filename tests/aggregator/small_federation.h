@@ -14,10 +14,10 @@
 #include "adapter/adapter.h"
 #include "adapter/tensors.h"
 #include "aggregator/aggregator_options.h"
-#include "aggregator/artifacts.h"
 #include "aggregator/certificate_authority.h"
 #include "aggregator/round_machine.h"
-#include "aggregator/store.h"
+#include "aggregator/store/artifacts.h"
+#include "aggregator/store/store.h"
 #include "aggregator/updates/spool.h"
 #include "base/clock.h"
 #include "base/digest.h"
@@ -103,8 +103,9 @@ class Rooms {
   }
   absl::Status TryOpen() {
     auto machine = RoundMachine::Open(options_, *store_, *artifacts_, *states_, *spool_, authority_, clock_);
-    if (machine.ok()) machine_ = *std::move(machine);
-    return machine.status();
+    if (!machine.ok()) return machine.status();
+    machine_ = *std::move(machine);
+    return absl::OkStatus();
   }
   void Open() {
     const absl::Status status = TryOpen();
@@ -129,7 +130,14 @@ class Rooms {
 
   Work Ask(const std::string& site, int64_t installed_round, int64_t wait_ms = 60000, int64_t records = 10) {
     const std::chrono::milliseconds wait(wait_ms);
-    return Get(machine_->NextWork(site, installed_round, records, wait, [] { return false; }));
+    SitePosition position;
+    position.installed_round = installed_round;
+    position.training_records = records;
+    return Get(machine_->NextWork(site, position, wait, [] { return false; }));
+  }
+  // At once.
+  Work AskAs(const std::string& site, const SitePosition& position) {
+    return Get(machine_->NextWork(site, position, std::chrono::milliseconds(0), [] { return false; }));
   }
   TrainWork Train(const std::string& site, int64_t installed_round) {
     const Work work = Ask(site, installed_round);

@@ -23,6 +23,7 @@ class RoundParticipantTest : public SmallSite {
     SmallSite::SetUp();
     if (IsSkipped()) return;
     options_.state_dir = Path("state");
+    options_.max_regression = 1e12;  // the golden LoRA is random, and worse than the base
     supervisor_ = Get(TrainerSupervisor::Start(Supervised()));
     EngineOptions engine;
     engine.threads = 1;
@@ -39,6 +40,12 @@ class RoundParticipantTest : public SmallSite {
                                return absl::OkStatus();
                              },
                              [] { return false; }});
+  }
+  // As the base alone.
+  static Adapter Neutral() {
+    Adapter adapter = Lora();
+    for (auto& [name, pair] : adapter.modules) pair.b = Matrix::Zero(pair.b.rows, pair.b.columns);
+    return adapter;
   }
   Adapter Signed(int64_t round) const { return SignedAdapter(Lora(), aggregator_.signing_key, round, base_sha256_); }
   v1::ArtifactReference Published(const Adapter& adapter) {
@@ -91,10 +98,10 @@ TEST_F(RoundParticipantTest, AnUpdateLeavesClippedAndARoundTrainedTwiceGivesTheS
   EXPECT_NEAR(NormOf(update), kBound, kBound * 1e-5);
   EXPECT_TRUE(CheckUpdate(update, Lora(), UpdateForm::kChangeOfB).ok());
   EXPECT_THAT(Get(outbox_->Waiting()), IsEmpty());
-  EXPECT_EQ(aggregator_.headers.at(0).examples(), 12);
   const TrainingProgress progress = Get(ReadProgress(options_.state_dir));
   EXPECT_EQ(progress.examples_before, 0);
   EXPECT_GT(progress.examples_after, 0);
+  EXPECT_EQ(aggregator_.headers.at(0).examples(), progress.examples_after) << "its weight is what it was trained on";
 
   // The update was lost with the machine's power before it was in the outbox; the progress was not.
   aggregator_.received.clear();
@@ -299,6 +306,144 @@ TEST_F(RoundParticipantTest, AnAdapterThatTheSiteCannotEvaluateWaitsAndIsNotReje
   EXPECT_NE(running_, before);
   EXPECT_FALSE(aggregator_.evaluations.back().failed());
   EXPECT_GT(aggregator_.evaluations.back().tokens(), 0);
+}
+
+// Signed, finite, and worse on the site's own records: the site keeps what it has, and helps to make it better.
+TEST_F(RoundParticipantTest, AnAdapterThatIsWorseHereIsDeclinedAndTrainedFrom) {
+  options_.max_regression = 0.01;
+  const Adapter neutral = Neutral(), worse = Lora();
+  const auto signed_for = [&](const Adapter& adapter, int64_t round) {
+    return SignedAdapter(adapter, aggregator_.signing_key, round, base_sha256_);
+  };
+  RoundParticipant participant = Participant();
+  EXPECT_EQ(Get(participant.Install(Install(signed_for(neutral, 3), 3))).round, 3) << "as good as the base alone";
+  const std::shared_ptr<const Adapter> before = running_;
+  EXPECT_EQ(participant.standing().setback, "");
+
+  const v1::InstallTask task = Install(signed_for(worse, 4), 4);
+  EXPECT_EQ(ExitCodeOf(participant.Install(task).status()), ExitCode::kFailed);
+  EXPECT_EQ(running_, before);
+  EXPECT_EQ(Get(ReadInstalled(options_.state_dir)).round, 3);
+  EXPECT_EQ(participant.standing().declined_sha256, task.adapter().sha256());
+  EXPECT_TRUE(participant.standing().trains_from_declined);
+  EXPECT_EQ(participant.standing().setback, "adapter");
+  ASSERT_EQ(aggregator_.rejections.size(), 1u);
+  EXPECT_THAT(aggregator_.rejections[0].reason(), HasSubstr("the held-out loss is "));
+  ASSERT_EQ(aggregator_.evaluations.size(), 2u) << "the federation hears of the loss";
+  EXPECT_GT(aggregator_.evaluations[1].loss(), 1.01 * aggregator_.evaluations[0].loss() + 0.01);
+  EXPECT_THAT(Message(participant.Install(task).status()), HasSubstr("still offers"));
+  EXPECT_EQ(aggregator_.rejections.size(), 1u);
+
+  v1::TrainTask train = Task(5);
+  *train.mutable_adapter() = task.adapter();
+  EXPECT_TRUE(participant.Train(train).ok());
+  EXPECT_EQ(aggregator_.headers.size(), 1u);
+  EXPECT_EQ(participant.standing().setback, "adapter") << "that is still so";
+
+  EXPECT_EQ(Get(participant.Install(Install(signed_for(neutral, 5), 5))).round, 5);
+  EXPECT_EQ(participant.standing().declined_sha256, "");
+  EXPECT_EQ(participant.standing().setback, "");
+
+  // Also in its next life, in which nothing is known of the losses.
+  RoundParticipant again = Participant();
+  EXPECT_EQ(again.Resume().round, 5);
+  EXPECT_FALSE(again.Install(Install(signed_for(worse, 6), 6)).ok());
+  options_.max_regression = 1e12;
+  EXPECT_EQ(Get(Participant().Install(Install(signed_for(worse, 6), 6))).round, 6) << "if the site wants so";
+}
+
+// The operator rolls back: the older adapter may be worse here than the one that it undoes, and answers all the same,
+// unless it is worse than the base alone.
+TEST_F(RoundParticipantTest, ARollbackIsFollowedButNotToSomethingWorseThanTheBase) {
+  options_.max_regression = 0.01;
+  const Adapter neutral = Neutral(), worse = Lora();
+  const auto made_by_sites = [&](const Adapter& adapter, int64_t round) {
+    Adapter made = adapter;
+    Provenance provenance;
+    provenance.base_sha256 = base_sha256_;
+    provenance.federation = "test";
+    provenance.round = round;
+    provenance.mode = "freeze-a";
+    provenance.contributors = {std::string(64, 'c')};
+    provenance.weights_sha256 = WeightsSha256(made);
+    provenance.signature = Base64UrlEncode(Get(Sign(aggregator_.signing_key, SignedBytes(made.config, provenance))));
+    made.provenance = provenance;
+    return made;
+  };
+  const auto rolled_back_to = [&](const Adapter& adapter, int64_t round) {
+    return SignedAdapter(adapter, aggregator_.signing_key, round, base_sha256_);
+  };
+  RoundParticipant participant = Participant();
+  options_.max_regression = 1e12;  // an adapter that is far worse than the base answers, whyever
+  EXPECT_EQ(Get(participant.Install(Install(made_by_sites(worse, 3), 3))).round, 3);
+  options_.max_regression = 0.01;
+  EXPECT_EQ(Get(participant.Install(Install(rolled_back_to(neutral, 4), 4))).round, 4);
+  EXPECT_FALSE(participant.Install(Install(rolled_back_to(worse, 5), 5)).ok()) << "not what is worse than the base";
+  EXPECT_EQ(Get(participant.Install(Install(rolled_back_to(neutral, 2), 2))).round, 2)
+      << "of an aggregator that was put back from a copy";
+}
+
+// Without held-out records a tenth of the training records is set aside: looked at, and not trained on.
+TEST_F(RoundParticipantTest, ASiteWithoutHeldOutRecordsLooksAtSomeOfItsOwn) {
+  options_.max_regression = 0.01;
+  WriteRecords("records.jsonl", SomeRecords(30));
+  SupervisorOptions supervised = Supervised();
+  supervised.held_out_records = {};
+  supervisor_.reset();
+  supervisor_ = Get(TrainerSupervisor::Start(supervised));
+  RoundParticipant participant = Participant();
+  EXPECT_TRUE(participant.Install(Install(SignedAdapter(Neutral(), aggregator_.signing_key, 1, base_sha256_), 1)).ok());
+  ASSERT_EQ(aggregator_.evaluations.size(), 1u);
+  const double base = aggregator_.evaluations[0].loss();
+  int declined = 0, round = 1;
+  for (const float scale : {1.0f, -1.0f, 3.0f, -3.0f, 10.0f, -10.0f}) {
+    Adapter adapter = Lora();
+    for (auto& [name, pair] : adapter.modules) {
+      for (float& value : pair.b.values) value *= scale;
+    }
+    ++round;
+    const bool answers =
+        participant.Install(Install(SignedAdapter(adapter, aggregator_.signing_key, round, base_sha256_), round)).ok();
+    EXPECT_EQ(answers, aggregator_.evaluations.back().loss() <= 1.01 * base + 0.01) << scale;
+    declined += answers ? 0 : 1;
+  }
+  EXPECT_GT(declined, 0);
+  v1::TrainTask task = Task(round + 1);
+  task.set_mode("fedsgd");  // one gradient over all that is trained on
+  ASSERT_TRUE(participant.Train(task).ok());
+  EXPECT_LT(aggregator_.headers.at(0).examples(), 30);
+  EXPECT_GT(aggregator_.headers.at(0).examples(), 15);
+}
+
+TEST_F(RoundParticipantTest, SaysWhatHoldsItBackInAWordAndNothingElse) {
+  RoundParticipant participant = Participant();
+  const std::string records = Get(ReadFile(Path("records.jsonl")));
+  WriteRecords("records.jsonl", records + "Mustermann, Max\n");
+  EXPECT_FALSE(participant.Train(Task(1)).ok());
+  EXPECT_EQ(participant.standing().setback, "records");
+  WriteRecords("records.jsonl", records);
+  EXPECT_TRUE(participant.Train(Task(1)).ok());
+  EXPECT_EQ(participant.standing().setback, "");
+
+  const std::string held_out = Get(ReadFile(Path("held-out.jsonl")));
+  WriteRecords("held-out.jsonl", "Mustermann, Max\n");
+  const v1::InstallTask task = Install(Signed(1), 1);
+  EXPECT_FALSE(participant.Install(task).ok());
+  EXPECT_EQ(participant.standing().setback, "held-out");
+  WriteRecords("held-out.jsonl", held_out);
+  EXPECT_TRUE(participant.Install(task).ok());
+  EXPECT_EQ(participant.standing().setback, "");
+}
+
+// The round is closed, or rolled back, while this site trains.
+TEST_F(RoundParticipantTest, ATrainingThatNobodyWaitsForIsEnded) {
+  aggregator_.expects = false;
+  v1::TrainTask task = Task(3);
+  SetInPlan(task, "steps", 100000);
+  EXPECT_TRUE(Participant().Train(task).ok());
+  EXPECT_EQ(aggregator_.last_heartbeat, 3);
+  EXPECT_THAT(aggregator_.headers, IsEmpty());
+  EXPECT_THAT(Get(outbox_->Waiting()), IsEmpty());
 }
 
 }  // namespace

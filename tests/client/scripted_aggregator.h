@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -83,6 +84,15 @@ class ScriptedAggregator : public v1::Federation::Service {
     }
     return grpc::Status::OK;
   }
+  // Heartbeat.
+  std::atomic<bool> expects{true};
+  grpc::Status Heartbeat(grpc::ServerContext*, const v1::HeartbeatRequest* request, v1::HeartbeatAck* ack) override {
+    ack->set_expected(expects);
+    last_heartbeat = request->round();
+    return grpc::Status::OK;
+  }
+  std::atomic<int64_t> last_heartbeat{0};
+
   grpc::Status QueryUpload(grpc::ServerContext*, const v1::QueryUploadRequest*, v1::UploadState* state) override {
     state->set_received_bytes(claimed_received == UINT64_MAX ? received.size() : claimed_received);
     return grpc::Status::OK;

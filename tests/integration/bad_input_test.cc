@@ -10,10 +10,12 @@
 
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/tls.h"
 #include "tests/integration/federation.h"
 #include "tests/integration/processes.h"
 #include "tests/support/golden.h"
+#include "tests/support/http.h"
 #include "tests/support/loopback_listener.h"
 #include "tests/support/scoped_variable.h"
 
@@ -83,6 +85,20 @@ class BadInput : public testing::Test {
   }
   void NodeRefused(Federation& federation, const std::string& site, ExitCode status, const std::string& reason) {
     Refused("fedglm-node", federation.SiteFolder(site) / "node.toml", status, reason);
+  }
+
+  // The node says so in its log, and serves its site all the same.
+  void NodeServesAndSays(Federation& federation, const std::string& site, const std::string& reason) {
+    const size_t before = federation.NodeLog(site).size();
+    std::filesystem::remove(federation.SiteState(site) / "addresses.json");
+    ASSERT_TRUE(Done(federation.StartNode(site)));
+    const auto says = [&] { return federation.NodeLog(site).find(reason, before) != std::string::npos; };
+    EXPECT_TRUE(WaitUntil(says, kEnd)) << reason << federation.NodeLog(site).substr(before);
+    EXPECT_TRUE(federation.node(site).Running()) << reason;
+    const Json addresses = Get(ParseJson(TextOf(federation.SiteState(site) / "addresses.json"), "addresses.json"));
+    const std::string serve = Get(RequireString(addresses, "serve"));
+    EXPECT_EQ(HttpStatus(std::stoi(serve.substr(serve.rfind(':') + 1)), "/v1/models"), 200);
+    EXPECT_EQ(federation.node(site).Terminate(kEnd), 0);
   }
 
   // A federation of one site, which is a member and is stopped.
@@ -205,7 +221,7 @@ TEST_F(BadInput, AWrongTokenIsFour) {
   NodeRefused(federation, "thief", ExitCode::kRefused, "token");
 }
 
-TEST_F(BadInput, AnExpiredOrForeignCertificateIsFour) {
+TEST_F(BadInput, ACertificateThatIsNotValidIsSaidAndAForeignOneIsFour) {
   const std::unique_ptr<Federation> federation = StoppedMember();
   const std::filesystem::path identity = federation->SiteState("north") / "identity",
                               state = federation->AggregatorState();
@@ -218,15 +234,14 @@ TEST_F(BadInput, AnExpiredOrForeignCertificateIsFour) {
   const std::chrono::hours day(24);
 
   Write(identity / "cert.pem", CertificateFor(identity, ca_key, ca, -2 * day, -day));
-  NodeRefused(*federation, "north", ExitCode::kRefused, "expired");
-  // Not yet valid, as the aggregator's clock has it: to the site it looks good.
+  NodeServesAndSays(*federation, "north", "the site's certificate expired on");
   Write(identity / "cert.pem", CertificateFor(identity, ca_key, ca, day, 2 * day));
-  NodeRefused(*federation, "north", ExitCode::kRefused, "certificate");
+  NodeServesAndSays(*federation, "north", "the site's certificate is not valid before");
   Write(identity / "cert.pem", CertificateFor(identity, foreign_key, foreign_ca, -day, day));
   NodeRefused(*federation, "north", ExitCode::kRefused, "certificate");
   // From the right CA, and yet not the one that was issued last.
   Write(identity / "cert.pem", CertificateFor(identity, ca_key, ca, -day, day));
-  NodeRefused(*federation, "north", ExitCode::kRefused, "certificate");
+  NodeServesAndSays(*federation, "north", "newer certificate");
   Write(identity / "cert.pem", own);
   Write(identity / "ca.pem", foreign_ca.text());
   NodeRefused(*federation, "north", ExitCode::kRefused, "certificate");
@@ -236,16 +251,16 @@ TEST_F(BadInput, AnExpiredOrForeignCertificateIsFour) {
   EXPECT_TRUE(Done(federation->WaitForRound(1)));
 }
 
-TEST_F(BadInput, RecordsThatAreNoneAreSix) {
+TEST_F(BadInput, RecordsThatAreNotThereAreSixAndBadLinesAreSaid) {
   Federation federation(Path("federation"), settings_);
   ASSERT_TRUE(Done(federation.StartAggregator()));
   ASSERT_TRUE(Done(federation.AddSite("north", Record(1) + "this is no JSON\n" + Record(2), "")));
   const std::filesystem::path records = federation.SiteFolder("north") / "records" / "train.jsonl";
   const std::string good = Record(1) + Record(2);
 
-  NodeRefused(federation, "north", ExitCode::kBadInputFile, "train.jsonl:2");
+  NodeServesAndSays(federation, "north", "train.jsonl:2");
   Write(records, Record(1) + "{\"question\":\"x\"}\n");
-  NodeRefused(federation, "north", ExitCode::kBadInputFile, "train.jsonl:2");
+  NodeServesAndSays(federation, "north", "train.jsonl:2");
   Write(records, "\n\n");
   NodeRefused(federation, "north", ExitCode::kBadInputFile, "train.jsonl");
   std::filesystem::remove(records);

@@ -64,6 +64,13 @@ void Append(Example& example, const std::vector<Token>& tokens, bool counted) {
   example.counted.insert(example.counted.end(), tokens.size(), counted);
 }
 
+// FNV-1a, whose low bits are mixed once more.
+uint64_t HashOf(std::string_view text) {
+  uint64_t hash = 14695981039346656037u;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  return hash ^ (hash >> 32);
+}
+
 class Encoder {
  public:
   Encoder(const Tokenizer& tokenizer, const ChatTemplate& chat_template, int64_t sequence_length, ExampleSet& set)
@@ -71,6 +78,7 @@ class Encoder {
 
   absl::Status Add(const Json& record) {
     ++set_.records;
+    record_ = HashOf(DumpJson(record));
     FEDGLM_ASSIGN_OR_RETURN(const RecordForm form, FormOf(record));
     if (form == RecordForm::kText) return AddText(record);
     Example example;
@@ -128,6 +136,7 @@ class Encoder {
   }
 
   void Finish(Example example) {
+    example.record = record_;
     if (!example.counted.empty()) example.counted[0] = false;
     if (example.CountedTokens() == 0) {
       ++set_.dropped;
@@ -140,6 +149,7 @@ class Encoder {
   const ChatTemplate& template_;
   const size_t length_;
   ExampleSet& set_;
+  uint64_t record_ = 0;
 };
 
 }  // namespace
@@ -149,6 +159,14 @@ int64_t Example::CountedTokens() const { return std::count(counted.begin(), coun
 int64_t ExampleSet::CountedTokens() const {
   return std::accumulate(examples.begin(), examples.end(), int64_t{0},
                          [](int64_t sum, const Example& example) { return sum + example.CountedTokens(); });
+}
+
+void KeepPart(ExampleSet& set, int64_t every, bool set_aside) {
+  if (every < 1 || set.records < every) return;
+  const auto leaves = [&](const Example& example) {
+    return (example.record % static_cast<uint64_t>(every) == 0) != set_aside;
+  };
+  if (!std::all_of(set.examples.begin(), set.examples.end(), leaves)) std::erase_if(set.examples, leaves);
 }
 
 absl::StatusOr<ExampleSet> LoadExamples(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer,

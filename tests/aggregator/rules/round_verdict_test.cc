@@ -5,10 +5,14 @@
 namespace fedglm {
 namespace {
 
-constexpr int64_t kBegan = 1'000'000, kTimeout = 600'000, kQuorum = 3;
+constexpr int64_t kTimeout = 600'000, kQuorum = 3;
 
-RoundVerdict After(int64_t milliseconds, int64_t accepted, int64_t expected) {
-  return Judge({expected, accepted, kBegan, kBegan + kTimeout, kBegan + milliseconds}, kQuorum);
+RoundVerdict After(int64_t milliseconds, int64_t accepted, int64_t expected, int64_t silent = 0,
+                   int64_t timeout = kTimeout) {
+  const std::chrono::steady_clock::time_point began{std::chrono::hours(7)};
+  return Judge({expected, accepted, silent, began, began + std::chrono::milliseconds(timeout),
+                began + std::chrono::milliseconds(milliseconds)},
+               kQuorum);
 }
 
 TEST(Judge, ClosesWhenEverybodyIsDecidedOrTheDeadlineIsOver) {
@@ -34,11 +38,19 @@ TEST(Judge, BeginsAgainBeforeItsDeadlineIfNobodyIsLeftToWaitFor) {
   EXPECT_EQ(After(60'000, 2, 0), RoundVerdict::kBeginsAgain);
   EXPECT_EQ(After(60'000, 2, 1), RoundVerdict::kGoesOn);
   // Also beyond the deadline, again and again.
-  EXPECT_EQ(Judge({1, 0, kBegan, kBegan + 10, kBegan + 59'999}, kQuorum), RoundVerdict::kGoesOn);
-  EXPECT_EQ(Judge({1, 0, kBegan, kBegan + 10, kBegan + 60'000}, kQuorum), RoundVerdict::kBeginsAgain);
+  EXPECT_EQ(After(59'999, 0, 1, 0, 10), RoundVerdict::kGoesOn);
+  EXPECT_EQ(After(60'000, 0, 1, 0, 10), RoundVerdict::kBeginsAgain);
+}
+
+TEST(Judge, DoesNotWaitForTheSilent) {
+  EXPECT_EQ(After(1, 3, 2, 1), RoundVerdict::kGoesOn) << "the other one is there";
+  EXPECT_EQ(After(1, 3, 2, 2), RoundVerdict::kIsClosed);
+  EXPECT_EQ(After(1, 2, 2, 2), RoundVerdict::kGoesOn) << "below the quorum it is never closed";
+  EXPECT_EQ(After(60'000, 2, 2, 2), RoundVerdict::kBeginsAgain) << "who has come since is in";
 }
 
 TEST(Judge, SaysWhy) {
+  EXPECT_EQ(WhyAgain({2, 1, 2}, 3), "1 of the 3 updates that it needs are in, and nothing is heard of the others");
   EXPECT_EQ(WhyAgain({2, 1}, 3), "1 of the 3 updates that it needs are in at its deadline");
   EXPECT_EQ(WhyAgain({0, 2}, 3), "2 of the 3 updates that it needs are in, and nobody else is asked");
 }

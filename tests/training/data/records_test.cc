@@ -65,6 +65,33 @@ TEST_F(Records, LongRecordsAreCutAndLongTextsGoOn) {
   EXPECT_EQ(answer->examples[0].tokens.size(), 16u);
 }
 
+// The same records at every sequence length, though a long one is several examples and another one is dropped.
+TEST_F(Records, WhatIsSetAsideDependsOnTheRecordAlone) {
+  std::string text;
+  for (int i = 0; i < 200; ++i) {
+    text +=
+        "{\"text\":\"" + std::string(static_cast<size_t>(7 * i % 90), 'x') + " number " + std::to_string(i) + "\"}\n";
+    text += "{\"prompt\":\"" + std::string(static_cast<size_t>(i % 50), 'y') + "\",\"completion\":\"" +
+            std::to_string(i) + "\"}\n";
+  }
+  const auto records_of = [](const ExampleSet& set) {
+    std::set<uint64_t> records;
+    for (const Example& example : set.examples) records.insert(example.record);
+    return records;
+  };
+  ExampleSet trained = *Load(text, 16), looked_at = *Load(text + "{\"text\":\"one more\"}\n", 256);
+  const size_t all = records_of(looked_at).size();
+  KeepPart(trained, 10, /*set_aside=*/false);
+  KeepPart(looked_at, 10, /*set_aside=*/true);
+  EXPECT_GT(records_of(looked_at).size(), all / 20);
+  EXPECT_LT(records_of(looked_at).size(), all / 5);
+  for (const uint64_t record : records_of(trained)) EXPECT_FALSE(records_of(looked_at).contains(record));
+
+  ExampleSet few = *Load("{\"text\":\"one\"}\n{\"text\":\"two\"}\n");
+  KeepPart(few, 10, /*set_aside=*/true);
+  EXPECT_EQ(few.examples.size(), 2u) << "of fewer than ten none is set aside";
+}
+
 TEST_F(Records, SaysWhichLineIsWrong) {
   for (const char* bad : {"{\"text\":\"fine\"}\nnot json\n", "{\"text\":\"fine\"}\n[1]\n",
                           "{\"text\":\"fine\"}\n{\"no\":1}\n", "{\"text\":\"fine\"}\n{\"text\":7}\n",

@@ -1,4 +1,6 @@
-#include "aggregator/store.h"
+#include "aggregator/store/store.h"
+
+#include <algorithm>
 
 #include "base/file.h"
 
@@ -166,19 +168,17 @@ absl::Status Store::RevokeNode(const std::string& site_id) {
 }
 
 absl::Status Store::OpenRound(const RoundRow& round, const std::vector<std::pair<std::string, std::string>>& cohort) {
-  return database_->Transaction([&]() -> absl::Status {
-    FEDGLM_RETURN_IF_ERROR(
-        database_
-            ->Execute("INSERT INTO rounds (round, done, adapter_in, state_in, started_unix_ms, deadline_unix_ms) "
-                      "VALUES (?, ?, ?, ?, ?, ?)",
-                      {round.round, Stored(RoundState::kOpen), round.adapter_in, round.state_in, round.started_unix_ms,
-                       round.deadline_unix_ms})
-            .status());
-    for (const auto& [update_id, site_id] : cohort) {
-      FEDGLM_RETURN_IF_ERROR(ExpectUpdate(update_id, round.round, site_id));
-    }
-    return absl::OkStatus();
-  });
+  FEDGLM_RETURN_IF_ERROR(
+      database_
+          ->Execute("INSERT INTO rounds (round, done, adapter_in, state_in, started_unix_ms, deadline_unix_ms) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    {round.round, Stored(RoundState::kOpen), round.adapter_in, round.state_in, round.started_unix_ms,
+                     round.deadline_unix_ms})
+          .status());
+  for (const auto& [update_id, site_id] : cohort) {
+    FEDGLM_RETURN_IF_ERROR(ExpectUpdate(update_id, round.round, site_id));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Store::ExpectUpdate(const std::string& update_id, int64_t round, const std::string& site_id) {
@@ -258,11 +258,24 @@ absl::Status Store::DecideUpdate(const UpdateRow& update, int64_t now) {
   });
 }
 
-absl::Status Store::RefuseExpected(const std::string& site_id, const std::string& reason) {
+absl::Status Store::RefuseAllOf(const std::string& site_id, const std::string& reason) {
   return database_
-      ->Execute("UPDATE updates SET state = ?, reason = ? WHERE site_id = ? AND state = ?",
-                {Stored(UpdateState::kRefused), reason, site_id, Stored(UpdateState::kExpected)})
+      ->Execute(
+          "UPDATE updates SET state = ?, reason = ? WHERE site_id = ? AND state != ? AND "
+          "round IN (SELECT round FROM rounds WHERE done = ?)",
+          {Stored(UpdateState::kRefused), reason, site_id, Stored(UpdateState::kRefused), Stored(RoundState::kOpen)})
       .status();
+}
+
+absl::Status Store::RefuseAllIn(int64_t round, const std::string& reason) {
+  return database_
+      ->Execute("UPDATE updates SET state = ?, reason = ? WHERE round = ? AND state != ?",
+                {Stored(UpdateState::kRefused), reason, round, Stored(UpdateState::kRefused)})
+      .status();
+}
+
+absl::Status Store::SeeNode(const std::string& site_id, int64_t now) {
+  return database_->Execute("UPDATE nodes SET last_seen_unix_ms = ? WHERE site_id = ?", {now, site_id}).status();
 }
 
 absl::Status Store::ExpectAgain(const std::string& update_id) {
@@ -304,11 +317,14 @@ absl::Status Store::AddAudit(int64_t now, const std::string& actor, const std::s
       .status();
 }
 
-absl::StatusOr<std::vector<AuditRow>> Store::Audit(int64_t after_id, int64_t limit) {
+absl::StatusOr<std::vector<AuditRow>> Store::Audit(int64_t after_id, int64_t limit, bool newest) {
   FEDGLM_ASSIGN_OR_RETURN(
-      const std::vector<SqlRow> rows,
-      database_->Query("SELECT id, unix_ms, actor, action, subject, detail FROM audit WHERE id > ? ORDER BY id LIMIT ?",
+      std::vector<SqlRow> rows,
+      database_->Query(std::string("SELECT id, unix_ms, actor, action, subject, detail FROM audit WHERE id > ? "
+                                   "ORDER BY id ") +
+                           (newest ? "DESC" : "ASC") + " LIMIT ?",
                        {after_id, limit}));
+  if (newest) std::reverse(rows.begin(), rows.end());
   std::vector<AuditRow> result;
   for (const SqlRow& row : rows) {
     result.push_back({row.Integer(0), row.Integer(1), row.Text(2), row.Text(3), row.Text(4), row.Text(5)});

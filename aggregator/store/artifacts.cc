@@ -1,4 +1,4 @@
-#include "aggregator/artifacts.h"
+#include "aggregator/store/artifacts.h"
 
 #include <vector>
 

@@ -1,4 +1,4 @@
-#include "aggregator/store.h"
+#include "aggregator/store/store.h"
 
 #include <gtest/gtest.h>
 
@@ -128,7 +128,10 @@ TEST_F(StoreTest, ARoundOpensWithItsWholeCohortOrNotAtAll) {
   RoundRow round;
   round.round = 1;
   round.adapter_in = "in";
-  EXPECT_FALSE(store_->OpenRound(round, {{"u1", "aachen"}, {"u1", "berlin"}}).ok());  // an id that is there twice
+  EXPECT_FALSE(store_->Transaction([&] {
+                       return store_->OpenRound(round, {{"u1", "aachen"}, {"u1", "berlin"}});
+                     })
+                   .ok());  // an id that is there twice
   Reopen();
   EXPECT_FALSE(Get(store_->LastRound()).has_value());
   EXPECT_TRUE(Get(store_->UpdatesOf(1)).empty());
@@ -166,14 +169,25 @@ TEST_F(StoreTest, AnUpdateIsDecidedOnce) {
 TEST_F(StoreTest, WhatIsExpectedOfOneSiteCanBeRefusedTogether) {
   AddNode("aachen");
   OpenRoundOne();
-  ASSERT_TRUE(store_->RefuseExpected("berlin", "gone").ok());
+  ASSERT_TRUE(store_->RefuseAllOf("berlin", "gone").ok());
   EXPECT_EQ(Get(store_->FindUpdate("u2"))->state, UpdateState::kRefused);
   EXPECT_EQ(Get(store_->FindUpdate("u2"))->reason, "gone");
   EXPECT_EQ(Get(store_->FindUpdate("u1"))->state, UpdateState::kExpected);
-  // What was decided stays as it is.
+  // What was accepted in a round that is done stays in it.
   ASSERT_TRUE(store_->DecideUpdate(Decided(UpdateState::kAccepted), 120).ok());
-  ASSERT_TRUE(store_->RefuseExpected("aachen", "gone").ok());
+  RoundRow done = *Get(store_->LastRound());
+  done.adapter_out = "out";
+  ASSERT_TRUE(store_->CloseRound(done).ok());
+  ASSERT_TRUE(store_->RefuseAllOf("aachen", "gone").ok());
   EXPECT_EQ(Get(store_->FindUpdate("u1"))->state, UpdateState::kAccepted);
+}
+
+TEST_F(StoreTest, WhatASiteSentForTheOpenRoundCanBeRefusedAfterwards) {
+  AddNode("aachen");
+  OpenRoundOne();
+  ASSERT_TRUE(store_->DecideUpdate(Decided(UpdateState::kAccepted), 120).ok());
+  ASSERT_TRUE(store_->RefuseAllOf("aachen", "gone").ok());
+  EXPECT_EQ(Get(store_->FindUpdate("u1"))->state, UpdateState::kRefused);
 }
 
 TEST_F(StoreTest, ALostUpdateIsExpectedAgain) {

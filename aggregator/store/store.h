@@ -92,7 +92,8 @@ class Store {
   absl::Status TouchNode(const std::string& site_id, int64_t now, int64_t training_records, int64_t installed_round);
   absl::Status RevokeNode(const std::string& site_id);  // NotFound if there is none
 
-  // Opens a round and expects an update of every site in the cohort: (update id, site id).
+  // Opens a round and expects an update of every site in the cohort: (update id, site id). Not a transaction of its
+  // own.
   absl::Status OpenRound(const RoundRow& round, const std::vector<std::pair<std::string, std::string>>& cohort);
   // An open round begins again: of the cohort, those that are not there, or were refused, are expected. Not a
   // transaction of its own.
@@ -107,9 +108,13 @@ class Store {
   absl::StatusOr<std::optional<UpdateRow>> FindUpdate(const std::string& update_id);
   // Moves it out of kExpected, adds its bytes to the node's and writes the audit log. Failed if it was decided before.
   absl::Status DecideUpdate(const UpdateRow& update, int64_t now);
-  // Refuses whatever is still expected of the site. Not a transaction of its own.
-  absl::Status RefuseExpected(const std::string& site_id, const std::string& reason);
-  absl::Status ExpectAgain(const std::string& update_id);  // back to kExpected: its bytes were lost
+  // Refuses what is expected of the site, and what was accepted of it in a round that is open. Not a transaction of its
+  // own.
+  absl::Status RefuseAllOf(const std::string& site_id, const std::string& reason);
+  absl::Status RefuseAllIn(int64_t round, const std::string& reason);  // of all sites; likewise
+  // Back to kExpected: its bytes were lost, or it was refused and its round begins again.
+  absl::Status ExpectAgain(const std::string& update_id);
+  absl::Status SeeNode(const std::string& site_id, int64_t now);  // it was heard of
 
   // The site's first of the round stays: the one that is there afterwards.
   absl::StatusOr<EvaluationRow> PutEvaluation(const EvaluationRow& evaluation);
@@ -117,7 +122,8 @@ class Store {
 
   absl::Status AddAudit(int64_t now, const std::string& actor, const std::string& action, const std::string& subject,
                         const std::string& detail);
-  absl::StatusOr<std::vector<AuditRow>> Audit(int64_t after_id, int64_t limit);
+  // The oldest `limit` entries after `after_id`, or the newest; in their order.
+  absl::StatusOr<std::vector<AuditRow>> Audit(int64_t after_id, int64_t limit, bool newest = false);
 
  private:
   absl::Status ExpectUpdate(const std::string& update_id, int64_t round, const std::string& site_id);

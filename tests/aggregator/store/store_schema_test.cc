@@ -2,7 +2,7 @@
 // brought to the newest schema, and read in full.
 #include <gtest/gtest.h>
 
-#include "aggregator/store.h"
+#include "aggregator/store/store.h"
 #include "tests/aggregator/small_federation.h"
 #include "tests/support/source_tree.h"
 
