@@ -68,7 +68,7 @@ class FederationService : public v1::Federation::Service {
 
   grpc::Status Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* request,
                          v1::HeartbeatAck* ack) override {
-    const absl::StatusOr<NodeRow> site = HeardSite(*context);
+    const absl::StatusOr<NodeRow> site = CallingSite(*context, rooms_.store);
     if (!site.ok()) return ToGrpc(site.status());
     const absl::StatusOr<bool> expected =
         rooms_.rounds.Works(site->site_id, {request->round(), request->step(), request->steps()});

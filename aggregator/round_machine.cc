@@ -242,8 +242,9 @@ absl::Status RoundMachine::CloseRound(const DecidedRound& decided) {
   MutexLock lock(mutex_);
   if (!open_ || open_->round != round.round) return absl::OkStatus();  // rolled back meanwhile
   FEDGLM_ASSIGN_OR_RETURN(const std::vector<UpdateRow> updates, store_.UpdatesOf(round.round));
-  const auto accepted = static_cast<size_t>(Summarize(options_, open_, updates, latest_).accepted);
-  if (accepted != decided.accepted.size()) return absl::OkStatus();  // a site was revoked meanwhile: decided anew
+  const auto accepted = std::count_if(updates.begin(), updates.end(),
+                                      [](const UpdateRow& update) { return update.state == UpdateState::kAccepted; });
+  if (accepted != std::ssize(decided.accepted)) return absl::OkStatus();  // a site was revoked meanwhile: decided anew
   FEDGLM_RETURN_IF_ERROR(store_.Transaction([&]() -> absl::Status {
     FEDGLM_RETURN_IF_ERROR(store_.CloseRound(round));
     for (const UpdateRemark& remark : made.remarks) {

@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/file.h"
-#include "base/tls.h"
 #include "client/grpc_status.h"
 #include "proto/grpc_log.h"
 
@@ -41,12 +40,6 @@ std::shared_ptr<grpc::Channel> Dial(const SiteIdentity& identity) {
   return grpc::CreateCustomChannel(identity.federation_address, grpc::SslCredentials(tls), arguments);
 }
 
-// Of what is no certificate: long ago.
-std::chrono::system_clock::time_point EndOf(const CertificatePem& certificate_pem) {
-  const absl::StatusOr<CertificateFacts> facts = DescribeCertificate(certificate_pem);
-  return facts.ok() ? facts->not_after : std::chrono::system_clock::time_point();
-}
-
 }  // namespace
 
 // The context of one call, which Cancel() can reach.
@@ -70,29 +63,26 @@ class FederationClient::Call {
 };
 
 FederationClient::FederationClient(const SiteIdentity& identity, std::filesystem::path artifacts)
-    : identity_(identity),
-      address_(identity.federation_address),
-      certificate_ends_(EndOf(identity.certificate_pem)),
-      artifacts_(std::move(artifacts)),
-      channel_(Dial(identity)),
-      stub_(v1::Federation::NewStub(channel_)) {}
+    : identity_(identity), artifacts_(std::move(artifacts)) {
+  Redial();
+}
 
 FederationClient::~FederationClient() = default;
 
+void FederationClient::Redial() {
+  channel_ = Dial(identity_);
+  stub_ = v1::Federation::NewStub(channel_);
+}
+
 absl::Status FederationClient::ToStatus(const grpc::Status& status) {
-  absl::Status result = FromGrpc(status, address_);
+  const absl::Status result = FromGrpc(status, address());
   // A channel goes on connecting by itself. One that has not dialled leaves whoever refused this site in peace until
   // the next call.
-  if (ExitCodeOf(result) == ExitCode::kRefused) {
-    channel_ = Dial(identity_);
-    stub_ = v1::Federation::NewStub(channel_);
-  }
+  if (ExitCodeOf(result) == ExitCode::kRefused) Redial();
+  if (ExitCodeOf(result) != ExitCode::kUnreachable) return result;
   // An aggregator only hangs up on a certificate that has expired, as one that is being started again does on any.
-  if (ExitCodeOf(result) == ExitCode::kUnreachable && certificate_ends_ <= Clock::System().Now()) {
-    return RefusedError("the site's certificate expired on " + FormatUtc(certificate_ends_) +
-                        ": enrol again with a new token");
-  }
-  return result;
+  const absl::Status valid = CheckValidity(identity_, Clock::System().Now());
+  return valid.ok() ? result : valid;
 }
 
 void FederationClient::Cancel() {
@@ -167,16 +157,16 @@ absl::Status FederationClient::Receive(const v1::ArtifactReference& reference, c
   if (!written) return FailedError(part.string() + ": cannot be written (disk full?)");
   if (too_many) {
     std::filesystem::remove(part, error);
-    return FailedError(address_ + ": sends more bytes of an artifact than it said");
+    return FailedError(address() + ": sends more bytes of an artifact than it said");
   }
   FEDGLM_RETURN_IF_ERROR(ToStatus(status));
-  return received == reference.bytes() ? absl::OkStatus() : UnreachableError(address_ + ": the download ended early");
+  return received == reference.bytes() ? absl::OkStatus() : UnreachableError(address() + ": the download ended early");
 }
 
 absl::StatusOr<std::string> FederationClient::Download(const v1::ArtifactReference& reference) {
-  if (!IsSha256Hex(reference.sha256())) return FailedError(address_ + ": names an artifact by what is no digest");
+  if (!IsSha256Hex(reference.sha256())) return FailedError(address() + ": names an artifact by what is no digest");
   if (reference.bytes() == 0 || reference.bytes() > kMaxArtifactBytes) {
-    return FailedError(address_ + ": names an artifact of " + std::to_string(reference.bytes()) + " bytes");
+    return FailedError(address() + ": names an artifact of " + std::to_string(reference.bytes()) + " bytes");
   }
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(artifacts_, 0700));
   const std::filesystem::path path = artifacts_ / reference.sha256(),
@@ -190,7 +180,7 @@ absl::StatusOr<std::string> FederationClient::Download(const v1::ArtifactReferen
   std::error_code error;
   if (Sha256Hex(bytes) != reference.sha256()) {
     std::filesystem::remove(part, error);
-    return FailedError(address_ + ": the artifact that arrived is not the one of its digest");
+    return FailedError(address() + ": the artifact that arrived is not the one of its digest");
   }
   FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(path, bytes, 0600));
   std::filesystem::remove(part, error);

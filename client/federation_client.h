@@ -64,14 +64,14 @@ class FederationClient {
 
  private:
   class Call;
+  const std::string& address() const { return identity_.federation_address; }
+  void Redial();
   bool Cancelled();
   absl::Status ToStatus(const grpc::Status& status);
   absl::Status Send(const v1::EvaluationReport& report);
   absl::Status Receive(const v1::ArtifactReference& reference, const std::filesystem::path& part);
 
   const SiteIdentity identity_;
-  const std::string address_;
-  const std::chrono::system_clock::time_point certificate_ends_;
   const std::filesystem::path artifacts_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Federation::Stub> stub_;
