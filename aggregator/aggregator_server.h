@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "aggregator/aggregator_options.h"
+#include "aggregator/options/aggregator_options.h"
 #include "base/clock.h"
 #include "base/status.h"
 

@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "aggregator/enrolment.h"
-#include "aggregator/round_machine.h"
+#include "aggregator/membership/enrolment.h"
+#include "aggregator/rounds/round_machine.h"
 #include "aggregator/store/artifacts.h"
 #include "aggregator/store/store.h"
 #include "aggregator/updates/spool.h"

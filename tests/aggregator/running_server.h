@@ -13,7 +13,7 @@
 #include "fedglm/v1/administration.grpc.pb.h"
 #include "fedglm/v1/enrolment.grpc.pb.h"
 #include "fedglm/v1/federation.grpc.pb.h"
-#include "tests/aggregator/small_federation.h"
+#include "tests/aggregator/rounds/small_federation.h"
 
 namespace fedglm {
 

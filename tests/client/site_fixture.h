@@ -9,7 +9,7 @@
 #include "base/digest.h"
 #include "base/tls.h"
 #include "client/identity.h"
-#include "tests/aggregator/small_federation.h"
+#include "tests/aggregator/rounds/small_federation.h"
 
 namespace fedglm {
 

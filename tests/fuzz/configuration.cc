@@ -1,6 +1,6 @@
 #include "base/configuration.h"
 
-#include "aggregator/aggregator_options.h"
+#include "aggregator/options/aggregator_options.h"
 #include "client/node_options.h"
 #include "tests/fuzz/fuzz_targets.h"
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/aggregator/small_federation.h"
+#include "tests/aggregator/rounds/small_federation.h"
 #include "tests/aggregator/updates/memory_updates.h"
 
 namespace fedglm {

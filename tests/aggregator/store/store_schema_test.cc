@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "aggregator/store/store.h"
-#include "tests/aggregator/small_federation.h"
+#include "tests/aggregator/rounds/small_federation.h"
 #include "tests/support/source_tree.h"
 
 namespace fedglm {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/aggregator/small_federation.h"
+#include "tests/aggregator/rounds/small_federation.h"
 
 namespace fedglm {
 namespace {

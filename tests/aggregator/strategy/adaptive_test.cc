@@ -12,7 +12,7 @@
 #include <tuple>
 #include <vector>
 
-#include "tests/aggregator/small_federation.h"
+#include "tests/aggregator/rounds/small_federation.h"
 #include "tests/aggregator/strategy/combined.h"
 #include "tests/aggregator/strategy/set_number.h"
 

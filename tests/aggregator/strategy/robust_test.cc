@@ -12,7 +12,7 @@
 #include "aggregator/strategy/geometric_median.h"
 #include "aggregator/strategy/multi_krum.h"
 #include "aggregator/updates/distances.h"
-#include "tests/aggregator/small_federation.h"
+#include "tests/aggregator/rounds/small_federation.h"
 #include "tests/aggregator/strategy/combined.h"
 #include "tests/aggregator/strategy/set_number.h"
 

@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "tests/aggregator/small_federation.h"
+#include "tests/aggregator/rounds/small_federation.h"
 #include "tests/aggregator/updates/memory_updates.h"
 
 namespace fedglm {

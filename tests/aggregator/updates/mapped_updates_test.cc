@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/aggregator/small_federation.h"
+#include "tests/aggregator/rounds/small_federation.h"
 
 namespace fedglm {
 namespace {
