@@ -1,5 +1,8 @@
 #include "adapter/adapter.h"
 
+#include <sys/stat.h>
+
+#include <array>
 #include <cmath>
 #include <set>
 
@@ -35,7 +38,9 @@ double AdapterConfig::scale() const {
   return use_rslora ? alpha / std::sqrt(static_cast<double>(rank)) : alpha / static_cast<double>(rank);
 }
 
-absl::StatusOr<Adapter> LoadAdapter(const std::filesystem::path& folder) {
+namespace {
+
+absl::StatusOr<Adapter> LoadFiles(const std::filesystem::path& folder) {
   std::error_code error;
   if (!std::filesystem::exists(folder / kConfig, error)) {
     return NotFoundError(folder.string() + ": no adapter there (" + kConfig + " is missing)");
@@ -60,6 +65,26 @@ absl::StatusOr<Adapter> LoadAdapter(const std::filesystem::path& folder) {
       return BadFileError(weights_name + ": is not the file that provenance.json describes");
     }
     adapter.provenance = *std::move(provenance);
+  }
+  return adapter;
+}
+
+// Which folder has this name now, and since when: a number is given again to the next folder.
+std::array<int64_t, 3> IdentityOf(const std::filesystem::path& folder) {
+  struct stat facts;
+  if (stat(folder.c_str(), &facts) != 0) return {};
+  return {static_cast<int64_t>(facts.st_ino), facts.st_ctim.tv_sec, facts.st_ctim.tv_nsec};
+}
+
+}  // namespace
+
+absl::StatusOr<Adapter> LoadAdapter(const std::filesystem::path& folder) {
+  // Another folder may take the name between two files (SaveAdapter): what was read then are halves of two adapters.
+  absl::StatusOr<Adapter> adapter = CancelledError("");
+  for (int tries = 0; tries < 10; ++tries) {
+    const std::array<int64_t, 3> before = IdentityOf(folder);
+    adapter = LoadFiles(folder);
+    if (IdentityOf(folder) == before) break;
   }
   return adapter;
 }

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "aggregator/administration_reports.h"
 #include "aggregator/peer_identity.h"
 #include "aggregator/services.h"
 #include "base/clock.h"
@@ -36,12 +37,13 @@ class AdministrationService : public v1::Administration::Service {
                          v1::FederationStatus* out) override {
     return Answer(*context, [&](const std::string&) -> absl::Status {
       const FederationSummary summary = rooms_.rounds.Summary();
-      FEDGLM_ASSIGN_OR_RETURN(const std::vector<NodeRow> nodes, rooms_.store.Nodes());
       out->set_federation(rooms_.options.federation);
       out->set_state(summary.state);
       out->set_round(summary.round);
       out->set_rounds(rooms_.options.rounds);
-      out->set_nodes_enrolled(std::count_if(nodes.begin(), nodes.end(), [](const NodeRow& n) { return !n.revoked; }));
+      int64_t enrolled = 0;
+      rooms_.store.VisitNodes([&](const NodeRow& node) { enrolled += node.revoked ? 0 : 1; });
+      out->set_nodes_enrolled(enrolled);
       out->set_updates_received(summary.updates_received);
       out->set_updates_expected(summary.updates_expected);
       out->set_mode(std::string(UpdateFormName(rooms_.options.mode)));
@@ -80,10 +82,9 @@ class AdministrationService : public v1::Administration::Service {
   grpc::Status ListNodes(grpc::ServerContext* context, const v1::ListNodesRequest*,
                          v1::ListNodesResponse* out) override {
     return Answer(*context, [&](const std::string&) -> absl::Status {
-      FEDGLM_ASSIGN_OR_RETURN(const std::vector<NodeRow> nodes, rooms_.store.Nodes());
       const std::map<std::string, SitePresence> present = rooms_.rounds.Present();
       const std::string latest = rooms_.rounds.Summary().adapter_sha256;
-      for (const NodeRow& node : nodes) {
+      for (const NodeRow& node : rooms_.store.Nodes()) {
         v1::NodeSummary* const summary = out->add_nodes();
         summary->set_site_id(node.site_id);
         summary->set_state(node.revoked ? "revoked" : "enrolled");
@@ -140,22 +141,44 @@ class AdministrationService : public v1::Administration::Service {
     });
   }
 
+  grpc::Status GiveOrder(grpc::ServerContext* context, const v1::GiveOrderRequest* request,
+                         v1::GiveOrderResponse*) override {
+    return Answer(*context, [&](const std::string& administrator) -> absl::Status {
+      switch (request->order()) {
+        case v1::GiveOrderRequest::CLOSE:
+          return rooms_.rounds.CloseNow(request->reason(), administrator);
+        case v1::GiveOrderRequest::ABORT:
+          return rooms_.rounds.Abort(request->reason(), administrator);
+        case v1::GiveOrderRequest::SKIP:
+          return rooms_.rounds.Skip(request->site_id(), request->reason(), administrator);
+        case v1::GiveOrderRequest::PAUSE:
+        case v1::GiveOrderRequest::RESUME:
+          return rooms_.rounds.SetPaused(request->order() == v1::GiveOrderRequest::PAUSE, request->reason(),
+                                         administrator);
+        default:
+          return UsageError("an order that this aggregator does not know");
+      }
+    });
+  }
+
   grpc::Status ListAudit(grpc::ServerContext* context, const v1::ListAuditRequest* request,
                          v1::ListAuditResponse* out) override {
-    return Answer(*context, [&](const std::string&) -> absl::Status {
-      const int64_t limit = request->limit() > 0 ? std::min<int64_t>(request->limit(), 10000) : 100;
-      FEDGLM_ASSIGN_OR_RETURN(const std::vector<AuditRow> entries,
-                              rooms_.store.Audit(request->after_id(), limit, request->newest()));
-      for (const AuditRow& entry : entries) {
-        v1::AuditEntry* const e = out->add_entries();
-        e->set_id(entry.id);
-        e->set_unix_ms(entry.unix_ms);
-        e->set_actor(entry.actor);
-        e->set_action(entry.action);
-        e->set_subject(entry.subject);
-        e->set_detail(entry.detail);
-      }
-      return absl::OkStatus();
+    return Answer(*context, [&](const std::string&) { return fedglm::ListAudit(rooms_.store, *request, out); });
+  }
+
+  grpc::Status ListLosses(grpc::ServerContext* context, const v1::ListLossesRequest* request,
+                          v1::ListLossesResponse* out) override {
+    return Answer(*context, [&](const std::string&) { return fedglm::ListLosses(rooms_.store, *request, out); });
+  }
+
+  grpc::Status ExportAdapter(grpc::ServerContext* context, const v1::ExportAdapterRequest* request,
+                             grpc::ServerWriter<v1::ExportAdapterChunk>* writer) override {
+    return Answer(*context, [&](const std::string&) {
+      return fedglm::ExportAdapter(rooms_.store, rooms_.artifacts, *request,
+                                   [&](const v1::ExportAdapterChunk& chunk) -> absl::Status {
+                                     if (!writer->Write(chunk)) return CancelledError("the transfer was broken off");
+                                     return CallingAdministrator(*context).status();
+                                   });
     });
   }
 
@@ -194,6 +217,7 @@ class AdministrationService : public v1::Administration::Service {
     out->set_adapter_sha256(round.adapter_out);
     for (const EvaluationRow& evaluation : evaluations) held_out.push_back({evaluation.loss, evaluation.tokens});
     out->set_mean_evaluation_loss(MeanLoss(held_out, share));
+    out->set_evaluations(static_cast<int64_t>(held_out.size()));
     return absl::OkStatus();
   }
 

@@ -21,8 +21,9 @@ namespace {
 // process.
 void RequireTls13() { setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384", 1); }
 
-// What one connection, and all of them together, may hold. A site needs three calls at a time: work, up, down.
-constexpr int kMaxCallsPerConnection = 16, kMaxThreads = 4096, kMaxMessageBytes = 2 << 20;
+// What one connection may hold; OpenCalls says what a site may. kMaxThreads are for administrators, and for enrolment;
+// the calls of sites have kTaskThreads.
+constexpr int kMaxCallsPerConnection = 16, kMaxThreads = 32, kMaxMessageBytes = 2 << 20, kTaskThreads = 4;
 
 std::string HostPart(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
@@ -68,6 +69,11 @@ absl::StatusOr<std::unique_ptr<Store>> OpenStore(const std::filesystem::path& st
   return store;
 }
 
+// The authority outlives what writes to the store's audit log.
+void SignCheckpoints(Store& store, const CertificateAuthority& authority) {
+  store.SignCheckpointsWith([&authority](std::string_view text) { return authority.SignCheckpoint(text); });
+}
+
 absl::Status WriteAddresses(const AggregatorOptions& options, const std::string& federation,
                             const std::string& enrolment) {
   const Json addresses = {{"version", 1}, {"federation", federation}, {"enrolment", enrolment}};
@@ -85,9 +91,12 @@ struct AggregatorServer::State {
   std::unique_ptr<CertificateAuthority> authority;
   std::unique_ptr<Enrolment> enrolment;
   std::unique_ptr<RoundMachine> rounds;
+  // Tasks hold calls, and the round machine what waits for it: in this order all is gone before what it needs.
   std::unique_ptr<ServiceRooms> rooms;
+  std::unique_ptr<OpenCalls> calls;
+  std::unique_ptr<TaskPool> decisions, tasks;
   std::unique_ptr<v1::Enrolment::Service> enrolment_service;
-  std::unique_ptr<v1::Federation::Service> federation_service;
+  std::unique_ptr<v1::Federation::CallbackService> federation_service;
   std::unique_ptr<v1::Administration::Service> administration_service;
   std::unique_ptr<grpc::Server> enrolment_server, federation_server;
 };
@@ -116,10 +125,15 @@ absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const 
   FEDGLM_ASSIGN_OR_RETURN(CertificateAuthority authority,
                           CertificateAuthority::Open(options.state_dir, options.federation, clock));
   s.authority = std::make_unique<CertificateAuthority>(std::move(authority));
+  SignCheckpoints(*s.store, *s.authority);
   s.enrolment = std::make_unique<Enrolment>(s.options, *s.store, *s.authority, clock);
   FEDGLM_ASSIGN_OR_RETURN(
       s.rounds, RoundMachine::Open(options, *s.store, *s.artifacts, *s.strategy_states, *s.spool, *s.authority, clock));
-  s.rooms.reset(new ServiceRooms{s.options, *s.store, *s.artifacts, *s.spool, *s.authority, *s.enrolment, *s.rounds});
+  s.tasks = std::make_unique<TaskPool>(kTaskThreads);
+  s.decisions = std::make_unique<TaskPool>(1);  // one update is in memory at a time
+  s.calls = std::make_unique<OpenCalls>(*s.store);
+  s.rooms.reset(new ServiceRooms{s.options, *s.store, *s.artifacts, *s.spool, *s.authority, *s.enrolment, *s.rounds,
+                                 *s.calls, *s.tasks, *s.decisions});
   s.enrolment_service = MakeEnrolmentService(*s.rooms);
   s.federation_service = MakeFederationService(*s.rooms);
   s.administration_service = MakeAdministrationService(*s.rooms);
@@ -173,6 +187,7 @@ absl::StatusOr<std::string> CreateTokenOffline(const AggregatorOptions& options,
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(options.state_dir));
   FEDGLM_ASSIGN_OR_RETURN(const CertificateAuthority authority,
                           CertificateAuthority::Open(options.state_dir, options.federation, Clock::System()));
+  SignCheckpoints(*store, authority);
   Enrolment enrolment(options, *store, authority, Clock::System());
   return enrolment.CreateToken(site_name, lifetime, enrolment_address, "local");
 }

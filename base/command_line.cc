@@ -159,7 +159,7 @@ int CommandLine::Run(int argc, char** argv, const std::function<absl::Status()>&
     return Finish(absl::OkStatus());
   }
   absl::Status status = check_ ? CallRun(check_) : absl::OkStatus();
-  if (status.ok()) status = CallRun(run ? run : chosen_);
+  if (status.ok()) status = CallRun(chosen_ ? chosen_ : run);
   return Finish(std::move(status));
 }
 

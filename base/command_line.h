@@ -78,9 +78,9 @@ class CommandLine {
   // What is called after parsing and before `run`; its error is the program's.
   void CheckFirst(std::function<absl::Status()> check);
 
-  // Parses, calls `run` (nullptr: the chosen subcommand's), and prints what failed as one line on stderr. The process's
-  // exit code: kUsage for a wrong command line, 0 after --help and --version, else that of the status. An exception of
-  // a library, and a stdout that cannot be written, are failures too.
+  // Parses, calls the chosen subcommand's `run`, or this one where none was chosen, and prints what failed as one line
+  // on stderr. The process's exit code: kUsage for a wrong command line, 0 after --help and --version, else that of the
+  // status. An exception of a library, and a stdout that cannot be written, are failures too.
   int Run(int argc, char** argv, const std::function<absl::Status()>& run = nullptr);
 
  private:

@@ -111,6 +111,15 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
   return SyncDirectory(ParentOf(path));
 }
 
+absl::Status WriteNewFile(const std::filesystem::path& path, std::string_view contents) {
+  std::error_code error;
+  if (std::filesystem::exists(std::filesystem::symlink_status(path, error))) {
+    return FailedError(path.string() + ": is there already, and is not overwritten");
+  }
+  if (path.has_parent_path()) FEDGLM_RETURN_IF_ERROR(MakeDirectories(path.parent_path()));
+  return WriteFileAtomically(path, contents);
+}
+
 absl::Status MakeDirectories(const std::filesystem::path& path, int mode) {
   if (path.empty()) return absl::OkStatus();
   struct stat facts;

@@ -20,6 +20,9 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t
 // full disk there is the old content or the new, never a part. `mode` is the new file's permission bits.
 absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view contents, int mode = 0644);
 
+// The same for a file that is not there yet, in a folder that is made if need be. Failed if something is there.
+absl::Status WriteNewFile(const std::filesystem::path& path, std::string_view contents);
+
 // mkdir -p, with permission bits for the folders it makes.
 absl::Status MakeDirectories(const std::filesystem::path& path, int mode = 0755);
 

@@ -1,4 +1,4 @@
-// "HOST:PORT" of a socket to listen on.
+// "HOST:PORT" of a socket to listen on, or of one to dial.
 #pragma once
 
 #include <charconv>
@@ -28,6 +28,11 @@ inline absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text) {
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   address.host = std::string(host);
   return address;
+}
+
+// HOST:PORT of another machine, and not a socket in the file system, which gRPC would dial as well.
+inline bool IsDialAddress(const std::string& text) {
+  return ParseListenAddress(text).ok() && text.find('/') == std::string::npos && text.rfind("unix", 0) != 0;
 }
 
 }  // namespace fedglm

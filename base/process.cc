@@ -30,6 +30,11 @@ extern "C" void OnStopSignal(int number) {
   if (!stop_signal.compare_exchange_strong(none, number)) _exit(128 + number);
 }
 
+std::atomic<int64_t> reload_requests{0};
+static_assert(std::atomic<int64_t>::is_always_lock_free);  // else not to be touched by a signal's handler
+
+extern "C" void OnReloadSignal(int) { reload_requests.fetch_add(1); }
+
 // This process's environment with the additions put over it.
 std::vector<std::string> MergedEnvironment(const std::vector<std::string>& additions) {
   std::map<std::string, std::string> merged;
@@ -304,6 +309,16 @@ void HandleStopSignals() {
 bool StopRequested() { return stop_signal.load() != 0; }
 int StopSignal() { return stop_signal.load(); }
 void RequestStop(int signal_number) { stop_signal.store(signal_number); }
+
+void HandleReloadSignal() {
+  struct sigaction action = {};
+  action.sa_handler = OnReloadSignal;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGHUP, &action, nullptr);
+}
+
+int64_t ReloadRequests() { return reload_requests.load(); }
 
 absl::StatusOr<int> TakeStdout() {
   const int data = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, kEventsDescriptor + 1);

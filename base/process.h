@@ -1,9 +1,10 @@
-// Child processes with pipes, and this process's own end (Ctrl-C, SIGTERM).
+// Child processes with pipes, this process's own end (Ctrl-C, SIGTERM), and the wish to look again (SIGHUP).
 #pragma once
 
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -76,6 +77,11 @@ void HandleStopSignals();
 bool StopRequested();
 int StopSignal();  // 0 if none yet
 void RequestStop(int signal_number);
+
+// For a program that runs for months: SIGHUP no longer ends it and is counted. Calls that it interrupts go on by
+// themselves. Call once, early in main(), before threads start.
+void HandleReloadSignal();
+int64_t ReloadRequests();  // how many there were
 
 // For a program that prints data on stdout and is linked with what may print there too: gives a descriptor for the
 // data, closed in children, and lets stdout go where stderr goes. Call first in main().

@@ -12,6 +12,18 @@ struct FinalizeStatement {
 };
 using Statement = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
 
+// Counts up while it lives.
+class Nested {
+ public:
+  explicit Nested(int& depth) : depth_(depth) { ++depth_; }
+  ~Nested() { --depth_; }
+  Nested(const Nested&) = delete;
+  Nested& operator=(const Nested&) = delete;
+
+ private:
+  int& depth_;
+};
+
 int Bind(sqlite3_stmt* statement, int index, const SqlValue& value) {
   if (const auto* integer = std::get_if<int64_t>(&value)) return sqlite3_bind_int64(statement, index, *integer);
   if (const auto* number = std::get_if<double>(&value)) return sqlite3_bind_double(statement, index, *number);
@@ -57,6 +69,7 @@ struct Database::State {
   std::string path;
   RecursiveMutex mutex;  // held for the whole of a Transaction, whose body calls Execute
   sqlite3* handle ABSL_GUARDED_BY(mutex) = nullptr;
+  int transactions ABSL_GUARDED_BY(mutex) = 0;  // that are open, one in the other
 
   ~State() { sqlite3_close(handle); }
   absl::Status Error(std::string_view doing) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
@@ -142,10 +155,16 @@ absl::StatusOr<std::vector<SqlRow>> Database::Query(std::string_view sql, const 
 
 absl::Status Database::Transaction(const std::function<absl::Status()>& body) {
   RecursiveMutexLock lock(state_->mutex);
-  FEDGLM_RETURN_IF_ERROR(ExecuteScript("BEGIN IMMEDIATE"));
-  absl::Status status = body();
-  if (status.ok()) status = ExecuteScript("COMMIT");
-  if (!status.ok()) (void)ExecuteScript("ROLLBACK");  // also after a failed COMMIT; the first error is the one to tell
+  const bool inner = state_->transactions > 0;
+  FEDGLM_RETURN_IF_ERROR(ExecuteScript(inner ? "SAVEPOINT inner_part" : "BEGIN IMMEDIATE"));
+  absl::Status status;
+  {
+    const Nested nested(state_->transactions);
+    status = body();
+  }
+  if (status.ok()) status = ExecuteScript(inner ? "RELEASE inner_part" : "COMMIT");
+  // Also after a failed COMMIT; the first error is the one to tell.
+  if (!status.ok()) (void)ExecuteScript(inner ? "ROLLBACK TO inner_part; RELEASE inner_part" : "ROLLBACK");
   return status;
 }
 

@@ -46,7 +46,8 @@ class Database {
   // One statement with ? parameters. Returns the number of rows changed.
   absl::StatusOr<int64_t> Execute(std::string_view sql, const std::vector<SqlValue>& parameters = {});
   absl::StatusOr<std::vector<SqlRow>> Query(std::string_view sql, const std::vector<SqlValue>& parameters = {});
-  // BEGIN IMMEDIATE, body, COMMIT; ROLLBACK if body returns an error. Not nested. Other threads wait.
+  // BEGIN IMMEDIATE, body, COMMIT; ROLLBACK if body returns an error. Other threads wait. In the body of another one it
+  // is a part of that: what an inner body that fails has written is undone, and the outer one goes on as it will.
   absl::Status Transaction(const std::function<absl::Status()>& body);
 
  private:

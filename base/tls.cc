@@ -240,6 +240,14 @@ absl::Status CheckIssuedBy(const CertificatePem& certificate_pem, const CaCertif
   return verified == 1 ? absl::OkStatus() : RefusedError("the certificate is from another authority");
 }
 
+absl::Status CheckBelongsTo(const CertificatePem& certificate_pem, const TlsKeyPem& key_pem) {
+  FEDGLM_ASSIGN_OR_RETURN(const Certificate certificate, ReadCertificate(certificate_pem));
+  FEDGLM_ASSIGN_OR_RETURN(const Key key, ReadPrivateKey(key_pem));
+  const int same = X509_check_private_key(certificate.get(), key.get());
+  ERR_clear_error();
+  return same == 1 ? absl::OkStatus() : RefusedError("the certificate is for another key");
+}
+
 absl::StatusOr<CaCertificatePem> MakeCaCertificate(const TlsKeyPem& key_pem, std::string_view common_name,
                                                    std::chrono::system_clock::time_point now,
                                                    std::chrono::hours lifetime) {

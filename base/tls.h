@@ -32,6 +32,9 @@ absl::StatusOr<CertificateFacts> DescribeCertificate(const CaCertificatePem& cer
 // Refused if the certificate does not bear the CA's signature. Says nothing of times and uses.
 absl::Status CheckIssuedBy(const CertificatePem& certificate, const CaCertificatePem& ca);
 
+// Refused if the certificate is for another key.
+absl::Status CheckBelongsTo(const CertificatePem& certificate, const TlsKeyPem& key);
+
 // A self-signed CA certificate for `key`.
 absl::StatusOr<CaCertificatePem> MakeCaCertificate(const TlsKeyPem& key, std::string_view common_name,
                                                    std::chrono::system_clock::time_point now,

@@ -7,21 +7,20 @@
 #include "base/configuration.h"
 #include "base/json.h"
 #include "cli/command.h"
+#include "cli/federation/audit_verification.h"
+#include "cli/federation/commands.h"
+#include "cli/federation/output.h"
 #include "client/administration_client.h"
 
 namespace fedglm::cli {
 namespace {
 
 struct FederationOptions {
-  std::string admin, address, site, reason;
+  std::string admin, address, site, reason, order;
   int64_t hours = 24, limit = 100, after = 0, round = 0;
   bool json = false;
+  AuditVerification verification;
 };
-
-std::string Time(int64_t unix_ms) {
-  if (unix_ms == 0) return "-";
-  return FormatUtc(std::chrono::system_clock::time_point(std::chrono::milliseconds(unix_ms)));
-}
 
 std::string TimeLeft(int64_t unix_ms) {
   const int64_t seconds = (unix_ms - UnixMilliseconds(Clock::System().Now())) / 1000;
@@ -30,22 +29,11 @@ std::string TimeLeft(int64_t unix_ms) {
   return seconds < 7200 ? std::to_string(seconds / 60) + " min left" : std::to_string(seconds / 3600) + " h left";
 }
 
-template <typename Names>
-std::string Joined(const Names& names) {
-  std::string all;
-  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
-  return all.empty() ? "-" : all;
-}
-
 // When anything was last heard of a site: what tells one that is gone from one that waits or trains.
 std::string Ago(int64_t seconds_ago) {
   if (seconds_ago < 0) return "-";
   return seconds_ago < 120 ? std::to_string(seconds_ago) + " s ago" : std::to_string(seconds_ago / 60) + " min ago";
 }
-
-std::string Short(const std::string& digest) { return digest.empty() ? "-" : digest.substr(0, 12); }
-
-void Print(const Json& json) { std::printf("%s\n", DumpJson(json).c_str()); }
 
 using Client = std::unique_ptr<AdministrationClient>;
 
@@ -103,6 +91,7 @@ absl::Status ShowRounds(const FederationOptions& options, const Client& client) 
                       {"bytes_received", r.bytes_received()},
                       {"mean_training_loss", r.mean_training_loss()},
                       {"mean_evaluation_loss", r.mean_evaluation_loss()},
+                      {"evaluations", r.evaluations()},
                       {"truncation_error", r.truncation_error()},
                       {"started_unix_ms", r.started_unix_ms()},
                       {"ended_unix_ms", r.ended_unix_ms()},
@@ -178,7 +167,37 @@ absl::Status RollBack(const FederationOptions& options, const Client& client) {
   return absl::OkStatus();
 }
 
+absl::Status OrderRound(const FederationOptions& options, const Client& client) {
+  const bool skips = options.order == "skip";
+  if (skips == options.site.empty()) return UsageError("`round skip` names a site, the other orders none");
+  const auto order = skips                      ? v1::GiveOrderRequest::SKIP
+                     : options.order == "close" ? v1::GiveOrderRequest::CLOSE
+                                                : v1::GiveOrderRequest::ABORT;
+  FEDGLM_RETURN_IF_ERROR(client->GiveOrder(order, options.site, options.reason));
+  const char* const done = skips                      ? "the round does not wait for this site"
+                           : options.order == "close" ? "the round is closed with the updates that are in"
+                                                      : "the round begins again from nothing";
+  std::fprintf(stderr, "%s\n", done);
+  return absl::OkStatus();
+}
+
+absl::Status Pause(const FederationOptions& options, const Client& client) {
+  FEDGLM_RETURN_IF_ERROR(client->GiveOrder(v1::GiveOrderRequest::PAUSE, "", options.reason));
+  std::fprintf(stderr, "no round is opened until `fedglm federation resume`; one that is open goes on\n");
+  return absl::OkStatus();
+}
+
+absl::Status Resume(const FederationOptions& options, const Client& client) {
+  FEDGLM_RETURN_IF_ERROR(client->GiveOrder(v1::GiveOrderRequest::RESUME, "", options.reason));
+  std::fprintf(stderr, "rounds are opened again\n");
+  return absl::OkStatus();
+}
+
 absl::Status ShowAudit(const FederationOptions& options, const Client& client) {
+  if (options.verification.asked) {
+    return VerifyAudit(options.verification, SigningKeyOf(options.admin, options.verification.signing_key), *client,
+                       options.json);
+  }
   FEDGLM_ASSIGN_OR_RETURN(const v1::ListAuditResponse audit,
                           client->Audit(options.after, options.limit, options.after == 0));
   Json list = Json::array();
@@ -189,7 +208,8 @@ absl::Status ShowAudit(const FederationOptions& options, const Client& client) {
                       {"actor", e.actor()},
                       {"action", e.action()},
                       {"subject", e.subject()},
-                      {"detail", e.detail()}});
+                      {"detail", e.detail()},
+                      {"hash", e.hash()}});
     } else {
       std::printf("%6lld  %s  %-20s %-18s %-20s %s\n", static_cast<long long>(e.id()), Time(e.unix_ms()).c_str(),
                   e.actor().c_str(), e.action().c_str(), e.subject().c_str(), e.detail().c_str());
@@ -229,9 +249,20 @@ void AddFederation(CommandLine& line) {
   Command rollback = add("rollback", "an earlier round's adapter is the latest again, as a new round's", RollBack);
   rollback.Add("round", options->round, "whose adapter; 0: what round 1 started from").Required().Between(0, 1 << 20);
   rollback.Add("--reason", options->reason, "for the audit log");
+  Command round = add("round", "the open round: closed now, begun again, or not waiting for a site", OrderRound);
+  round.Add("order", options->order, "close, abort or skip").Required().OneOf({"close", "abort", "skip"});
+  round.Add("site", options->site, "whose update is not waited for, of skip");
+  round.Add("--reason", options->reason, "for the audit log");
+  add("pause", "no round is opened", Pause).Add("--reason", options->reason, "for the audit log");
+  add("resume", "rounds are opened again", Resume).Add("--reason", options->reason, "for the audit log");
   Command audit = add("audit", "who did what: the newest entries", ShowAudit);
   audit.Add("--after", options->after, "the oldest entries after this id").ShowDefault();
   audit.Add("--limit", options->limit).ShowDefault().Between(1, 10000);
+  AddAuditVerification(audit, options->verification);
+  AddLosses(line, group);
+  AddBest(line, group);
+  AddExport(line, group);
+  AddWatch(line, group);
 }
 
 }  // namespace fedglm::cli

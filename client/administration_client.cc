@@ -2,6 +2,9 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
+
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/pem.h"
@@ -11,6 +14,10 @@ namespace fedglm {
 namespace {
 
 constexpr auto kTimeout = std::chrono::seconds(10);
+constexpr auto kTransferTimeout = std::chrono::hours(12);
+constexpr uint64_t kMostAdapterBytes = uint64_t{1} << 34;
+// An aggregator's page of the audit log is half of it.
+constexpr int kMostMessageBytes = 16 << 20;
 
 absl::StatusOr<std::string> AddressBeside(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder.lexically_normal().parent_path() / "addresses.json";
@@ -30,12 +37,25 @@ absl::StatusOr<std::unique_ptr<AdministrationClient>> AdministrationClient::Open
   if (address.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(address, AddressBeside(folder.has_filename() ? folder : folder.parent_path()));
   }
+  return std::unique_ptr<AdministrationClient>(new AdministrationClient(std::move(address), {ca, key, certificate}));
+}
+
+AdministrationClient::AdministrationClient(std::string address, Credentials credentials)
+    : address_(std::move(address)), credentials_(std::move(credentials)) {
+  Redial();
+}
+
+void AdministrationClient::Redial() {
   grpc::SslCredentialsOptions tls;
-  tls.pem_root_certs = ca.text();
-  tls.pem_private_key = key.secret_text();
-  tls.pem_cert_chain = certificate.text();
-  auto stub = v1::Administration::NewStub(grpc::CreateChannel(address, grpc::SslCredentials(tls)));
-  return std::unique_ptr<AdministrationClient>(new AdministrationClient(std::move(address), std::move(stub)));
+  tls.pem_root_certs = credentials_.ca.text();
+  tls.pem_private_key = credentials_.key.secret_text();
+  tls.pem_cert_chain = credentials_.certificate.text();
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a new channel begins anew
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
+  arguments.SetMaxReceiveMessageSize(kMostMessageBytes);
+  stub_ = v1::Administration::NewStub(grpc::CreateCustomChannel(address_, grpc::SslCredentials(tls), arguments));
 }
 
 template <typename Response, typename Method, typename Request>
@@ -93,12 +113,64 @@ absl::Status AdministrationClient::RollBack(int64_t round, const std::string& re
   return Ask<v1::RollBackResponse>(&v1::Administration::Stub::RollBack, request).status();
 }
 
+absl::Status AdministrationClient::GiveOrder(v1::GiveOrderRequest::Order order, const std::string& site_id,
+                                             const std::string& reason) {
+  v1::GiveOrderRequest request;
+  request.set_order(order);
+  request.set_site_id(site_id);
+  request.set_reason(reason);
+  return Ask<v1::GiveOrderResponse>(&v1::Administration::Stub::GiveOrder, request).status();
+}
+
 absl::StatusOr<v1::ListAuditResponse> AdministrationClient::Audit(int64_t after_id, int64_t limit, bool newest) {
   v1::ListAuditRequest request;
   request.set_after_id(after_id);
   request.set_limit(limit);
   request.set_newest(newest);
   return Ask<v1::ListAuditResponse>(&v1::Administration::Stub::ListAudit, request);
+}
+
+absl::StatusOr<v1::ListLossesResponse> AdministrationClient::Losses(std::optional<int64_t> round) {
+  v1::ListLossesRequest request;
+  if (round) request.set_round(*round);
+  v1::ListLossesResponse all;
+  while (true) {
+    FEDGLM_ASSIGN_OR_RETURN(const v1::ListLossesResponse page,
+                            Ask<v1::ListLossesResponse>(&v1::Administration::Stub::ListLosses, request));
+    all.mutable_losses()->MergeFrom(page.losses());
+    if (page.next_page_token().empty() || page.next_page_token() == request.page_token()) return all;
+    request.set_page_token(page.next_page_token());
+  }
+}
+
+absl::StatusOr<AdministrationClient::ExportedAdapter> AdministrationClient::ExportAdapter(
+    std::optional<int64_t> round, const std::function<bool()>& cancelled) {
+  v1::ExportAdapterRequest request;
+  if (round) request.set_round(*round);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kTransferTimeout);
+  const auto reader = stub_->ExportAdapter(&context, request);
+  ExportedAdapter adapter;
+  uint64_t bytes = 0;
+  absl::Status broken;
+  for (v1::ExportAdapterChunk chunk; broken.ok() && reader->Read(&chunk);) {
+    if (chunk.has_header()) {
+      const v1::ExportAdapterHeader& header = chunk.header();
+      adapter.round = header.round();
+      adapter.sha256 = header.sha256();
+      bytes = std::min(header.bytes(), kMostAdapterBytes);
+    }
+    adapter.bytes += chunk.data();
+    if (adapter.bytes.size() > bytes) broken = RefusedError(address_ + ": the adapter has more bytes than it should");
+    if (cancelled()) broken = CancelledError("stopped");
+  }
+  if (!broken.ok()) context.TryCancel();
+  const absl::Status finished = FromGrpc(reader->Finish(), address_);
+  FEDGLM_RETURN_IF_ERROR(broken.ok() ? finished : broken);
+  if (Sha256Hex(adapter.bytes) != adapter.sha256) {
+    return RefusedError(address_ + ": the adapter's bytes are not those of its digest " + adapter.sha256.substr(0, 12));
+  }
+  return adapter;
 }
 
 }  // namespace fedglm

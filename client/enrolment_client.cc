@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/digest.h"
-#include "base/file.h"
 #include "base/json.h"
 #include "base/listen_address.h"
 #include "base/process.h"
@@ -25,17 +25,6 @@ constexpr auto kAttempt = std::chrono::seconds(5);  // an end of the program wai
 constexpr auto kRetry = std::chrono::milliseconds(500);
 constexpr size_t kMaxAnswer = 1 << 16;
 
-// The request must be the same when it is sent again, and a signature never is: it is kept.
-absl::StatusOr<std::string> LoadOrMakeRequest(const std::filesystem::path& folder, const TlsKeyPem& key_pem,
-                                              const std::string& site_name) {
-  const std::filesystem::path path = folder / ("request-" + site_name + ".pem");
-  absl::StatusOr<std::string> existing = ReadFile(path, 1 << 16);
-  if (existing.ok()) return existing;
-  FEDGLM_ASSIGN_OR_RETURN(std::string request, MakeCertificateRequest(key_pem, site_name));
-  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(path, request, 0600));
-  return request;
-}
-
 // What is written down as this site's identity is read at every start: an answer that could not be is refused now, and
 // a site that has written nothing can enrol again.
 absl::Status CheckAnswer(const v1::EnrolResponse& response, const std::string& site_name, const std::string& address) {
@@ -48,45 +37,18 @@ absl::Status CheckAnswer(const v1::EnrolResponse& response, const std::string& s
     return bad("no certificate authority");
   if (response.signing_public_key_pem().empty()) return bad("no key that adapters are signed with");
   if (response.federation().empty()) return bad("no name of a federation");
-  // HOST:PORT, not a socket in the file system, which gRPC would dial as well.
-  const std::string& federation = response.federation_address();
-  if (!ParseListenAddress(federation).ok() || federation.find('/') != std::string::npos ||
-      federation.rfind("unix", 0) == 0) {
-    return bad("no address to dial");
-  }
+  if (!IsDialAddress(response.federation_address())) return bad("no address to dial");
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<EnrolmentToken> ParseToken(std::string_view text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.remove_suffix(1);
-  const absl::Status refused = RefusedError("this is no enrolment token");
-  if (text.substr(0, kTokenPrefix.size()) != kTokenPrefix) return refused;
-  const absl::StatusOr<std::string> decoded = Base64UrlDecode(text.substr(kTokenPrefix.size()));
-  if (!decoded.ok()) return refused;
-  const absl::StatusOr<Json> json = ParseJson(*decoded, "token");
-  if (!json.ok()) return refused;
-  EnrolmentToken token;
-  std::string ca;
-  for (const auto& [key, member] :
-       {std::pair("secret", &token.secret), std::pair("ca", &ca), std::pair("address", &token.address)}) {
-    const absl::StatusOr<std::string> value = RequireString(*json, key);
-    if (!value.ok()) return refused;
-    *member = *value;
-  }
-  token.ca_pem = CaCertificatePem(std::move(ca));
-  return token;
-}
-
-absl::StatusOr<SiteIdentity> EnrolSite(const EnrolmentToken& token, const std::string& site_name,
-                                       const std::filesystem::path& identity_folder) {
+// The token and a request for the key of `key_folder` give an identity, which is not written down yet.
+absl::StatusOr<SiteIdentity> Exchange(const EnrolmentToken& token, const std::string& site_name,
+                                      const std::filesystem::path& key_folder) {
   if (!IsSiteName(site_name))
     return UsageError("'" + site_name + "' is no site name: letters, digits and '-', at most 63");
   SiteIdentity identity;
-  FEDGLM_ASSIGN_OR_RETURN(identity.key_pem, LoadOrMakeSiteKey(identity_folder));
-  FEDGLM_ASSIGN_OR_RETURN(const std::string request_pem,
-                          LoadOrMakeRequest(identity_folder, identity.key_pem, site_name));
+  FEDGLM_ASSIGN_OR_RETURN(identity.key_pem, LoadOrMakeSiteKey(key_folder));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string request_pem, LoadOrMakeRequest(key_folder, identity.key_pem, site_name));
 
   // The server must show a certificate of the CA that the token names: whoever gave the token vouches for it.
   SilenceGrpc();
@@ -118,7 +80,49 @@ absl::StatusOr<SiteIdentity> EnrolSite(const EnrolmentToken& token, const std::s
   identity.certificate_pem = CertificatePem(response.certificate_pem());
   identity.ca_pem = CaCertificatePem(response.ca_certificate_pem());
   identity.signing_public_pem = PublicKeyPem(response.signing_public_key_pem());
+  identity.token_sha256 = token.sha256;
+  return identity;
+}
+
+}  // namespace
+
+absl::StatusOr<EnrolmentToken> ParseToken(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.remove_suffix(1);
+  const absl::Status refused = RefusedError("this is no enrolment token");
+  if (text.substr(0, kTokenPrefix.size()) != kTokenPrefix) return refused;
+  const absl::StatusOr<std::string> decoded = Base64UrlDecode(text.substr(kTokenPrefix.size()));
+  if (!decoded.ok()) return refused;
+  const absl::StatusOr<Json> json = ParseJson(*decoded, "token");
+  if (!json.ok()) return refused;
+  EnrolmentToken token;
+  std::string ca;
+  for (const auto& [key, member] :
+       {std::pair("secret", &token.secret), std::pair("ca", &ca), std::pair("address", &token.address)}) {
+    const absl::StatusOr<std::string> value = RequireString(*json, key);
+    if (!value.ok()) return refused;
+    *member = *value;
+  }
+  token.ca_pem = CaCertificatePem(std::move(ca));
+  token.sha256 = Sha256Hex(text);
+  return token;
+}
+
+absl::StatusOr<SiteIdentity> EnrolSite(const EnrolmentToken& token, const std::string& site_name,
+                                       const std::filesystem::path& identity_folder) {
+  FEDGLM_ASSIGN_OR_RETURN(SiteIdentity identity, Exchange(token, site_name, identity_folder));
   FEDGLM_RETURN_IF_ERROR(SaveIdentity(identity, identity_folder));
+  return identity;
+}
+
+absl::StatusOr<SiteIdentity> EnrolSiteAnew(const EnrolmentToken& token, const std::string& site_name,
+                                           const std::filesystem::path& identity_folder) {
+  FEDGLM_ASSIGN_OR_RETURN(SiteIdentity identity, Exchange(token, site_name, NextIdentityFolder(identity_folder)));
+  if (const absl::Status usable = CheckUsable(identity, Clock::System().Now()); !usable.ok()) {
+    std::error_code ignored;
+    std::filesystem::remove_all(NextIdentityFolder(identity_folder), ignored);  // the same again would give the same
+    return Annotate(usable, token.address + ": its answer is of no use");
+  }
+  FEDGLM_RETURN_IF_ERROR(ExchangeIdentity(identity, identity_folder));
   return identity;
 }
 

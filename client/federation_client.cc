@@ -22,6 +22,12 @@ constexpr auto kStopPoll = std::chrono::milliseconds(100);
 constexpr auto kHeartbeatTimeout = std::chrono::seconds(5);  // a job waits for it
 constexpr auto kTransferTimeout = std::chrono::hours(12);
 
+// What tells this node from another one with the same identity.
+const std::string& InstanceOfThisProcess() {
+  static const std::string instance = Base64UrlEncode(SecureRandomBytes(12));
+  return instance;
+}
+
 std::shared_ptr<grpc::Channel> Dial(const SiteIdentity& identity) {
   SilenceGrpc();
   grpc::SslCredentialsOptions tls;
@@ -69,6 +75,11 @@ FederationClient::FederationClient(const SiteIdentity& identity, std::filesystem
 
 FederationClient::~FederationClient() = default;
 
+void FederationClient::Adopt(const SiteIdentity& identity) {
+  identity_ = identity;
+  Redial();
+}
+
 void FederationClient::Redial() {
   channel_ = Dial(identity_);
   stub_ = v1::Federation::NewStub(channel_);
@@ -79,6 +90,9 @@ absl::Status FederationClient::ToStatus(const grpc::Status& status) {
   // A channel goes on connecting by itself. One that has not dialled leaves whoever refused this site in peace until
   // the next call.
   if (ExitCodeOf(result) == ExitCode::kRefused) Redial();
+  if (status.error_code() == grpc::StatusCode::CANCELLED && !Cancelled()) {
+    return UnreachableError(address() + ": the aggregator ended the call");
+  }
   if (ExitCodeOf(result) != ExitCode::kUnreachable) return result;
   // An aggregator only hangs up on a certificate that has expired, as one that is being started again does on any.
   const absl::Status valid = CheckValidity(identity_, Clock::System().Now());
@@ -96,13 +110,14 @@ bool FederationClient::Cancelled() {
   return cancelled_;
 }
 
-void FederationClient::AwaitConnection(std::chrono::milliseconds at_most) {
+bool FederationClient::AwaitConnection(std::chrono::milliseconds at_most) {
   const auto until = std::chrono::system_clock::now() + at_most;
   while (!Cancelled() && std::chrono::system_clock::now() < until) {
     const grpc_connectivity_state state = channel_->GetState(/*try_to_connect=*/true);
-    if (state == GRPC_CHANNEL_READY) return;
+    if (state == GRPC_CHANNEL_READY) return true;
     channel_->WaitForStateChange(state, std::chrono::system_clock::now() + kStopPoll);
   }
+  return false;
 }
 
 absl::StatusOr<v1::Task> FederationClient::NextTask(const Position& position, std::chrono::milliseconds max_wait) {
@@ -113,6 +128,7 @@ absl::StatusOr<v1::Task> FederationClient::NextTask(const Position& position, st
   request.set_trains_from_declined(position.standing.trains_from_declined);
   request.set_setback(position.standing.setback);
   request.set_version(FEDGLM_VERSION);
+  request.set_instance(InstanceOfThisProcess());
   request.set_base_sha256(position.base_sha256);
   request.set_training_records(position.training_records);
   request.set_max_wait_ms(static_cast<uint32_t>(max_wait.count()));
@@ -263,6 +279,19 @@ absl::Status FederationClient::ReportRejection(int64_t round, const std::string&
   v1::RejectionAck ack;
   Call call(*this, kCallTimeout);
   return ToStatus(stub_->ReportRejection(call.context(), rejection, &ack));
+}
+
+absl::StatusOr<CertificatePem> FederationClient::RenewCertificate(const std::string& request_pem) {
+  v1::RenewalRequest request;
+  request.set_certificate_request_pem(request_pem);
+  v1::Renewal renewal;
+  Call call(*this, kCallTimeout);
+  const grpc::Status status = stub_->RenewCertificate(call.context(), request, &renewal);
+  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
+    return FailedError(address() + ": this aggregator is of a time before certificates were renewed");
+  }
+  FEDGLM_RETURN_IF_ERROR(ToStatus(status));
+  return CertificatePem(renewal.certificate_pem());
 }
 
 }  // namespace fedglm

@@ -25,9 +25,13 @@ class FederationClient {
   FederationClient(const SiteIdentity& identity, std::filesystem::path artifacts);
   ~FederationClient();
 
-  // Until there is a connection, or Cancel(), at most so long. gRPC connects only while somebody waits in it: without
-  // this a reconnection takes a step in five seconds, between which the calls that fail at once leave it alone.
-  void AwaitConnection(std::chrono::milliseconds at_most);
+  // From the next call on over a new connection, which shows the new certificate.
+  void Adopt(const SiteIdentity& identity);
+
+  // Until there is a connection, or Cancel(), at most so long; whether there is one. gRPC connects only while somebody
+  // waits in it: without this a reconnection takes a step in five seconds, between which the calls that fail at once
+  // leave it alone.
+  bool AwaitConnection(std::chrono::milliseconds at_most);
 
   struct Position {
     InstalledRound installed;
@@ -59,6 +63,9 @@ class FederationClient {
   // That the site does not use the adapter of this round. `reason` is ours: no path, nothing of a record.
   absl::Status ReportRejection(int64_t round, const std::string& sha256, const std::string& reason);
 
+  // The site's next certificate, for the key that signed the request. Failed if the aggregator knows no renewal.
+  absl::StatusOr<CertificatePem> RenewCertificate(const std::string& request_pem);
+
   // Ends the call that is going on, and all that follow.
   void Cancel();
 
@@ -71,7 +78,7 @@ class FederationClient {
   absl::Status Send(const v1::EvaluationReport& report);
   absl::Status Receive(const v1::ArtifactReference& reference, const std::filesystem::path& part);
 
-  const SiteIdentity identity_;
+  SiteIdentity identity_;
   const std::filesystem::path artifacts_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Federation::Stub> stub_;

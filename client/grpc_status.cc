@@ -35,6 +35,7 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
       }
       return UnreachableError(message);
     case grpc::StatusCode::DEADLINE_EXCEEDED:
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:  // calls that broke are not yet noticed there
       return UnreachableError(message);
     case grpc::StatusCode::CANCELLED:
       return CancelledError(message);

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "client/identity_keeper.h"
 #include "client/outbox.h"
 #include "client/round_loop.h"
 #include "inference/api/api_server.h"
@@ -64,7 +65,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeOptions& options, co
       RoundLoopRooms{s.options, s.base_sha256, *s.supervisor, *s.outbox,
                      [&s](const Adapter& adapter) { return s.engine->CheckAdapter(adapter); },
                      [&s](std::shared_ptr<const Adapter> adapter) { return s.engine->SetAdapter(std::move(adapter)); },
-                     membership.enrol});
+                     membership.keeper});
   if (membership.identity) s.rounds->Join(*membership.identity);
   FEDGLM_ASSIGN_OR_RETURN(s.api, ApiServer::Start(*s.engine, options.serve));
   FEDGLM_RETURN_IF_ERROR(s.WriteAddresses());
@@ -75,6 +76,8 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeOptions& options, co
 }
 
 Node::~Node() { Stop(); }
+
+void Node::LookAgain() { state_->rounds->LookAgain(); }
 
 void Node::Stop() {
   state_->rounds->Stop();

@@ -1,7 +1,6 @@
 // The running node: it takes part in rounds and answers its site's users at the same time.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,10 +12,12 @@
 
 namespace fedglm {
 
-// Who the site is in its federation, or, while it is no member, how it becomes one: that is tried until it works.
+class IdentityKeeper;
+
+// Who the site is in its federation, if it is a member, and who sees to it that it becomes and remains one.
 struct NodeMembership {
   std::optional<SiteIdentity> identity;
-  std::function<absl::StatusOr<SiteIdentity>()> enrol;
+  IdentityKeeper& keeper;  // outlives the node, whose alone it is from Start() on
 };
 
 // What it meets once it runs does not end it, whether that comes from the aggregator, the network, the records or the
@@ -30,6 +31,8 @@ class Node {
                                                      std::unique_ptr<TrainerSupervisor> supervisor);
   ~Node();  // stops
 
+  // The token file and the certificate are looked at again when the call or the job that is going on has ended.
+  void LookAgain();
   void Stop();
 
  private:

@@ -1,4 +1,5 @@
 // fedglm-node --config FILE: takes part in the federation's rounds and serves its site, until Ctrl-C or SIGTERM.
+// `fedglm-node init` only writes a configuration file to begin with.
 //
 // The order in main is the wall between records and network: the supervisor, which reads records, is started first and
 // has no network; then this process gives up every file that is not its business; only then does it talk to anybody.
@@ -14,7 +15,7 @@
 #include "base/process.h"
 #include "base/sandbox.h"
 #include "base/warm_blocks.h"
-#include "client/enrolment_client.h"
+#include "client/identity_keeper.h"
 #include "client/node.h"
 #include "inference/kernels/instruction_sets.h"
 
@@ -29,20 +30,18 @@ absl::Status GiveUpFiles(const NodeOptions& options) {
   return RestrictFilesystem(rules);
 }
 
-absl::StatusOr<SiteIdentity> IdentityOf(const NodeOptions& options, const std::string& token_text) {
-  const std::filesystem::path folder = options.state_dir / "identity";
-  absl::StatusOr<SiteIdentity> identity = LoadIdentity(folder);
-  if (identity.ok() || identity.status().code() != absl::StatusCode::kNotFound) return identity;
-  if (token_text.empty()) {
-    return ConfigurationError("the site is not enrolled yet: federation.token_file must name a file with its token");
-  }
-  FEDGLM_ASSIGN_OR_RETURN(const EnrolmentToken token, ParseToken(token_text));
-  FEDGLM_ASSIGN_OR_RETURN(identity, EnrolSite(token, options.site, folder));
-  LogInfo("enrolled as " + identity->site_id + " at " + token.address);
-  return identity;
+// Reads no file, and talks to nobody.
+absl::Status Init(const std::filesystem::path& folder) {
+  const std::string file = (folder / "node.toml").lexically_normal().string();
+  FEDGLM_RETURN_IF_ERROR(WriteNewFile(file, NodeOptions::FirstFile()));
+  std::fprintf(stderr, "%s is written. Put your model, records and site name into it; then, with the token in %s:\n",
+               file.c_str(), (folder / "site.token").lexically_normal().c_str());
+  std::fprintf(stderr, "  fedglm-node --config %s\n", file.c_str());
+  return absl::OkStatus();
 }
 
 absl::Status Run(const std::string& config) {
+  if (config.empty()) return UsageError("--config is required (see fedglm-node --help)");
   FEDGLM_RETURN_IF_ERROR(CheckInstructionSetOfEnvironment());
   FEDGLM_ASSIGN_OR_RETURN(Configuration configuration, Configuration::Load(config));
   FEDGLM_ASSIGN_OR_RETURN(const NodeOptions options, NodeOptions::Read(configuration));
@@ -54,7 +53,7 @@ absl::Status Run(const std::string& config) {
     FEDGLM_RETURN_IF_ERROR(MakeDirectories(std::filesystem::absolute(options.log.file).parent_path()));
   std::string token;
   if (!options.token_file.empty()) {
-    // Needed once: a site that is enrolled goes on without the file.
+    // A site that is enrolled goes on without the file.
     const absl::StatusOr<std::string> text = ReadFile(options.token_file, 1 << 16);
     if (text.ok()) token = *text;
   }
@@ -75,9 +74,9 @@ absl::Status Run(const std::string& config) {
                "): only permissions keep this process from the records");
   }
   FEDGLM_ASSIGN_OR_RETURN(const std::string base_sha256, Sha256HexOfFile(options.model));
-  NodeMembership membership;
-  membership.enrol = [&] { return IdentityOf(options, token); };
-  absl::StatusOr<SiteIdentity> identity = membership.enrol();
+  IdentityKeeper keeper(options, token);
+  NodeMembership membership = {std::nullopt, keeper};
+  absl::StatusOr<SiteIdentity> identity = keeper.Begin();
   if (identity.ok()) {
     membership.identity = *std::move(identity);
   } else if (ExitCodeOf(identity.status()) == ExitCode::kUnreachable) {
@@ -88,7 +87,12 @@ absl::Status Run(const std::string& config) {
   (void)KeepBlocksWarm();  // before the memory is planned: they count as the program's
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Node> node,
                           Node::Start(options, membership, base_sha256, std::move(supervisor)));
-  while (!StopRequested()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  for (int64_t seen = 0; !StopRequested(); std::this_thread::sleep_for(std::chrono::milliseconds(50))) {
+    if (ReloadRequests() == seen) continue;
+    seen = ReloadRequests();
+    LogInfo("SIGHUP: the token file and the certificate are looked at again");
+    node->LookAgain();
+  }
   LogInfo("stopping");
   node->Stop();
   return absl::OkStatus();
@@ -102,8 +106,13 @@ int main(int argc, char** argv) {
   if (argc == 2 && std::string(argv[1]) == "--supervise") return RunSupervisor();
   KeepHeapCompact();
   HandleStopSignals();
+  HandleReloadSignal();
   CommandLine line("fedglm-node", "a site of a federation; adapts the model on its own records and serves it");
   std::string config;
-  line.root().Add("--config", config, "TOML file").Required();
+  line.root().Add("--config", config, "TOML file");
+  std::filesystem::path folder = ".";
+  Command init = line.AddTo(line.root(), "init", "write node.toml, with every common key and its default",
+                            [&] { return Init(folder); });
+  init.Add("folder", folder, "where; one that is there already is not overwritten").ShowDefault();
   return line.Run(argc, argv, [&] { return Run(config); });
 }

@@ -3,11 +3,62 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/listen_address.h"
 #include "base/process.h"
 #include "proto/site_name.h"
 
 namespace fedglm {
 namespace {
+
+// A line "# key = value" shows a default that is seldom changed; a test reads the file with and without them.
+constexpr char kFirstFile[] =
+    R"(# The configuration of fedglm-node. Paths are relative to this file's folder. A variable of the environment
+# overrides a key: FEDGLM_SERVE_LISTEN. docs/federation-protocol.md lists every key, docs/api.md those of [serve].
+
+model = "model.gguf"              # the federation's base, the same file at every site
+
+[records]                         # JSON Lines; not below state_dir, which the process with the network may read
+train = ["/srv/records/train.jsonl"]
+# held_out = []                   # new adapters are evaluated on them; without them on a tenth of `train`
+
+[federation]
+site = "my-site"                  # as the token says: letters, digits and '-'
+token_file = "site.token"         # needed until the site is enrolled
+
+[node]
+state_dir = "state"
+
+[serve]
+listen = "127.0.0.1:8080"         # another interface needs the next three; port 0: a free one
+# api_keys = "keys/keys"          # made by `fedglm api-key new`
+# tls_certificate = "cert.pem"
+# tls_key = "key.pem"
+# memory_budget = "3GiB"          # default: what the control group or the machine allows
+# context = 0                     # tokens of one answer; 0: the model's own, at most 8192
+# kv_type = "f16"                 # q8_0: keys and values in half the memory
+# parallel = 8                    # answers that are written together
+# queue = 16                      # requests that wait beside them
+# autotune = true                 # measure once how many threads are fastest
+# pin_threads = "off"             # or on, auto
+# request_timeout = 600           # seconds of one answer; 0: none
+# idle_timeout = 5
+# stop_grace = 5
+
+[training]
+# threads = 0                     # of the trainer and of the engine; 0: physical cores, and what was measured
+# micro_batch_tokens = 2048       # tokens in memory at once
+
+[privacy]
+# max_update_norm = 0.0           # the update is scaled down to this L2 norm; 0: no bound
+
+[adapter]
+# max_regression = 0.05           # an adapter whose held-out loss is worse by more than this part does not answer here
+
+[log]
+level = "info"                    # or debug, warning, error
+# file = "log/node.log"           # default: stderr; in a folder without records
+# json = false
+)";
 
 std::filesystem::path Normal(const std::filesystem::path& path) {
   std::error_code error;
@@ -74,6 +125,7 @@ std::vector<std::filesystem::path> NodeOptions::ReadablePaths() const {
                                               model,
                                               state_dir};
   if (!log.file.empty()) paths.push_back(std::filesystem::absolute(log.file).parent_path());
+  if (!token_file.empty()) paths.push_back(token_file);
   // The folder, since a key is added or revoked by putting another file in this one's place.
   if (!serve.api_keys.empty()) paths.push_back(std::filesystem::absolute(serve.api_keys).parent_path());
   for (const std::filesystem::path& file : {serve.tls_certificate, serve.tls_key}) {
@@ -98,6 +150,10 @@ absl::StatusOr<NodeOptions> NodeOptions::Read(Configuration& c) {
     return ConfigurationError("federation.site: '" + o.site + "' is no site name: letters, digits and '-', at most 63");
   }
   FEDGLM_ASSIGN_OR_RETURN(o.token_file, c.Path("federation.token_file", ""));
+  FEDGLM_ASSIGN_OR_RETURN(o.federation_address, c.String("federation.address", ""));
+  if (!o.federation_address.empty() && !IsDialAddress(o.federation_address)) {
+    return ConfigurationError("federation.address is HOST:PORT, not '" + o.federation_address + "'");
+  }
   FEDGLM_ASSIGN_OR_RETURN(o.state_dir, c.Path("node.state_dir", o.state_dir));
   FEDGLM_RETURN_IF_ERROR(ReadServing(c, o));
   FEDGLM_ASSIGN_OR_RETURN(const int64_t threads, c.Integer("training.threads", 0, 0, 1024));
@@ -112,5 +168,7 @@ absl::StatusOr<NodeOptions> NodeOptions::Read(Configuration& c) {
   FEDGLM_RETURN_IF_ERROR(CheckWall(o));
   return o;
 }
+
+std::string_view NodeOptions::FirstFile() { return kFirstFile; }
 
 }  // namespace fedglm

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/configuration.h"
@@ -21,7 +22,8 @@ struct NodeOptions {
   std::vector<std::filesystem::path> training_records, held_out_records;  // JSON Lines
 
   std::string site;
-  std::filesystem::path token_file;  // needed until the site is enrolled
+  std::filesystem::path token_file;  // needed until the site is enrolled; another token in it enrols the site anew
+  std::string federation_address;    // HOST:PORT of the aggregator; empty: as enrolment said
   std::filesystem::path state_dir = "state";
 
   ApiOptions serve;      // port 0: a free one; see state_dir/addresses.json
@@ -39,6 +41,8 @@ struct NodeOptions {
   std::vector<std::filesystem::path> ReadablePaths() const;
 
   static absl::StatusOr<NodeOptions> Read(Configuration& configuration);
+  // What `fedglm-node init` writes: TOML with every common key and its default, and what it is for.
+  static std::string_view FirstFile();
 };
 
 }  // namespace fedglm

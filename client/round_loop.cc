@@ -1,6 +1,7 @@
 #include "client/round_loop.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -13,6 +14,12 @@ constexpr auto kConnect = std::chrono::seconds(5);
 constexpr auto kFinishedPause = std::chrono::milliseconds(30000);
 constexpr uint32_t kShortestWaitMs = 50, kLongestWaitMs = 60000;
 
+// The aggregator may have moved since the site enrolled.
+SiteIdentity Dialled(SiteIdentity identity, const NodeOptions& options) {
+  if (!options.federation_address.empty()) identity.federation_address = options.federation_address;
+  return identity;
+}
+
 }  // namespace
 
 RoundLoop::~RoundLoop() { Stop(); }
@@ -24,17 +31,32 @@ bool RoundLoop::Stopping() {
 
 void RoundLoop::Pause(std::chrono::milliseconds duration) {
   MutexLock lock(mutex_);
-  if (!stopping_) lock.WaitFor(woken_, duration);
+  if (!stopping_ && !look_again_) lock.WaitFor(woken_, duration);
+}
+
+void RoundLoop::LookAgain() {
+  MutexLock lock(mutex_);
+  look_again_ = true;
+  woken_.notify_all();
+}
+
+bool RoundLoop::TakeLookAgain() {
+  MutexLock lock(mutex_);
+  return std::exchange(look_again_, false);
 }
 
 RoundLoop::Membership::Membership(const SiteIdentity& i, RoundLoop& loop)
     : identity(i),
-      aggregator(identity, loop.rooms_.options.state_dir / "artifacts"),
+      aggregator(Dialled(identity, loop.rooms_.options), loop.rooms_.options.state_dir / "artifacts"),
       participant({loop.rooms_.options, identity, loop.rooms_.base_sha256, aggregator, loop.rooms_.trainer,
                    loop.rooms_.outbox, loop.rooms_.fits, loop.rooms_.install, [&loop] { return loop.Stopping(); }}),
       installed(participant.Resume()) {}
 
 void RoundLoop::Join(const SiteIdentity& identity) {
+  {
+    MutexLock lock(mutex_);
+    calling_ = nullptr;
+  }
   member_ = std::make_unique<Membership>(identity, *this);
   {
     MutexLock lock(mutex_);
@@ -42,7 +64,8 @@ void RoundLoop::Join(const SiteIdentity& identity) {
     if (stopping_) calling_->Cancel();
   }
   LogInfo("site " + identity.site_id + " of federation '" + identity.federation + "' at " +
-          identity.federation_address + ", " + std::to_string(rooms_.trainer.training_records()) + " records, " +
+          Dialled(identity, rooms_.options).federation_address + ", " +
+          std::to_string(rooms_.trainer.training_records()) + " records, " +
           std::to_string(rooms_.trainer.held_out_records()) + " held out");
 }
 
@@ -72,13 +95,27 @@ absl::Status RoundLoop::Do(const v1::Task& task) {
   }
 }
 
-absl::Status RoundLoop::TakePart() {
+absl::Status RoundLoop::BeMember() {
+  if (TakeLookAgain()) rooms_.keeper.LookAgain();
   if (member_ == nullptr) {
-    FEDGLM_ASSIGN_OR_RETURN(const SiteIdentity identity, rooms_.enrol());
+    FEDGLM_ASSIGN_OR_RETURN(const SiteIdentity identity, rooms_.keeper.Begin());
     Join(identity);
+  } else if (const std::optional<SiteIdentity> anew = rooms_.keeper.EnrolAnew(member_->identity)) {
+    Join(*anew);
   }
   FEDGLM_RETURN_IF_ERROR(CheckValidity(member_->identity, Clock::System().Now()));
-  member_->aggregator.AwaitConnection(kConnect);
+  if (member_->aggregator.AwaitConnection(kConnect)) {
+    if (const std::optional<SiteIdentity> renewed = rooms_.keeper.Renew(member_->identity, member_->aggregator)) {
+      member_->identity = *renewed;
+      member_->aggregator.Adopt(Dialled(*renewed, rooms_.options));
+    }
+  }
+  rooms_.keeper.WarnOfExpiry(member_->identity);
+  return absl::OkStatus();
+}
+
+absl::Status RoundLoop::TakePart() {
+  FEDGLM_RETURN_IF_ERROR(BeMember());
   FEDGLM_RETURN_IF_ERROR(member_->participant.SendWaiting());
   FEDGLM_ASSIGN_OR_RETURN(const v1::Task task,
                           member_->aggregator.NextTask({member_->installed, member_->participant.standing(),

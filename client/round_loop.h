@@ -13,6 +13,7 @@
 #include "base/thread_annotations.h"
 #include "client/federation_client.h"
 #include "client/identity.h"
+#include "client/identity_keeper.h"
 #include "client/node_options.h"
 #include "client/outbox.h"
 #include "client/round_participant.h"
@@ -29,7 +30,7 @@ struct RoundLoopRooms {
   Outbox& outbox;
   std::function<absl::Status(const Adapter&)> fits;                     // as ParticipantRooms
   std::function<absl::Status(std::shared_ptr<const Adapter>)> install;  // as ParticipantRooms
-  std::function<absl::StatusOr<SiteIdentity>()> enrol;                  // of a site that is no member yet
+  IdentityKeeper& keeper;                                               // the thread's, once it runs
 };
 
 class RoundLoop {
@@ -40,12 +41,17 @@ class RoundLoop {
   // Of a member, before Start(): the adapter that ran in its last life goes into the engine again.
   void Join(const SiteIdentity& identity);
   void Start();
+  // The token file and the certificate are looked at again: at once in a pause, else after the call or the job that is
+  // going on.
+  void LookAgain();
   // Ends the call or the job that is going on, and waits for the thread.
   void Stop();
 
  private:
   void Run();
   absl::Status TakePart();
+  absl::Status BeMember();  // or say why it is none
+  bool TakeLookAgain();
   absl::Status Do(const v1::Task& task);
   absl::Status Install(const v1::InstallTask& task);
   bool Stopping();
@@ -53,7 +59,7 @@ class RoundLoop {
 
   struct Membership {
     Membership(const SiteIdentity& identity, RoundLoop& loop);
-    const SiteIdentity identity;
+    SiteIdentity identity;  // as it is on disk
     FederationClient aggregator;
     RoundParticipant participant;
     InstalledRound installed;
@@ -68,6 +74,7 @@ class RoundLoop {
   Mutex mutex_;
   std::condition_variable woken_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool look_again_ ABSL_GUARDED_BY(mutex_) = false;
   FederationClient* calling_ ABSL_GUARDED_BY(mutex_) = nullptr;  // member_'s
   std::thread thread_;
 };

@@ -173,6 +173,7 @@ int RunSupervisor() {
   // A service manager signals every process of the service. This one ends when the node closes its stdin, not before.
   signal(SIGTERM, SIG_IGN);
   signal(SIGINT, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);  // which is for the node; the workers inherit that
   const EventWriter events(kEventsDescriptor);
   const auto fail = [&](const absl::Status& status) {
     events.Write(FailedEvent(status));

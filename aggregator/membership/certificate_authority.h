@@ -32,7 +32,8 @@ class CertificateAuthority {
   };
   absl::StatusOr<Identity> IssueServer(const std::vector<std::string>& host_names) const;
 
-  absl::StatusOr<std::string> SignAdapter(std::string_view bytes) const;  // Ed25519, base64url
+  absl::StatusOr<std::string> SignAdapter(std::string_view bytes) const;    // Ed25519, base64url
+  absl::StatusOr<std::string> SignCheckpoint(std::string_view text) const;  // of the audit log; likewise
 
   const CaCertificatePem& certificate_pem() const { return certificate_; }
   const PublicKeyPem& signing_public_pem() const { return signing_public_; }

@@ -1,6 +1,9 @@
-// Tokens and their exchange for a certificate.
+// Tokens and their exchange for a certificate, and the next certificate of a member.
 #pragma once
 
+#include <chrono>
+#include <deque>
+#include <map>
 #include <string>
 
 #include "aggregator/membership/certificate_authority.h"
@@ -8,6 +11,7 @@
 #include "aggregator/store/store.h"
 #include "base/clock.h"
 #include "base/status.h"
+#include "base/thread_annotations.h"
 
 namespace fedglm {
 
@@ -35,11 +39,21 @@ class Enrolment {
   absl::StatusOr<Membership> Enrol(const std::string& secret, const std::string& site_name,
                                    const std::string& request_pem);
 
+  // The next certificate of a member, which asked for it with the present one. The same request again gives the same
+  // one, another request another one in its place. Refused if the site is unknown or revoked, or asked for more
+  // than eight in an hour: each costs a signature and two entries of the store.
+  absl::StatusOr<CertificatePem> Renew(const std::string& site_id, const std::string& request_pem);
+
  private:
+  absl::StatusOr<CertificatePem> Issue(const std::string& site_name, const std::string& request_pem) const;
+  bool MayIssue(const std::string& site_id);  // and counts it
   const AggregatorOptions& options_;
   Store& store_;
   const CertificateAuthority& authority_;
   Clock& clock_;
+  Mutex mutex_;
+  // By site: when it was given its last ones.
+  std::map<std::string, std::deque<std::chrono::steady_clock::time_point>> issued_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace fedglm

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "adapter/training_plan.h"
@@ -41,6 +42,8 @@ struct AggregatorOptions {
   LogOptions log;
 
   static absl::StatusOr<AggregatorOptions> Read(Configuration& configuration);
+  // What `fedglm-aggregator init` writes: TOML with every common key and its default, and what it is for.
+  static std::string_view FirstFile();
 };
 
 }  // namespace fedglm

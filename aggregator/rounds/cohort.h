@@ -21,9 +21,10 @@ struct BeganAt {
   std::chrono::steady_clock::time_point steady;
 };
 
-// Sites that have records and asked for work since then, or took part in the round before.
+// Sites that have records and asked for work since then, or took part in the round before. Nobody, if these are fewer
+// than `least`.
 absl::StatusOr<Cohort> PresentSites(Store& store, const Presence& presence, const std::string& federation,
-                                    const RoundRow& round, const BeganAt& since);
+                                    const RoundRow& round, const BeganAt& since, int64_t least);
 
 // Of the sites that made a round's adapter, those that decline it.
 struct Votes {
@@ -36,12 +37,5 @@ absl::StatusOr<Votes> CountVotes(Store& store, const Presence& presence, int64_t
 // The deadline of a round that was open when the aggregator ended: later by the time in which it was not there. It is
 // stored.
 absl::StatusOr<int64_t> ForgiveOutage(Store& store, const RoundRow& open, int64_t now_unix_ms);
-
-struct SilenceTerms {
-  std::chrono::steady_clock::time_point started, now;  // since when sites could be heard
-  std::chrono::steady_clock::duration silence;
-};
-// How many of the sites whose update is expected are silent (Presence::IsSilent).
-int64_t CountSilent(const std::vector<UpdateRow>& updates, const Presence& presence, const SilenceTerms& terms);
 
 }  // namespace fedglm

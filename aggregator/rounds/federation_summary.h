@@ -12,7 +12,7 @@
 namespace fedglm {
 
 struct FederationSummary {
-  std::string state;                                                 // waiting, training, aggregating, finished
+  std::string state;                                                 // waiting, training, aggregating, paused, finished
   int64_t round = 0;                                                 // the one that is open, or the last one
   int64_t updates_received = 0, updates_expected = 0, accepted = 0;  // of the open round
   std::vector<std::string> missing;                                  // sites whose update is expected

@@ -4,13 +4,12 @@
 #pragma once
 
 #include <condition_variable>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
-#include <variant>
+#include <vector>
 
 #include "adapter/adapter.h"
 #include "adapter/tensors.h"
@@ -21,6 +20,8 @@
 #include "aggregator/rounds/publisher.h"
 #include "aggregator/rounds/round_combiner.h"
 #include "aggregator/rounds/site_reports.h"
+#include "aggregator/rounds/waiting_sites.h"
+#include "aggregator/rules/instances.h"
 #include "aggregator/rules/presence.h"
 #include "aggregator/rules/round_verdict.h"
 #include "aggregator/rules/update_claim.h"
@@ -31,19 +32,6 @@
 #include "base/thread_annotations.h"
 
 namespace fedglm {
-
-// What a site is to do next.
-struct WaitWork {};
-struct TrainWork {
-  int64_t round = 0;
-  std::string adapter_sha256, update_id;
-};
-struct InstallWork {
-  int64_t round = 0;
-  std::string adapter_sha256;
-};
-struct FinishedWork {};
-using Work = std::variant<WaitWork, TrainWork, InstallWork, FinishedWork>;
 
 // Thread-safe.
 class RoundMachine {
@@ -58,10 +46,12 @@ class RoundMachine {
   const std::string& base_sha256() const { return base_sha256_; }
   const AggregatorOptions& options() const { return options_; }
 
-  // Waits up to `max_wait` until there is something to do; `cancelled` is asked meanwhile. A site has one such call at
-  // a time: a newer one ends the older one, so that a site that calls and forgets holds one thread, not all.
-  absl::StatusOr<Work> NextWork(const std::string& site_id, const SitePosition& position,
-                                std::chrono::milliseconds max_wait, const std::function<bool()>& cancelled);
+  // `told` is called once: before this returns if there is something to do or an error, else when there is, after
+  // `max_wait`, when the site asks anew or StopWaiting is called. Refused if another node has the site's identity. The
+  // call's number.
+  uint64_t AwaitWork(const std::string& site_id, const SitePosition& position, std::chrono::milliseconds max_wait,
+                     Told told);
+  void StopWaiting(const std::string& site_id, uint64_t call);
 
   // The update's row: expected if `claim` may be uploaded by this site now, else how it was decided, which it is here
   // if the claim is at fault. Refused if no such update is, or was, this site's to send.
@@ -84,6 +74,15 @@ class RoundMachine {
   // The adapter of an earlier round (0: the initial one) becomes the latest again, signed as that of a new round; an
   // open round ends with it. The strategy forgets what it remembers. Refused if there is no such round.
   absl::Status RollBack(int64_t round, const std::string& reason, const std::string& actor);
+  // An operator's orders; refused where they make no sense, with the reason. The open round is closed now, with what is
+  // in (at least the quorum) …
+  absl::Status CloseNow(const std::string& reason, const std::string& actor);
+  // … or begins again from nothing: what was accepted does not count …
+  absl::Status Abort(const std::string& reason, const std::string& actor);
+  // … or does not wait for this site's update.
+  absl::Status Skip(const std::string& site_id, const std::string& reason, const std::string& actor);
+  // While the federation is paused no round is opened; one that is open goes on. Kept over a restart.
+  absl::Status SetPaused(bool paused, const std::string& reason, const std::string& actor);
   FederationSummary Summary();
   std::map<std::string, SitePresence> Present();
 
@@ -93,8 +92,11 @@ class RoundMachine {
   absl::Status Load();
   void Run();  // the thread: opens and closes rounds
   absl::Status Advance() ABSL_LOCKS_EXCLUDED(mutex_);
+  void KeepTelling();  // a thread of its own: sites are told while a round is combined
+  // Tells the sites that wait what there is to do, if there is news for all, else those that waited long enough.
+  void TellSites() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::optional<DecidedRound>> OpenOrDecideRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  RoundProgress ProgressOf(const std::vector<UpdateRow>& updates) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  RoundProgress Progress() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   RoundRow NextRound(int64_t now_unix_ms) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OpenRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status BeginAgain(const std::string& reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -109,15 +111,22 @@ class RoundMachine {
   absl::Status CloseRound(const DecidedRound& decided) ABSL_LOCKS_EXCLUDED(mutex_);
   // The disk lost an update that was accepted. Failed, and the site is asked for it once more.
   absl::Status ExpectAgain(int64_t round, const std::string& update_id) ABSL_LOCKS_EXCLUDED(mutex_);
+  // A site that asks is there. Refused if it is the second node with this identity.
+  absl::Status Admit(const std::string& site_id, const SitePosition& position) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Work> WorkFor(const std::string& site_id, const SitePosition& position)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint64_t Aborts() ABSL_LOCKS_EXCLUDED(mutex_);
   // Reads the claimed update, which is in memory meanwhile, and writes into the row what is to be decided. Errors of
   // DecideUpdate.
   absl::Status Examine(const UpdateClaim& claim, UpdateRow& update) ABSL_EXCLUSIVE_LOCKS_REQUIRED(deciding_)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  // Writes down how an expected update was decided, and wakes whoever waits for it.
+  // Writes down how an expected update was decided.
   absl::Status Decide(const UpdateRow& update) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The round is looked at; with NewsForAll the sites that wait are also told.
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NewsForAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  static constexpr char kPausedSetting[] = "paused";  // in the store; empty: it is not
 
   const AggregatorOptions options_;
   const std::shared_ptr<const Strategy> strategy_;
@@ -137,7 +146,8 @@ class RoundMachine {
   Mutex mutex_;
   std::condition_variable changed_;
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool news_ ABSL_GUARDED_BY(mutex_) = false;  // since the sites that wait were last told
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false, paused_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t latest_ ABSL_GUARDED_BY(mutex_) = 0;          // last closed round; 0: only the initial adapter
   std::string latest_adapter_ ABSL_GUARDED_BY(mutex_);  // its artifact
   std::string latest_state_ ABSL_GUARDED_BY(mutex_);    // what the strategy remembered then
@@ -147,12 +157,16 @@ class RoundMachine {
   // round is longer or shorter because somebody sets the time.
   std::chrono::steady_clock::time_point began_ ABSL_GUARDED_BY(mutex_), asked_ ABSL_GUARDED_BY(mutex_),
       deadline_ ABSL_GUARDED_BY(mutex_);
-  std::string not_taken_back_ ABSL_GUARDED_BY(mutex_);             // an adapter of which that failed
-  std::string why_again_ ABSL_GUARDED_BY(mutex_);                  // the last reason that was audited
-  std::map<std::string, uint64_t> calls_ ABSL_GUARDED_BY(mutex_);  // of NextWork, by site: the number of the newest
+  std::string not_taken_back_ ABSL_GUARDED_BY(mutex_);  // an adapter of which that failed
+  std::string why_again_ ABSL_GUARDED_BY(mutex_);       // the last reason that was audited
+  uint64_t aborts_ ABSL_GUARDED_BY(mutex_) = 0;         // how often a round was begun from nothing
+  std::string why_late_ ABSL_GUARDED_BY(mutex_);        // whoever does not get into the round
+  uint64_t last_call_ ABSL_GUARDED_BY(mutex_) = 0;
+  WaitingSites waiting_ ABSL_GUARDED_BY(mutex_);
+  Instances instances_ ABSL_GUARDED_BY(mutex_);
   SiteReports reports_ ABSL_GUARDED_BY(mutex_);
   Presence presence_ ABSL_GUARDED_BY(mutex_);
-  std::thread thread_;
+  std::thread thread_, telling_;
 };
 
 }  // namespace fedglm

@@ -15,8 +15,9 @@ struct SitePosition {
                                       // speak against it
   bool trains_from_declined = false;  // the latter: it can be trained from all the same
   int64_t training_records = 0;
-  std::string setback;  // a word of IsSetback for what keeps it from its task; empty: nothing
-  std::string version;  // of its program
+  std::string setback;   // a word of IsSetback for what keeps it from its task; empty: nothing
+  std::string version;   // of its program
+  std::string instance;  // made at random at its start (Instances); empty: an older node
 };
 
 // Words, never text: what keeps a site from its task must not tell what is in its records.

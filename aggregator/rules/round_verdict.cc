@@ -9,7 +9,7 @@ constexpr auto kShortestTry = std::chrono::minutes(1);
 }  // namespace
 
 RoundVerdict Judge(const RoundProgress& progress, int64_t quorum) {
-  const bool over = progress.now >= progress.deadline || progress.expected == progress.silent;
+  const bool over = progress.now >= progress.deadline || progress.all_silent;
   if (progress.accepted >= quorum) return over ? RoundVerdict::kIsClosed : RoundVerdict::kGoesOn;
   const bool tried = progress.now - progress.asked >= kShortestTry;
   return tried && over ? RoundVerdict::kBeginsAgain : RoundVerdict::kGoesOn;
@@ -17,9 +17,9 @@ RoundVerdict Judge(const RoundProgress& progress, int64_t quorum) {
 
 std::string WhyAgain(const RoundProgress& progress, int64_t quorum) {
   return std::to_string(progress.accepted) + " of the " + std::to_string(quorum) + " updates that it needs are in" +
-         (progress.expected == 0                 ? ", and nobody else is asked"
-          : progress.expected == progress.silent ? ", and nothing is heard of the others"
-                                                 : " at its deadline");
+         (progress.expected == 0 ? ", and nobody else is asked"
+          : progress.all_silent  ? ", and nothing is heard of the others"
+                                 : " at its deadline");
 }
 
 int64_t DeadlineAfterOutage(int64_t deadline_unix_ms, int64_t last_alive_unix_ms, int64_t now_unix_ms,

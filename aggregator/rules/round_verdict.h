@@ -9,7 +9,7 @@ namespace fedglm {
 
 struct RoundProgress {
   int64_t expected = 0, accepted = 0;  // updates: still expected, and accepted; the others are refused
-  int64_t silent = 0;                  // of the expected: their sites have not been heard of for a while
+  bool all_silent = false;             // of none that is expected has anything been heard for a while; also if none is
   // By a clock that only goes forward.
   std::chrono::steady_clock::time_point asked;  // when sites were last asked: when it began, or began again
   std::chrono::steady_clock::time_point deadline, now;

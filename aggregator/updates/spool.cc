@@ -1,6 +1,7 @@
 #include "aggregator/updates/spool.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -81,6 +82,9 @@ absl::Status SpoolWriter::Open() {
 
 absl::Status SpoolWriter::Append(std::string_view bytes) {
   if (file_ < 0) FEDGLM_RETURN_IF_ERROR(Open());
+  struct stat now;
+  if (fstat(file_, &now) != 0) return ErrnoError("the spool", errno);
+  if (now.st_nlink == 0) return absl::AbortedError("what was received before is gone: begin again");
   while (!bytes.empty()) {
     const ssize_t written = write(file_, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;

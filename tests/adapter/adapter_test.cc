@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <thread>
 
 #include "adapter/safetensors.h"
 #include "base/digest.h"
@@ -115,6 +117,27 @@ TEST_F(AdapterFolder, SavingReplacesAnAdapterWhole) {
   EXPECT_EQ(loaded->modules, adapter.modules);
   EXPECT_FALSE(loaded->provenance.has_value()) << "the old provenance stayed";
   EXPECT_EQ(Entries(), 1) << "something is left over";
+}
+
+// A node that loads an adapter while the next one takes its place.
+TEST_F(AdapterFolder, IsReadWholeWhileItIsReplaced) {
+  const Adapter one = SampleAdapter();
+  Adapter other = one;
+  other.modules.begin()->second.b.values[0] += 1;
+  other.provenance = Provenance{std::string(64, 'b')};
+  ASSERT_TRUE(SaveAdapter(one, path_).ok());
+  std::atomic<bool> stop = false;
+  std::thread writer([&] {
+    for (bool turn = false; !stop; turn = !turn) EXPECT_TRUE(SaveAdapter(turn ? one : other, path_).ok());
+  });
+  for (int read = 0; read < 300; ++read) {
+    const absl::StatusOr<Adapter> adapter = LoadAdapter(path_);
+    EXPECT_TRUE(adapter.ok()) << Message(adapter.status());
+    if (!adapter.ok()) continue;
+    EXPECT_EQ(adapter->provenance.has_value(), WeightsSha256(*adapter) == WeightsSha256(other));
+  }
+  stop = true;
+  writer.join();
 }
 
 TEST_F(AdapterFolder, SavingReplacesNothingElse) {

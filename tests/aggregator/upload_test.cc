@@ -209,6 +209,7 @@ TEST_F(UploadTest, WhatBreaksTheProtocolIsRefused) {
   };
   EXPECT_EQ(code({Chunk("no header")}), StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(code({}), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(code({Begin(Header(0)), Chunk("")}), StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(code({Begin(Header(0)), Begin(Header(0))}), StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(code({Begin(Header(0)), Chunk(updates_[0] + "x")}), StatusCode::INVALID_ARGUMENT);
   v1::UploadHeader large = Header(0);

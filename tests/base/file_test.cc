@@ -41,6 +41,15 @@ TEST_F(FileTest, WritesReplacesAndReads) {
   EXPECT_EQ(Entries(), 1u) << "a temporary file was left behind";
 }
 
+TEST_F(FileTest, ANewFileIsWrittenOverNothing) {
+  ASSERT_TRUE(WriteNewFile(Path("below/a"), "x").ok());
+  EXPECT_EQ(*ReadFile(Path("below/a")), "x");
+  const absl::Status status = WriteNewFile(Path("below/a"), "y");
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kFailed);
+  EXPECT_NE(Message(status).find("below/a: is there already"), std::string::npos) << Message(status);
+  EXPECT_EQ(*ReadFile(Path("below/a")), "x");
+}
+
 TEST_F(FileTest, WritingIntoAMissingFolderFailsAndNamesThePath) {
   const absl::Status status = WriteFileAtomically(Path("missing/a"), "x");
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kFailed);  // no input is bad

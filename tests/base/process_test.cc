@@ -334,6 +334,29 @@ TEST(StopSignals, AStopCanBeRequestedFromWithin) {
             0);
 }
 
+TEST(ReloadSignal, IsCountedAndEndsNothing) {
+  const auto body = [] {
+    HandleStopSignals();
+    HandleReloadSignal();
+    if (ReloadRequests() != 0) return 1;
+    raise(SIGHUP);
+    raise(SIGHUP);
+    if (ReloadRequests() != 2) return 2;
+    return StopRequested() ? 3 : 0;
+  };
+  EXPECT_EQ(RunInChild(body), 0);
+}
+
+TEST(ReloadSignal, WithoutAHandlerEndsTheProcess) {
+  const auto body = [] {
+    signal(SIGHUP, SIG_DFL);  // of a test that nohup has started
+    HandleStopSignals();
+    raise(SIGHUP);
+    return 1;
+  };
+  EXPECT_EQ(RunInChild(body), 128 + SIGHUP) << "a command goes with its terminal";
+}
+
 TEST(ExecutableDirectory, IsWhereThisProgramLies) {
   EXPECT_TRUE(std::filesystem::equivalent(ExecutableDirectory(), ProgramFolder()));
 }

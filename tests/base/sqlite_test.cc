@@ -124,6 +124,29 @@ TEST_F(DatabaseTest, ATransactionCommitsAllOrNothing) {
   EXPECT_EQ(Count(*database_), 3);
 }
 
+TEST_F(DatabaseTest, ATransactionInATransactionIsAPartOfIt) {
+  EXPECT_TRUE(database_
+                  ->Transaction([&]() -> absl::Status {
+                    FEDGLM_RETURN_IF_ERROR(Insert("a"));
+                    FEDGLM_RETURN_IF_ERROR(database_->Transaction([&] { return Insert("b"); }));
+                    const absl::Status inner = database_->Transaction([&]() -> absl::Status {
+                      FEDGLM_RETURN_IF_ERROR(Insert("c"));
+                      return RefusedError("not this");
+                    });
+                    EXPECT_EQ(Message(inner), "not this");
+                    EXPECT_EQ(Count(*database_), 2);
+                    return absl::OkStatus();
+                  })
+                  .ok());
+  EXPECT_EQ(Count(*database_), 2);
+  const absl::Status outer = database_->Transaction([&]() -> absl::Status {
+    FEDGLM_RETURN_IF_ERROR(database_->Transaction([&] { return Insert("d"); }));
+    return RefusedError("nor that");
+  });
+  EXPECT_EQ(Message(outer), "nor that");
+  EXPECT_EQ(Count(*database_), 2);
+}
+
 TEST_F(DatabaseTest, ACommitThatIsRefusedIsRolledBack) {
   const absl::Status status = database_->Transaction([&]() -> absl::Status {
     FEDGLM_RETURN_IF_ERROR(database_->ExecuteScript("PRAGMA defer_foreign_keys=ON"));

@@ -147,6 +147,17 @@ TEST(Certificates, HoldTheKeyOfTheRequest) {
   EXPECT_EQ(X509_check_private_key(Read(site).get(), private_key.get()), 1);
 }
 
+TEST(Certificates, BelongToOneKey) {
+  const Authority authority;
+  const TlsKeyPem key = Must(GenerateTlsKey());
+  const CertificatePem certificate =
+      Must(IssueCertificate(authority.key, authority.certificate, Must(MakeCertificateRequest(key, "x")), SiteTerms()));
+  EXPECT_TRUE(CheckBelongsTo(certificate, key).ok());
+  EXPECT_EQ(ExitCodeOf(CheckBelongsTo(certificate, Must(GenerateTlsKey()))), ExitCode::kRefused);
+  EXPECT_EQ(ExitCodeOf(CheckBelongsTo(CertificatePem("rubbish"), key)), ExitCode::kBadInputFile);
+  EXPECT_EQ(ExitCodeOf(CheckBelongsTo(certificate, TlsKeyPem("rubbish"))), ExitCode::kBadInputFile);
+}
+
 TEST(Certificates, SerialsAndDigestsAreTheirOwn) {
   const Authority authority;
   const std::string request = Must(MakeCertificateRequest(Must(GenerateTlsKey()), "x"));

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/client/site_fixture.h"
+#include "tests/support/first_file.h"
 
 namespace fedglm {
 namespace {
@@ -70,6 +71,24 @@ TEST_F(NodeOptionsTest, EverythingThatIsSaidIsRead) {
   EXPECT_TRUE(options.log.json);
 }
 
+TEST_F(NodeOptionsTest, AnAggregatorThatHasMovedIsNamedByItsAddress) {
+  EXPECT_EQ(Get(Read(kLeast)).federation_address, "") << "as enrolment said";
+  for (const char* good : {"aggregator.example:7443", "10.0.0.7:7443", "[::1]:7443"}) {
+    const NodeOptions options = Get(Read(std::string(kLeast) + "address = '" + good + "'\n"));
+    EXPECT_EQ(options.federation_address, good);
+  }
+  for (const char* bad : {"aggregator", ":7443", "aggregator:port", "unix:/run/x:1", "http://aggregator:7443"}) {
+    ExpectWrong(std::string(kLeast) + "address = '" + bad + "'\n", "federation.address is HOST:PORT");
+  }
+}
+
+// SIGHUP: it is looked at by the process that has given up its files.
+TEST_F(NodeOptionsTest, TheTokenFileIsOneThatTheRunningNodeMayRead) {
+  const NodeOptions options = Get(Read(std::string(kLeast) + "token_file = 'token'\n"));
+  EXPECT_THAT(options.ReadablePaths(), testing::Contains(std::filesystem::path(Path("token"))));
+  EXPECT_THAT(options.ReadablePaths(), testing::Not(testing::Contains(folder_.path()))) << "and not its folder";
+}
+
 TEST_F(NodeOptionsTest, ServingToOtherMachinesNeedsKeysAndTlsWhichTheNodeMayRead) {
   const std::string open = std::string(kLeast) + "[serve]\nlisten = '0.0.0.0:8443'\n";
   ExpectWrong(open, "can be reached from other machines");
@@ -105,6 +124,39 @@ TEST_F(NodeOptionsTest, WhatIsMissingOrWrongIsSaid) {
   ExpectWrong(std::string(kLeast) + "[privacy]\nmax_update_norm = -1.0\n", "privacy.max_update_norm");
   ExpectWrong(std::string(kLeast) + "[training]\nthreads = 'all'\n", "training.threads");
   ExpectWrong(std::string(kLeast) + "[log]\nlevel = 'loud'\n", "log.level");
+}
+
+// What `init` writes is accepted, and where it shows a default, it is the program's.
+TEST_F(NodeOptionsTest, TheFirstFileSaysWhatTheDefaultsAre) {
+  const NodeOptions defaults = Get(Read(kLeast));
+  const std::string first(NodeOptions::FirstFile()), whole = WithEveryKey(first);
+  EXPECT_NE(first, whole);
+  for (const std::string& text : {first, whole}) {
+    const NodeOptions o = Get(Read(text));
+    EXPECT_EQ(o.model, Path("model.gguf"));
+    EXPECT_THAT(o.training_records, ElementsAre("/srv/records/train.jsonl"));
+    EXPECT_TRUE(o.held_out_records.empty());
+    EXPECT_EQ(o.site, "my-site");
+    EXPECT_EQ(o.token_file, Path("site.token"));
+    EXPECT_EQ(o.state_dir, defaults.state_dir);
+    EXPECT_EQ(o.serve.host, defaults.serve.host);
+    EXPECT_EQ(o.serve.port, 8080);
+    EXPECT_EQ(o.serve.request_seconds, defaults.serve.request_seconds);
+    EXPECT_EQ(o.serve.idle_seconds, defaults.serve.idle_seconds);
+    EXPECT_EQ(o.serve.stop_seconds, defaults.serve.stop_seconds);
+    EXPECT_EQ(o.engine.context, defaults.engine.context);
+    EXPECT_EQ(o.engine.quantized_cache, defaults.engine.quantized_cache);
+    EXPECT_EQ(o.engine.max_running, defaults.engine.max_running);
+    EXPECT_EQ(o.engine.max_waiting, defaults.engine.max_waiting);
+    EXPECT_EQ(o.engine.pin_threads, defaults.engine.pin_threads);
+    EXPECT_EQ(o.autotune, defaults.autotune);
+    EXPECT_EQ(o.threads, defaults.threads);
+    EXPECT_EQ(o.micro_batch_tokens, defaults.micro_batch_tokens);
+    EXPECT_EQ(o.privacy.max_update_norm, defaults.privacy.max_update_norm);
+    EXPECT_EQ(o.max_regression, defaults.max_regression);
+    EXPECT_EQ(o.log.level, defaults.log.level);
+    EXPECT_EQ(o.log.json, defaults.log.json);
+  }
 }
 
 // The wall between the process with the network and the records must have no hole from the start.

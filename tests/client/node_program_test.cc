@@ -37,7 +37,7 @@ class NodeProgramTest : public SmallSite {
   }
 
   // One round with one site, from the golden LoRA. Again: the same one goes on.
-  void StartAggregator() {
+  void StartAggregator(Clock& clock = Clock::System()) {
     AggregatorOptions options = SmallOptions(root_.path());
     options.advertise = "127.0.0.1";
     options.rounds = options.min_sites = options.min_updates = 1;
@@ -50,7 +50,7 @@ class NodeProgramTest : public SmallSite {
     ASSERT_TRUE(SaveAdapter(first, options.initial_adapter).ok());
     if (!federation_address_.empty()) options.listen = federation_address_;
     if (!enrolment_address_.empty()) options.enrolment_listen = enrolment_address_;
-    aggregator_ = Get(AggregatorServer::Start(options));
+    aggregator_ = Get(AggregatorServer::Start(options, clock));
     federation_address_ = aggregator_->federation_address();
     enrolment_address_ = aggregator_->enrolment_address();
   }
@@ -111,6 +111,8 @@ class NodeProgramTest : public SmallSite {
 
   std::filesystem::path bin_ = ProgramFolder();
   std::string config_;
+  // What an aggregator with this clock issues has passed two thirds of its year.
+  ManualClock months_ago_{std::chrono::system_clock::now() - std::chrono::hours(24 * 300)};
   std::unique_ptr<AggregatorServer> aggregator_;
   std::string federation_address_, enrolment_address_;  // which a second start takes again
 };
@@ -325,6 +327,76 @@ TEST_F(NodeProgramTest, WithAnExpiredCertificateItServes) {
   ASSERT_TRUE(WaitUntil([&] { return Log().find("certificate expired on") != std::string::npos; }))
       << Text("stderr") << Log();
   EXPECT_EQ(ModelsStatus(), 200);
+  ExpectEndsOnSigterm(node);
+}
+
+TEST_F(NodeProgramTest, RenewsItsCertificateWhileItTakesPartAndIsNotStartedAgain) {
+  StartAggregator(months_ago_);
+  WriteToken(Token());
+  Process node = Start();
+  ASSERT_TRUE(WaitUntil([&] { return Log().find("certificate is renewed") != std::string::npos; }))
+      << Text("stderr") << Log();
+  ASSERT_TRUE(WaitUntil([&] { return Installed() == 1; })) << Log();
+  const std::unique_ptr<Store> store = Get(Store::Open(Path("aggregator/state.sqlite")));
+  const SiteIdentity identity = Get(LoadIdentity(Path("state/identity")));
+  EXPECT_EQ(store->FindNode("berlin")->serial, Get(DescribeCertificate(identity.certificate_pem)).serial_hex);
+  int renewed = 0;
+  for (const AuditRow& row : Get(store->Audit(0, 100))) renewed += row.action == "certificate renewed";
+  EXPECT_EQ(renewed, 1);
+  EXPECT_THAT(Log(), Not(HasSubstr(" W "))) << "nothing of it is worth a warning";
+  ExpectEndsOnSigterm(node);
+}
+
+TEST_F(NodeProgramTest, OnSighupItLooksAtTheTokenFileAgainAndGoesOn) {
+  StartAggregator();
+  WriteToken(Token());
+  Process node = Start();
+  ASSERT_TRUE(WaitUntil([&] { return Installed() == 1; })) << Text("stderr") << Log();
+  const std::string before = Text("state/identity/cert.pem");
+  // Into the file that is there: one that is put in its place lies behind the wall.
+  std::ofstream(Path("token")) << Token() << "\n";
+  node.Signal(SIGHUP);
+  for (const pid_t keeper : Children(node.pid(), "--supervise")) kill(keeper, SIGHUP);  // as a service manager does
+  ASSERT_TRUE(WaitUntil([&] { return Log().find("enrolled anew as berlin") != std::string::npos; })) << Log();
+  EXPECT_NE(Text("state/identity/cert.pem"), before);
+  EXPECT_TRUE(node.Running());
+  EXPECT_EQ(Children(node.pid(), "--supervise").size(), 1u);
+  EXPECT_EQ(ModelsStatus(), 200);
+  ExpectEndsOnSigterm(node);
+}
+
+TEST_F(NodeProgramTest, ANewTokenIsUsedAtTheNextStartAndAUselessOneLeavesTheIdentityAsItIs) {
+  StartAggregator();
+  ASSERT_TRUE(EnrolSite(Get(ParseToken(Token())), "berlin", Path("state/identity")).ok());
+  const std::string first = Text("state/identity/cert.pem");
+  EnrolmentToken wrong = Get(ParseToken(Token()));
+  WriteToken("fgt1." + Base64UrlEncode(DumpJson(
+                           Json{{"secret", "guessed"}, {"ca", wrong.ca_pem.text()}, {"address", wrong.address}})));
+  {
+    Process node = Start();
+    ASSERT_TRUE(WaitUntil([&] { return Installed() == 1; })) << Text("stderr") << Log();
+    EXPECT_THAT(Log(), HasSubstr("the present identity is kept"));
+    EXPECT_EQ(Text("state/identity/cert.pem"), first);
+    ExpectEndsOnSigterm(node);
+  }
+  WriteToken(Token());
+  std::filesystem::remove(Path("state/addresses.json"));
+  Process node = Start();
+  ASSERT_TRUE(WaitUntil([&] { return Serves(); })) << Text("stderr") << Log();
+  EXPECT_THAT(Log(), HasSubstr("enrolled anew as berlin"));
+  EXPECT_NE(Text("state/identity/cert.pem"), first);
+  ExpectEndsOnSigterm(node);
+}
+
+TEST_F(NodeProgramTest, AnAddressInTheConfigurationIsDialledInsteadOfTheMemberships) {
+  StartAggregator();
+  SiteIdentity identity = Get(EnrolSite(Get(ParseToken(Token())), "berlin", Path("state/identity")));
+  identity.federation_address = "127.0.0.1:1";
+  ASSERT_TRUE(SaveIdentity(identity, Path("state/identity")).ok());
+  config_ += "address = '" + federation_address_ + "'\n";
+  Process node = Start();
+  ASSERT_TRUE(WaitUntil([&] { return Installed() == 1; })) << Text("stderr") << Log();
+  EXPECT_EQ(Get(LoadIdentity(Path("state/identity"))).federation_address, "127.0.0.1:1") << "and it is not kept";
   ExpectEndsOnSigterm(node);
 }
 

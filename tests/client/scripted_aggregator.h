@@ -126,6 +126,15 @@ class ScriptedAggregator : public v1::Federation::Service {
   }
   std::vector<v1::AdapterRejection> rejections;
 
+  // RenewCertificate; empty: as an aggregator that does not know it.
+  std::function<grpc::Status(const v1::RenewalRequest&, v1::Renewal*)> renew;
+  std::vector<std::string> renewal_requests;
+  grpc::Status RenewCertificate(grpc::ServerContext* context, const v1::RenewalRequest* request,
+                                v1::Renewal* renewal) override {
+    renewal_requests.push_back(request->certificate_request_pem());
+    return renew ? renew(*request, renewal) : v1::Federation::Service::RenewCertificate(context, request, renewal);
+  }
+
  private:
   static constexpr size_t kChunk = 1 << 20;
   std::unique_ptr<grpc::Server> server_;

@@ -262,6 +262,14 @@ TEST_F(Serving, GoesOnWhateverTheAggregatorDoes) {
   Process& aggregator = federation_->aggregator();
   Befalls(
       "the aggregator hangs", [&] { aggregator.Signal(SIGSTOP); }, [&] { aggregator.Signal(SIGCONT); });
+  Befalls(
+      "SIGHUP, as when a terminal is closed",
+      [&] {
+        aggregator.Signal(SIGHUP);
+        federation_->node(kSite).Signal(SIGHUP);
+      },
+      nothing, "SIGHUP: the token file");
+  EXPECT_NE(federation_->AggregatorLog().find("SIGHUP: the aggregator keeps running"), std::string::npos);
   const auto restart = [&] { ASSERT_TRUE(Done(federation_->StartAggregator())); };
   const auto kill_aggregator = [&] {
     aggregator.Signal(SIGKILL);
@@ -288,7 +296,7 @@ TEST_F(Serving, GoesOnWhateverTheAggregatorDoes) {
         EXPECT_EQ(Administer({"rollback", "0"}).status, 0);
       },
       nothing, "its adapter now answers");
-  EXPECT_EQ(faults_, 4);
+  EXPECT_EQ(faults_, 5);
   // The last: it does not come back from this by itself.
   const int failures = users_->failures();
   EXPECT_EQ(Administer({"revoke", kSite}).status, 0);

@@ -43,7 +43,7 @@ TEST_F(EnrolmentTest, ATokenAndARequestGiveACertificate) {
   EXPECT_EQ(facts.common_name, "berlin");
   EXPECT_LE(facts.not_after - clock_->Now(), hours(24 * 30));
   EXPECT_GT(facts.not_after - clock_->Now(), hours(24 * 30 - 1));
-  const NodeRow node = *Get(store_->FindNode("berlin"));
+  const NodeRow node = *store_->FindNode("berlin");
   EXPECT_EQ(node.serial, facts.serial_hex);
   EXPECT_EQ(node.certificate_pem, member.certificate_pem);
   const std::vector<AuditRow> audit = Get(store_->Audit(0, 10));
@@ -65,7 +65,7 @@ TEST_F(EnrolmentTest, AWrongTokenIsRefused) {
   Token("berlin");
   EXPECT_EQ(Code("wrong", "berlin"), ExitCode::kRefused);
   EXPECT_EQ(Code("", "berlin"), ExitCode::kRefused);
-  EXPECT_FALSE(Get(store_->FindNode("berlin")).has_value());
+  EXPECT_FALSE(store_->FindNode("berlin").has_value());
 }
 
 TEST_F(EnrolmentTest, ATokenExpires) {
@@ -94,23 +94,23 @@ TEST_F(EnrolmentTest, TheSameTokenAndRequestAgainGiveTheSameCertificate) {
   const Enrolment::Membership first = Get(enrolment_.Enrol(secret, "berlin", request));
   const Enrolment::Membership again = Get(enrolment_.Enrol(secret, "berlin", request));
   EXPECT_EQ(again.certificate_pem, first.certificate_pem);
-  EXPECT_EQ(Get(store_->Nodes()).size(), 1u);
+  EXPECT_EQ(store_->Nodes().size(), 1u);
 }
 
 TEST_F(EnrolmentTest, ABadRequestDoesNotUseTheTokenUp) {
   const std::string secret = Token("berlin");
   EXPECT_NE(Code(secret, "berlin", "rubbish"), ExitCode::kDone);
-  EXPECT_FALSE(Get(store_->FindNode("berlin")).has_value());
+  EXPECT_FALSE(store_->FindNode("berlin").has_value());
   EXPECT_EQ(Code(secret, "berlin"), ExitCode::kDone);
 }
 
 TEST_F(EnrolmentTest, ANameThatIsTakenNeedsATokenMadeForIt) {
   EXPECT_EQ(Code(Token(""), "berlin"), ExitCode::kDone);
-  const std::string serial = Get(store_->FindNode("berlin"))->serial;
+  const std::string serial = store_->FindNode("berlin")->serial;
   EXPECT_EQ(Code(Token(""), "berlin"), ExitCode::kRefused);
-  EXPECT_EQ(Get(store_->FindNode("berlin"))->serial, serial);
+  EXPECT_EQ(store_->FindNode("berlin")->serial, serial);
   EXPECT_EQ(Code(Token("berlin"), "berlin"), ExitCode::kDone);
-  EXPECT_NE(Get(store_->FindNode("berlin"))->serial, serial);
+  EXPECT_NE(store_->FindNode("berlin")->serial, serial);
 }
 
 // A revoked site that repeats its old request stays revoked; only a new token brings it back.
@@ -119,9 +119,9 @@ TEST_F(EnrolmentTest, AnOldTokenDoesNotUndoARevocation) {
   Get(enrolment_.Enrol(secret, "berlin", request));
   ASSERT_TRUE(store_->RevokeNode("berlin").ok());
   Get(enrolment_.Enrol(secret, "berlin", request));
-  EXPECT_TRUE(Get(store_->FindNode("berlin"))->revoked);
+  EXPECT_TRUE(store_->FindNode("berlin")->revoked);
   Get(enrolment_.Enrol(Token("berlin"), "berlin", Request()));
-  EXPECT_FALSE(Get(store_->FindNode("berlin"))->revoked);
+  EXPECT_FALSE(store_->FindNode("berlin")->revoked);
 }
 
 TEST_F(EnrolmentTest, SiteNamesArePlain) {

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "tests/adapter/unusual_plan.h"
 #include "tests/aggregator/rounds/small_federation.h"
+#include "tests/support/first_file.h"
 
 namespace fedglm {
 namespace {
@@ -92,6 +93,42 @@ json = true
   EXPECT_EQ(o.max_update_bytes, uint64_t{5} << 20);
   EXPECT_EQ(o.log.level, LogLevel::kError);
   EXPECT_TRUE(o.log.json);
+}
+
+// What `init` writes is accepted, and where it shows a default, it is the program's.
+TEST(AggregatorOptions, TheFirstFileSaysWhatTheDefaultsAre) {
+  const AggregatorOptions defaults = Get(Read(kRequired));
+  const std::string first(AggregatorOptions::FirstFile()), whole = WithEveryKey(first);
+  EXPECT_NE(first, whole);
+  for (const std::string& text : {first, whole}) {
+    const AggregatorOptions o = Get(Read(text));
+    EXPECT_EQ(o.federation, "federation");
+    EXPECT_EQ(o.initial_adapter, "first-adapter");
+    EXPECT_EQ(o.mode, defaults.mode);
+    EXPECT_EQ(o.strategy->name(), defaults.strategy->name());
+    EXPECT_EQ(o.bounds.norm, defaults.bounds.norm);
+    EXPECT_EQ(o.bounds.weight_share, defaults.bounds.weight_share);
+    EXPECT_EQ(o.reject_share, defaults.reject_share);
+    EXPECT_EQ(o.rounds, defaults.rounds);
+    EXPECT_EQ(o.min_sites, defaults.min_sites);
+    EXPECT_EQ(o.min_updates, defaults.min_updates);
+    EXPECT_EQ(o.round_timeout_seconds, defaults.round_timeout_seconds);
+    EXPECT_EQ(o.silence_seconds, defaults.silence_seconds);
+    EXPECT_EQ(ToJson(o.training), ToJson(defaults.training));
+    EXPECT_EQ(o.listen, defaults.listen);
+    EXPECT_EQ(o.enrolment_listen, defaults.enrolment_listen);
+    EXPECT_EQ(o.host_names, defaults.host_names);
+    EXPECT_EQ(o.advertise, defaults.advertise);
+    EXPECT_EQ(o.state_dir, defaults.state_dir);
+    EXPECT_EQ(o.certificate_days, defaults.certificate_days);
+    EXPECT_EQ(o.max_update_bytes, defaults.max_update_bytes);
+    EXPECT_EQ(o.log.level, defaults.log.level);
+    EXPECT_EQ(o.log.json, defaults.log.json);
+  }
+  const Json plan = ToJson(defaults.training);
+  for (const auto& [key, value] : plan.items()) {
+    EXPECT_NE(whole.find("\n" + key + " = "), std::string::npos) << key << " is not shown";
+  }
 }
 
 TEST(AggregatorOptions, EveryHyperparameterIsAKeyOfTraining) {

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <random>
 #include <string>
@@ -133,11 +134,17 @@ class Rooms {
     SitePosition position;
     position.installed_round = installed_round;
     position.training_records = records;
-    return Get(machine_->NextWork(site, position, wait, [] { return false; }));
+    return Get(Answer(site, position, wait));
+  }
+  // What the site is told, sooner or later.
+  absl::StatusOr<Work> Answer(const std::string& site, const SitePosition& position, std::chrono::milliseconds wait) {
+    std::promise<absl::StatusOr<Work>> told;
+    machine_->AwaitWork(site, position, wait, [&](absl::StatusOr<Work> work) { told.set_value(std::move(work)); });
+    return told.get_future().get();
   }
   // At once.
   Work AskAs(const std::string& site, const SitePosition& position) {
-    return Get(machine_->NextWork(site, position, std::chrono::milliseconds(0), [] { return false; }));
+    return Get(Answer(site, position, std::chrono::milliseconds(0)));
   }
   TrainWork Train(const std::string& site, int64_t installed_round) {
     const Work work = Ask(site, installed_round);

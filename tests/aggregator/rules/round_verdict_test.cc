@@ -10,7 +10,7 @@ constexpr int64_t kTimeout = 600'000, kQuorum = 3;
 RoundVerdict After(int64_t milliseconds, int64_t accepted, int64_t expected, int64_t silent = 0,
                    int64_t timeout = kTimeout) {
   const std::chrono::steady_clock::time_point began{std::chrono::hours(7)};
-  return Judge({expected, accepted, silent, began, began + std::chrono::milliseconds(timeout),
+  return Judge({expected, accepted, expected == silent, began, began + std::chrono::milliseconds(timeout),
                 began + std::chrono::milliseconds(milliseconds)},
                kQuorum);
 }
@@ -50,9 +50,9 @@ TEST(Judge, DoesNotWaitForTheSilent) {
 }
 
 TEST(Judge, SaysWhy) {
-  EXPECT_EQ(WhyAgain({2, 1, 2}, 3), "1 of the 3 updates that it needs are in, and nothing is heard of the others");
+  EXPECT_EQ(WhyAgain({2, 1, true}, 3), "1 of the 3 updates that it needs are in, and nothing is heard of the others");
   EXPECT_EQ(WhyAgain({2, 1}, 3), "1 of the 3 updates that it needs are in at its deadline");
-  EXPECT_EQ(WhyAgain({0, 2}, 3), "2 of the 3 updates that it needs are in, and nobody else is asked");
+  EXPECT_EQ(WhyAgain({0, 2, true}, 3), "2 of the 3 updates that it needs are in, and nobody else is asked");
 }
 
 TEST(DeadlineAfterOutage, IsLaterByTheOutage) {

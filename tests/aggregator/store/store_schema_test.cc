@@ -41,7 +41,7 @@ TEST_F(OldDatabaseTest, OfTheTimeBeforeVersionsIsRead) {
   EXPECT_EQ(token.used_by, "a");
   EXPECT_EQ(token.used_key, "6daea63bff4f29c8e5359a45542b7d2714f8380ff514a9e909ba0b31862858ee");
 
-  const std::vector<NodeRow> nodes = Get(store->Nodes());
+  const std::vector<NodeRow> nodes = store->Nodes();
   ASSERT_EQ(nodes.size(), 2u);
   EXPECT_EQ(nodes[0].site_id, "a");
   EXPECT_FALSE(nodes[0].revoked);
@@ -49,6 +49,8 @@ TEST_F(OldDatabaseTest, OfTheTimeBeforeVersionsIsRead) {
   EXPECT_EQ(nodes[0].certificate_pem.text().find("-----BEGIN CERTIFICATE-----\n"), 0u);
   EXPECT_EQ(nodes[0].training_records, 10);
   EXPECT_EQ(nodes[0].bytes_received, 304);
+  EXPECT_EQ(nodes[0].next_serial, "") << "from a time before there was a next certificate";
+  EXPECT_TRUE(nodes[0].next_certificate_pem.empty());
 
   const std::vector<RoundRow> rounds = Get(store->RoundsAfter(0, 10));
   ASSERT_EQ(rounds.size(), 2u);
@@ -82,25 +84,60 @@ TEST_F(OldDatabaseTest, OfTheTimeBeforeVersionsIsRead) {
   const std::vector<AuditRow> audit = Get(store->Audit(0, 100));
   ASSERT_EQ(audit.size(), 7u);
   EXPECT_EQ(audit[6].action, "evaluation failed");
+  EXPECT_EQ(audit[0].hash, AuditHash(kFirstAuditHash, audit[0])) << "it became a chain";
+}
 
-  // And it goes on: what was expected is decided, the log grows where it ended.
-  UpdateRow update = expected[0];
+// And it goes on: what was expected is decided, the log grows where it ended.
+TEST_F(OldDatabaseTest, OfTheTimeBeforeVersionsGoesOn) {
+  const std::unique_ptr<Store> store = Open("version-0.sql", 0);
+  std::vector<UpdateRow> updates = Get(store->UpdatesOf(2));
+  std::erase_if(updates, [](const UpdateRow& update) { return update.state != UpdateState::kExpected; });
+  UpdateRow update = updates.at(0);
   update.state = UpdateState::kAccepted;
   ASSERT_TRUE(store->DecideUpdate(update, 1).ok());
   EXPECT_EQ(Get(store->FindUpdate(update.update_id))->state, UpdateState::kAccepted);
   EXPECT_EQ(Get(store->Audit(7, 100)).at(0).id, 8);
+  NodeRow node = *store->FindNode("a");
+  node.next_serial = "0B";
+  ASSERT_TRUE(store->PutNextCertificate(node).ok());
+  EXPECT_EQ(store->FindNode("a")->next_serial, "0B");
+  AuditChain chain;
+  for (const AuditRow& entry : Get(store->Audit(0, 100))) EXPECT_EQ(Message(chain.Add(entry)), "");
+  EXPECT_EQ(chain.entries(), 8);
 }
 
 // A site was revoked in round 1, and its update refused.
 TEST_F(OldDatabaseTest, OfTheTimeBeforeVersionsSaysWhatWasRefused) {
   const std::unique_ptr<Store> store = Open("version-0-revoked.sql", 0);
-  EXPECT_TRUE(Get(store->FindNode("c"))->revoked);
-  EXPECT_FALSE(Get(store->FindNode("a"))->revoked);
-  EXPECT_EQ(Get(store->FindNode("a"))->installed_round, 1);
+  EXPECT_TRUE(store->FindNode("c")->revoked);
+  EXPECT_FALSE(store->FindNode("a")->revoked);
+  EXPECT_EQ(store->FindNode("a")->installed_round, 1);
   const UpdateRow refused = *Get(store->FindUpdate("0ed6dc122ccaee8b0611e4bd7332f216"));
   EXPECT_EQ(refused.state, UpdateState::kRefused);
   EXPECT_EQ(refused.reason, "the site was revoked");
   EXPECT_EQ(Get(store->UpdatesOf(1)).size(), 3u);
+}
+
+// As the program before the third version left it: what it wrote is there, and what came since is empty.
+TEST_F(OldDatabaseTest, OfVersionTwoIsReadAndHasNoNextCertificates) {
+  {
+    Open("version-0.sql", 0);
+    const std::unique_ptr<Database> database = Get(Database::Open(path_));
+    for (const char* column : {"next_serial", "next_certificate_pem", "next_request_sha256"}) {
+      ASSERT_TRUE(database->ExecuteScript(std::string("ALTER TABLE nodes DROP COLUMN ") + column).ok());
+    }
+    ASSERT_TRUE(database
+                    ->ExecuteScript("ALTER TABLE audit DROP COLUMN hash; DROP TABLE audit_checkpoints;"
+                                    "PRAGMA user_version = 2")
+                    .ok());
+  }
+  const std::unique_ptr<Store> store = Get(Store::Open(path_));
+  EXPECT_EQ(Version(*Get(Database::Open(path_))), 4);
+  const NodeRow node = *store->FindNode("a");
+  EXPECT_EQ(node.serial, "2E58FED388CA26AFE93E34C06371C11C");
+  EXPECT_EQ(node.next_serial, "");
+  EXPECT_EQ(node.next_request_sha256, "");
+  EXPECT_EQ(Get(store->RoundsAfter(0, 10)).size(), 2u);
 }
 
 TEST_F(OldDatabaseTest, OfANewerProgramIsNotOpened) {

@@ -73,28 +73,58 @@ TEST_F(StoreTest, TokensAreKeptWithTheirUse) {
 }
 
 TEST_F(StoreTest, NodesAreKeptAndANewCertificateReinstates) {
-  EXPECT_FALSE(Get(store_->FindNode("berlin")).has_value());
+  EXPECT_FALSE(store_->FindNode("berlin").has_value());
   AddNode("berlin");
   AddNode("aachen");
-  ASSERT_TRUE(store_->TouchNode("berlin", 50, 12, 3).ok());
+  store_->TouchNode("berlin", 50, 12, 3);
   ASSERT_TRUE(store_->RevokeNode("berlin").ok());
   EXPECT_EQ(store_->RevokeNode("nowhere").code(), absl::StatusCode::kNotFound);
   Reopen();
-  NodeRow node = *Get(store_->FindNode("berlin"));
+  NodeRow node = *store_->FindNode("berlin");
   EXPECT_TRUE(node.revoked);
   EXPECT_EQ(node.serial, "0A");
   EXPECT_EQ(node.certificate_pem.text(), "PEM of berlin");
   EXPECT_EQ(node.last_seen_unix_ms, 50);
   EXPECT_EQ(node.training_records, 12);
   EXPECT_EQ(node.installed_round, 3);
-  EXPECT_EQ(Get(store_->Nodes()).size(), 2u);
+  EXPECT_EQ(store_->Nodes().size(), 2u);
 
   node.serial = "0B";
   ASSERT_TRUE(store_->PutNode(node).ok());
-  node = *Get(store_->FindNode("berlin"));
+  node = *store_->FindNode("berlin");
   EXPECT_FALSE(node.revoked);
   EXPECT_EQ(node.serial, "0B");
   EXPECT_EQ(node.last_seen_unix_ms, 50);
+}
+
+TEST_F(StoreTest, ANextCertificateIsKeptBesideThePresentOneUntilItIsAdopted) {
+  AddNode("aachen");
+  AddNode("berlin");
+  ASSERT_TRUE(store_->AdoptNextCertificate("berlin").ok());
+  EXPECT_EQ(store_->FindNode("berlin")->serial, "0A") << "it has none";
+  NodeRow node = *store_->FindNode("berlin");
+  node.next_serial = "0B";
+  node.next_certificate_pem = CertificatePem("the next PEM");
+  node.next_request_sha256 = "digest";
+  ASSERT_TRUE(store_->PutNextCertificate(node).ok());
+  Reopen();
+  node = *store_->FindNode("berlin");
+  EXPECT_EQ(node.serial, "0A");
+  EXPECT_EQ(node.certificate_pem.text(), "PEM of berlin");
+  EXPECT_EQ(node.next_serial, "0B");
+  EXPECT_EQ(node.next_certificate_pem.text(), "the next PEM");
+  EXPECT_EQ(node.next_request_sha256, "digest");
+  EXPECT_EQ(store_->FindNode("aachen")->next_serial, "") << "of this site alone";
+
+  ASSERT_TRUE(store_->AdoptNextCertificate("berlin").ok());
+  Reopen();
+  node = *store_->FindNode("berlin");
+  EXPECT_EQ(node.serial, "0B");
+  EXPECT_EQ(node.certificate_pem.text(), "the next PEM");
+  EXPECT_EQ(node.next_serial, "");
+  EXPECT_TRUE(node.next_certificate_pem.empty());
+  EXPECT_EQ(node.next_request_sha256, "");
+  EXPECT_EQ(store_->FindNode("aachen")->serial, "0A");
 }
 
 TEST_F(StoreTest, RoundsAreKept) {
@@ -158,7 +188,7 @@ TEST_F(StoreTest, AnUpdateIsDecidedOnce) {
   EXPECT_EQ(update.examples, 5);
   EXPECT_EQ(update.training_loss, 1.25);
   EXPECT_EQ(update.reason, "");
-  EXPECT_EQ(Get(store_->FindNode("aachen"))->bytes_received, 77);
+  EXPECT_EQ(store_->FindNode("aachen")->bytes_received, 77);
   const std::vector<AuditRow> audit = Get(store_->Audit(0, 10));
   ASSERT_EQ(audit.size(), 1u);
   EXPECT_EQ(audit[0].action, "update accepted");
@@ -169,24 +199,19 @@ TEST_F(StoreTest, AnUpdateIsDecidedOnce) {
 TEST_F(StoreTest, WhatIsExpectedOfOneSiteCanBeRefusedTogether) {
   AddNode("aachen");
   OpenRoundOne();
-  ASSERT_TRUE(store_->RefuseAllOf("berlin", "gone").ok());
+  ASSERT_TRUE(store_->RefuseUpdates(1, "berlin", "gone").ok());
   EXPECT_EQ(Get(store_->FindUpdate("u2"))->state, UpdateState::kRefused);
   EXPECT_EQ(Get(store_->FindUpdate("u2"))->reason, "gone");
   EXPECT_EQ(Get(store_->FindUpdate("u1"))->state, UpdateState::kExpected);
-  // What was accepted in a round that is done stays in it.
-  ASSERT_TRUE(store_->DecideUpdate(Decided(UpdateState::kAccepted), 120).ok());
-  RoundRow done = *Get(store_->LastRound());
-  done.adapter_out = "out";
-  ASSERT_TRUE(store_->CloseRound(done).ok());
-  ASSERT_TRUE(store_->RefuseAllOf("aachen", "gone").ok());
-  EXPECT_EQ(Get(store_->FindUpdate("u1"))->state, UpdateState::kAccepted);
+  EXPECT_EQ(store_->CountUpdates().expected, 1);
+  EXPECT_EQ(store_->CountUpdates().refused, 1);
 }
 
 TEST_F(StoreTest, WhatASiteSentForTheOpenRoundCanBeRefusedAfterwards) {
   AddNode("aachen");
   OpenRoundOne();
   ASSERT_TRUE(store_->DecideUpdate(Decided(UpdateState::kAccepted), 120).ok());
-  ASSERT_TRUE(store_->RefuseAllOf("aachen", "gone").ok());
+  ASSERT_TRUE(store_->RefuseUpdates(1, "aachen", "gone").ok());
   EXPECT_EQ(Get(store_->FindUpdate("u1"))->state, UpdateState::kRefused);
 }
 
@@ -210,6 +235,34 @@ TEST_F(StoreTest, EvaluationsAreOneForASiteAndRound) {
   EXPECT_EQ(rows[1].loss, 2.5);
   EXPECT_EQ(rows[1].tokens, 100);
   EXPECT_TRUE(Get(store_->EvaluationsOf(2)).empty());
+}
+
+TEST_F(StoreTest, WhatASiteDidInARoundIsReadInPages) {
+  AddNode("aachen");
+  OpenRoundOne();
+  ASSERT_TRUE(store_->DecideUpdate(Decided(UpdateState::kAccepted), 1).ok());
+  ASSERT_TRUE(store_->PutEvaluation({0, "aachen", 3, 10}).ok());
+  ASSERT_TRUE(store_->PutEvaluation({1, "berlin", 0, 20}).ok());
+  ASSERT_TRUE(store_->PutEvaluation({2, "aachen", 1, 30}).ok());
+  const std::vector<SiteRoundRow> all = Get(store_->SiteRoundsAfter(-1, "", 1000, 100));
+  ASSERT_EQ(all.size(), 4u);
+  EXPECT_EQ(all[0].round, 0);
+  EXPECT_EQ(all[0].held_out_loss, 3);
+  EXPECT_EQ(all[0].training_loss, std::nullopt);
+  EXPECT_EQ(all[1].site_id, "aachen");
+  EXPECT_EQ(all[1].training_loss, 1.25);
+  EXPECT_EQ(all[1].examples, 5);
+  EXPECT_EQ(all[1].held_out_loss, std::nullopt);
+  EXPECT_EQ(all[2].site_id, "berlin") << "whose update is expected";
+  EXPECT_EQ(all[2].held_out_loss, 0);
+  EXPECT_EQ(all[2].tokens, 20);
+  EXPECT_EQ(all[2].training_loss, std::nullopt);
+  EXPECT_EQ(all[3].round, 2);
+  const std::vector<SiteRoundRow> page = Get(store_->SiteRoundsAfter(1, "aachen", 1000, 1));
+  ASSERT_EQ(page.size(), 1u);
+  EXPECT_EQ(page[0].site_id, "berlin");
+  EXPECT_EQ(Get(store_->SiteRoundsAfter(1, "berlin", 1000, 9)).size(), 1u);
+  EXPECT_TRUE(Get(store_->SiteRoundsAfter(1, "berlin", 1, 9)).empty());
 }
 
 TEST_F(StoreTest, TheAuditLogIsReadInPages) {
