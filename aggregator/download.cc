@@ -1,4 +1,5 @@
 // An artifact as it is sent, a chunk at a time. No thread waits for a slow reader.
+#include <algorithm>
 #include <fstream>
 #include <memory>
 #include <utility>
@@ -51,6 +52,7 @@ class Download : public grpc::ServerWriteReactor<v1::DownloadChunk>, public std:
   absl::Status Open() {
     FEDGLM_ASSIGN_OR_RETURN(const std::filesystem::path path, rooms_.artifacts.Find(sha256_));
     FEDGLM_ASSIGN_OR_RETURN(const uint64_t size, rooms_.artifacts.Bytes(sha256_));
+    chunk_bytes_ = std::min<uint64_t>(kChunkBytes, size);
     if (offset_ > size) return UsageError("the offset is beyond the artifact");
     file_.open(path, std::ios::binary);
     file_.seekg(static_cast<std::streamoff>(offset_));
@@ -60,7 +62,7 @@ class Download : public grpc::ServerWriteReactor<v1::DownloadChunk>, public std:
   void Next() {
     rooms_.rounds.Heard(call_->caller().site_id);
     std::string& bytes = *chunk_.mutable_data();
-    bytes.resize(kChunkBytes);
+    bytes.resize(chunk_bytes_);
     file_.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     if (file_.bad()) return End(FailedError("the artifact cannot be read"));
     if (file_.gcount() == 0) return End(absl::OkStatus());
@@ -79,6 +81,7 @@ class Download : public grpc::ServerWriteReactor<v1::DownloadChunk>, public std:
   std::shared_ptr<Download> self_;  // until gRPC is done with it
   std::unique_ptr<OpenCall> call_;
   std::ifstream file_;
+  size_t chunk_bytes_ = kChunkBytes;  // a thousand sites that fetch a small adapter need not a thousand MiB
   v1::DownloadChunk chunk_;
   Mutex mutex_;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false, writes_ ABSL_GUARDED_BY(mutex_) = false;

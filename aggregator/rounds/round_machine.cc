@@ -46,7 +46,7 @@ RoundMachine::~RoundMachine() {
   {
     MutexLock lock(mutex_);
     stopping_ = true;
-    Changed();
+    NewsForAll();
   }
   if (thread_.joinable()) thread_.join();
   if (telling_.joinable()) telling_.join();
@@ -105,6 +105,7 @@ void RoundMachine::Changed() {
 
 void RoundMachine::NewsForAll() {
   news_ = true;
+  to_tell_.notify_all();
   Changed();
 }
 
@@ -136,7 +137,7 @@ void RoundMachine::KeepTelling() {
   while (true) {
     {
       MutexLock lock(mutex_);
-      if (!stopping_ && !news_) lock.WaitFor(changed_, kTick);
+      if (!stopping_ && !news_) lock.WaitFor(to_tell_, kTick);  // and who has waited long enough
       if (stopping_) return;
     }
     TellSites();

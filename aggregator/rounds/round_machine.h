@@ -144,7 +144,7 @@ class RoundMachine {
   // One update is in memory at a time, however many arrive.
   Mutex deciding_ ABSL_ACQUIRED_BEFORE(mutex_);
   Mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable changed_, to_tell_;
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
   bool news_ ABSL_GUARDED_BY(mutex_) = false;  // since the sites that wait were last told
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false, paused_ ABSL_GUARDED_BY(mutex_) = false;

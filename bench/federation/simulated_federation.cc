@@ -30,7 +30,7 @@ std::string Toml(const FederationShape& shape, const std::filesystem::path& fold
          (folder / "initial").string() +
          "\"\n[server]\nlisten = \"127.0.0.1:0\"\nenrolment_listen = \"127.0.0.1:0\"\nadvertise = \"127.0.0.1\"\n"
          "state_dir = \"" +
-         (folder / "state").string() + "\"\n[log]\nlevel = \"warn\"\n";
+         (folder / "state").string() + "\"\n[log]\nlevel = \"warning\"\n";
 }
 
 // One line of /proc/PID/…; the values after `key`.

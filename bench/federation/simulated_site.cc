@@ -155,11 +155,11 @@ grpc::Status SimulatedSite::AskOnce(int64_t records) {
 void SimulatedSite::Run() { Ask(); }
 
 void SimulatedSite::Ask() {
-  context_ = std::make_unique<grpc::ClientContext>();
-  context_->set_wait_for_ready(true);
+  const auto context = std::make_shared<grpc::ClientContext>();  // as long as the callback
+  context->set_wait_for_ready(true);
   request_ = Request(kWaitMs, kRecords);
   task_.Clear();
-  stub_->async()->NextTask(context_.get(), &request_, &task_, [this](const grpc::Status& status) {
+  stub_->async()->NextTask(context.get(), &request_, &task_, [this, context](const grpc::Status& status) {
     if (!status.ok()) return progress_.Failed(status);
     Do(task_);
   });

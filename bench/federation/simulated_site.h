@@ -52,7 +52,6 @@ class SimulatedSite {
   const SimulatedFederation& federation_;
   SiteProgress& progress_;
   std::unique_ptr<v1::Federation::Stub> stub_;
-  std::unique_ptr<grpc::ClientContext> context_;
   v1::NextTaskRequest request_;
   v1::Task task_;
   int64_t installed_round_ = 0;
