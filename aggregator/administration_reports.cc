@@ -6,6 +6,8 @@
 #include <fstream>
 #include <vector>
 
+#include "aggregator/rounds/founding.h"
+
 namespace fedglm {
 namespace {
 
@@ -36,19 +38,13 @@ struct PublishedAdapter {
   std::string sha256;
 };
 absl::StatusOr<PublishedAdapter> AdapterOf(Store& store, const v1::ExportAdapterRequest& request) {
-  FEDGLM_ASSIGN_OR_RETURN(const std::string initial, store.Setting("initial_adapter"));
-  FEDGLM_ASSIGN_OR_RETURN(const std::optional<RoundRow> last, store.LastRound());
+  PublishedAdapter adapter = {request.round(), ""};
   if (!request.has_round()) {
-    if (!last) return PublishedAdapter{0, initial};
-    if (last->state == RoundState::kDone) return PublishedAdapter{last->round, last->adapter_out};
-    return PublishedAdapter{last->round - 1, last->adapter_in};
+    FEDGLM_ASSIGN_OR_RETURN(const std::optional<RoundRow> last, store.LastRound());
+    if (last) adapter.round = last->state == RoundState::kDone ? last->round : last->round - 1;
   }
-  const int64_t round = request.round();
-  if (round == 0) return PublishedAdapter{0, initial};
-  FEDGLM_ASSIGN_OR_RETURN(const std::vector<RoundRow> rows, store.RoundsAfter(std::max<int64_t>(round, 0) - 1, 1));
-  const bool there = !rows.empty() && rows.front().round == round && rows.front().state == RoundState::kDone;
-  if (!there) return RefusedError("there is no round " + std::to_string(round) + " that is done");
-  return PublishedAdapter{round, rows.front().adapter_out};
+  FEDGLM_ASSIGN_OR_RETURN(adapter.sha256, AdapterOfRound(store, adapter.round));
+  return adapter;
 }
 
 void Write(const AuditCheckpoint& checkpoint, v1::AuditCheckpoint* out) {

@@ -49,10 +49,7 @@ absl::StatusOr<CertificateFacts> ShownCertificate(const grpc::ServerContextBase&
   return shown;
 }
 
-}  // namespace
-
-absl::Status CheckMember(const Caller& caller, const Store& store) {
-  const std::optional<NodeRow> node = store.FindNode(caller.site_id);
+absl::Status CheckMember(const Caller& caller, const std::optional<NodeRow>& node) {
   if (!node) return RefusedError("this certificate belongs to no enrolled site");
   if (node->revoked) return RefusedError("site " + caller.site_id + " was revoked");
   if (caller.not_after < std::chrono::system_clock::now()) return RefusedError("the certificate has expired");
@@ -62,14 +59,19 @@ absl::Status CheckMember(const Caller& caller, const Store& store) {
   return absl::OkStatus();
 }
 
+}  // namespace
+
+absl::Status CheckMember(const Caller& caller, const Store& store) {
+  return CheckMember(caller, store.FindNode(caller.site_id));
+}
+
 absl::StatusOr<Caller> CallingSite(const grpc::ServerContextBase& context, Store& store) {
   FEDGLM_ASSIGN_OR_RETURN(const CertificateFacts shown, ShownCertificate(context));
   Caller caller = {Property(context, GRPC_X509_CN_PROPERTY_NAME), shown.serial_hex, shown.not_after};
-  FEDGLM_RETURN_IF_ERROR(CheckMember(caller, store));
-  if (const std::optional<NodeRow> node = store.FindNode(caller.site_id); node && node->serial != caller.serial) {
-    FEDGLM_RETURN_IF_ERROR(
-        AcceptCertificate(store, *node, caller.serial, UnixMilliseconds(std::chrono::system_clock::now())));
-  }
+  const std::optional<NodeRow> node = store.FindNode(caller.site_id);
+  FEDGLM_RETURN_IF_ERROR(CheckMember(caller, node));
+  FEDGLM_RETURN_IF_ERROR(
+      AcceptCertificate(store, *node, caller.serial, UnixMilliseconds(std::chrono::system_clock::now())));
   return caller;
 }
 

@@ -15,4 +15,7 @@ namespace fedglm {
 absl::StatusOr<std::string> FoundFederation(const AggregatorOptions& options, const Strategy& strategy,
                                             const Publisher& publisher, Store& store);
 
+// The adapter that a round published; 0: what round 1 starts from. Refused if there is no such round that is done.
+absl::StatusOr<std::string> AdapterOfRound(Store& store, int64_t round);
+
 }  // namespace fedglm

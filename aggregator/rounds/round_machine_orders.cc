@@ -1,6 +1,7 @@
 // What administrators order, and what the sites together do: rounds that end otherwise than by themselves.
 #include <utility>
 
+#include "aggregator/rounds/founding.h"
 #include "aggregator/rounds/round_machine.h"
 #include "base/log.h"
 
@@ -45,13 +46,7 @@ absl::Status RoundMachine::RollBackTo(const std::string& adapter_sha256, const s
 
 absl::Status RoundMachine::RollBack(int64_t round, const std::string& reason, const std::string& actor) {
   MutexLock lock(mutex_);
-  FEDGLM_ASSIGN_OR_RETURN(std::string adapter, store_.Setting("initial_adapter"));
-  if (round != 0) {
-    FEDGLM_ASSIGN_OR_RETURN(const std::vector<RoundRow> rows, store_.RoundsAfter(round - 1, 1));
-    const bool there = !rows.empty() && rows.front().round == round && rows.front().state == RoundState::kDone;
-    if (!there) return RefusedError("there is no round " + std::to_string(round) + " that is done");
-    adapter = rows.front().adapter_out;
-  }
+  FEDGLM_ASSIGN_OR_RETURN(const std::string adapter, AdapterOfRound(store_, round));
   return RollBackTo(adapter, "to the adapter of round " + std::to_string(round) + (reason.empty() ? "" : ": ") + reason,
                     actor);
 }
