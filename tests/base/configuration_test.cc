@@ -37,12 +37,12 @@ TEST(Configuration, FlagBeforeEnvironmentBeforeFileBeforeDefault) {
 
 TEST(Configuration, ReadsEveryType) {
   Configuration configuration = Parsed(
-      "text = \"ä\"\ninteger = -5\nnumber = 0.25\nwhole = 2\nyes = true\nnames = [\"a\", \"b\"]\n"
+      "text = \"ä\"\ninteger = -5\nnumber = 0.25\nintegral = 2\nyes = true\nnames = [\"a\", \"b\"]\n"
       "[deep.deeper]\nvalue = 1\n");
   EXPECT_EQ(*configuration.String("text", ""), "ä");
   EXPECT_EQ(*configuration.Integer("integer", 0, -10, 10), -5);
   EXPECT_EQ(*configuration.Number("number", 0, 0, 1), 0.25);
-  EXPECT_EQ(*configuration.Number("whole", 0, 0, 5), 2.0);
+  EXPECT_EQ(*configuration.Number("integral", 0, 0, 5), 2.0);
   EXPECT_EQ(*configuration.Bool("yes", false), true);
   EXPECT_EQ(*configuration.Strings("names", {}), (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(*configuration.Integer("deep.deeper.value", 0, 0, 1), 1);

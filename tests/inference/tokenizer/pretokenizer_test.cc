@@ -1,8 +1,7 @@
 #include "inference/tokenizer/pretokenizer.h"
 
-#include <chrono>
-
 #include "gtest/gtest.h"
+#include "tests/support/thread_seconds.h"
 
 namespace fedglm {
 namespace {
@@ -182,20 +181,18 @@ TEST(Pretokenizer, LongTextOfOneKindIsCutInLinearTime) {
   }
   texts.push_back(repeat(" ") + "x");
   texts.push_back(repeat("1") + "x");
-  const auto begin = std::chrono::steady_clock::now();
+  const double begin = ThreadSeconds();
   for (const Family& family : Families()) {
     const auto pretokenizer = Pretokenizer::Make(FindPretokenizer(family.names[0])->patterns);
     for (const std::string& text : texts) {
-      const auto family_begin = std::chrono::steady_clock::now();
+      const double family_begin = ThreadSeconds();
       size_t bytes = 0;
       for (const std::string_view piece : pretokenizer->Split(text)) bytes += piece.size();
       EXPECT_EQ(bytes, text.size()) << family.names[0];
-      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - family_begin;
-      EXPECT_LT(seconds.count(), 10) << family.names[0] << " on " << text.substr(0, 8);
+      EXPECT_LT(ThreadSeconds() - family_begin, 30) << family.names[0] << " on " << text.substr(0, 8);
     }
   }
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-  RecordProperty("seconds", std::to_string(seconds.count()));
+  RecordProperty("seconds", std::to_string(ThreadSeconds() - begin));
 }
 
 }  // namespace

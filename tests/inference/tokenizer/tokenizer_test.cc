@@ -1,12 +1,12 @@
 #include "inference/tokenizer/tokenizer.h"
 
-#include <chrono>
 #include <random>
 
 #include "gtest/gtest.h"
 #include "tests/inference/tokenizer/vocabulary_builder.h"
 #include "tests/inference/tokenizer/vocabulary_pairs.h"
 #include "tests/support/golden.h"
+#include "tests/support/thread_seconds.h"
 
 namespace fedglm {
 namespace {
@@ -78,12 +78,12 @@ TEST_P(GoldenVocabulary, AMegabyteOfOneWordTakesNoQuadraticTime) {
   const Pieces texts = {std::string(1 << 20, 'a'), std::string(1 << 20, ' '),    std::string(1 << 20, '\n'),
                         std::string(1 << 20, '<'), std::string(1 << 20, '\xff'), letters};
   for (const std::string& text : texts) {
-    const auto begin = std::chrono::steady_clock::now();
+    const double begin = ThreadSeconds();
     const auto tokens = tokenizer->Encode(text, {.add_special = false, .parse_special = true});
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    const double seconds = ThreadSeconds() - begin;
     EXPECT_EQ(tokenizer->Decode(tokens), text);
-    EXPECT_LT(seconds.count(), 20) << "a megabyte of " << static_cast<int>(text[0]);
-    RecordProperty("seconds_" + std::to_string(static_cast<int>(text[0])), std::to_string(seconds.count()));
+    EXPECT_LT(seconds, 60) << "a megabyte of " << static_cast<int>(text[0]);
+    RecordProperty("seconds_" + std::to_string(static_cast<int>(text[0])), std::to_string(seconds));
   }
 }
 
