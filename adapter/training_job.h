@@ -50,13 +50,13 @@ struct TrainingJob {
   uint64_t adapter_seed = 1;
   std::string base_sha256;  // if known; written to the provenance and checked
 
-  TrainingPlan plan;                  // its keys stand in the job's JSON beside the job's own
-  int64_t micro_batch_tokens = 2048;  // tokens in memory at once; a step takes as many of them as it needs
-  int64_t schedule_steps = 0;         // of plan.schedule; 0: plan.steps
-  int64_t schedule_offset = 0;        // steps already done in earlier rounds
-  int64_t skip_records = 0;           // where in the shuffled order to begin (rounds go on where they stopped)
-  int64_t set_aside = 0;              // every so many-th example is not trained on, and alone evaluated; 0: none is
-  int threads = 0;                    // 0: physical cores
+  TrainingPlan plan;                 // its keys stand in the job's JSON beside the job's own
+  int64_t micro_batch_tokens = 512;  // tokens in memory at once; a step takes as many of them as it needs
+  int64_t schedule_steps = 0;        // of plan.schedule; 0: plan.steps
+  int64_t schedule_offset = 0;       // steps already done in earlier rounds
+  int64_t skip_records = 0;          // where in the shuffled order to begin (rounds go on where they stopped)
+  int64_t set_aside = 0;             // every so many-th example is not trained on, and alone evaluated; 0: none is
+  int threads = 0;                   // 0: physical cores
   bool forbid_network = true;
   int64_t evaluate_every = 0;
   std::vector<std::filesystem::path> held_out;  // evaluated at the end (and every evaluate_every steps)

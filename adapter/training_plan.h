@@ -14,7 +14,7 @@
 namespace fedglm {
 
 // Where all who train and all who evaluate cut records, if nobody says otherwise: losses over records that are cut at
-// different places cannot be compared. Two of these fill the trainer's default of tokens in memory.
+// different places cannot be compared.
 inline constexpr int64_t kDefaultSequenceLength = 1024;
 
 // The values that a field may have: numbers from `lowest` to `highest`, or one of the names.
@@ -57,6 +57,7 @@ struct TrainingPlan {
   std::string schedule = "constant";
   double clip_norm = 1.0;
   uint64_t seed = 1;
+  std::string arithmetic = "served";
 
   // visit(PlanField<T>, member) for each hyperparameter. A new one is a member above, a line here, and what the
   // optimizer does with it.
@@ -83,6 +84,8 @@ struct TrainingPlan {
         plan.schedule);
     visit(Number{"clip_norm", {0, 1e9}, "bound on the norm of a step's gradient; 0: none"}, plan.clip_norm);
     visit(PlanField<uint64_t>{"seed", {0, UINT64_MAX}, "order of the records"}, plan.seed);
+    visit(Name{"arithmetic", {{"served", "exact"}}, "of the base's products: as the engine has them, or float32"},
+          plan.arithmetic);
   }
 };
 

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if defined(__x86_64__)
@@ -65,6 +67,8 @@ struct ThreadPool::State {
   std::condition_variable wake;
   std::vector<Core> cores;  // of the caller and the workers, in this order; empty: anywhere
   std::vector<std::thread> workers;
+  Mutex failing;
+  std::exception_ptr failure ABSL_GUARDED_BY(failing);  // the first one of the current call
 
   void BeginGeneration() ABSL_EXCLUSIVE_LOCKS_REQUIRED(sleep) { generation.fetch_add(1, std::memory_order_release); }
   void Stop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(sleep) { stop = true; }
@@ -72,11 +76,26 @@ struct ThreadPool::State {
   // Not analysed: a worker reads what the caller, who has the turn until all workers have left, wrote before `inside`
   // was opened.
   void TakeRanges() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    while (true) {
-      const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-      if (begin >= count) return;
-      (*body)(begin, std::min(count, begin + grain));
+    try {
+      while (true) {
+        const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
+        if (begin >= count) return;
+        (*body)(begin, std::min(count, begin + grain));
+      }
+    } catch (...) {
+      next.store(count, std::memory_order_relaxed);
+      MutexLock lock(failing);
+      if (failure == nullptr) failure = std::current_exception();
     }
+  }
+
+  void ThrowFailure() {
+    std::exception_ptr thrown;
+    {
+      MutexLock lock(failing);
+      thrown = std::exchange(failure, nullptr);
+    }
+    if (thrown != nullptr) std::rethrow_exception(thrown);
   }
 
   bool AwaitWork(uint64_t seen) {
@@ -155,6 +174,7 @@ void ThreadPool::ParallelFor(int64_t count, int64_t grain, const std::function<v
       std::this_thread::yield();  // the core may be wanted by the very worker that is waited for
     }
   }
+  state_->ThrowFailure();
 }
 
 ThreadPool::CallerOnItsCore::CallerOnItsCore(const ThreadPool& pool) {

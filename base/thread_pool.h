@@ -37,6 +37,7 @@ class ThreadPool {
 
   // Calls body(begin, end) over disjoint ranges that cover [0, count), each a multiple of `grain` long but the last.
   // Returns when all are done. One ParallelFor at a time; calls from several threads take turns. Not from within body.
+  // What body throws, on whichever thread, is thrown here; the ranges that were not begun are then left out.
   void ParallelFor(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body);
 
   // Keeps the calling thread on the core that a pinned pool leaves for it, for a scope with many calls of ParallelFor;

@@ -46,7 +46,7 @@ listen = "127.0.0.1:8080"         # another interface needs the next three; port
 
 [training]
 # threads = 0                     # of the trainer and of the engine; 0: physical cores, and what was measured
-# micro_batch_tokens = 2048       # tokens in memory at once
+# micro_batch_tokens = 512        # tokens in memory at once
 
 [privacy]
 # max_update_norm = 0.0           # the update is scaled down to this L2 norm; 0: no bound

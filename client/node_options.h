@@ -31,7 +31,7 @@ struct NodeOptions {
   bool autotune = true;  // unless `threads` says how many: measured once, kept in state_dir/autotune
 
   int threads = 0;  // of the trainer and of the engine; 0: physical cores
-  int64_t micro_batch_tokens = 2048;
+  int64_t micro_batch_tokens = 512;
   PrivacyOptions privacy;
   double max_regression = 0.05;  // of an adapter that is installed: client/rules/acceptance.h
   LogOptions log;

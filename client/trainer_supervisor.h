@@ -24,7 +24,7 @@ struct SupervisorOptions {
   std::vector<std::filesystem::path> training_records, held_out_records;
   std::filesystem::path work;  // jobs take their adapter from here and leave their results here
   int threads = 0;             // of a trainer; 0: physical cores
-  int64_t micro_batch_tokens = 2048;
+  int64_t micro_batch_tokens = 512;
 };
 
 // The node's end. Not thread-safe, but for RequestStop-like flags asked through `stopped`.

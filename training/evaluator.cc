@@ -1,17 +1,14 @@
 #include "training/evaluator.h"
 
-#include <torch/torch.h>
-
 #include "training/data/batches.h"
 
 namespace fedglm {
 
-EvaluatedLoss Evaluate(const TransformerLoss& model, const ExampleSet& set, int64_t micro_batch_tokens) {
-  const torch::NoGradGuard no_gradients;
+EvaluatedLoss Evaluate(TrainedModel& model, const ExampleSet& set, int64_t micro_batch_tokens) {
   double sum = 0;
   int64_t tokens = 0;
   for (const Batch& batch : AllBatches(set, micro_batch_tokens)) {
-    sum += model(batch).item<double>();
+    sum += model.Loss(batch);
     tokens += static_cast<int64_t>(batch.targets.size());
   }
   return {tokens > 0 ? sum / static_cast<double>(tokens) : 0, tokens};

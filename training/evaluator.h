@@ -2,7 +2,7 @@
 #pragma once
 
 #include "training/data/records.h"
-#include "training/model/transformer_loss.h"
+#include "training/model/trained_model.h"
 
 namespace fedglm {
 
@@ -11,6 +11,6 @@ struct EvaluatedLoss {
   int64_t tokens = 0;
 };
 
-EvaluatedLoss Evaluate(const TransformerLoss& model, const ExampleSet& set, int64_t micro_batch_tokens);
+EvaluatedLoss Evaluate(TrainedModel& model, const ExampleSet& set, int64_t micro_batch_tokens);
 
 }  // namespace fedglm

@@ -11,20 +11,18 @@
 
 namespace fedglm {
 
-double AccumulateGradients(const TransformerLoss& model, const std::vector<Batch>& batches) {
+double AccumulateGradients(TrainedModel& model, const std::vector<Batch>& batches) {
   int64_t targets = 0;
   for (const Batch& batch : batches) targets += static_cast<int64_t>(batch.targets.size());
   double sum = 0;
   for (const Batch& batch : batches) {
-    const at::Tensor loss = model(batch);
-    sum += loss.item<double>();
-    (loss / static_cast<double>(targets)).backward();
+    sum += model.AddGradients(batch, 1.0 / static_cast<double>(targets));
   }
   return sum;
 }
 
-EvaluatedLoss ReportEvaluation(const TrainingJob& job, const TransformerLoss& model, const ExampleSet& set,
-                               int64_t step, const EventSink& on_event) {
+EvaluatedLoss ReportEvaluation(const TrainingJob& job, TrainedModel& model, const ExampleSet& set, int64_t step,
+                               const EventSink& on_event) {
   const EvaluatedLoss evaluated = Evaluate(model, set, job.micro_batch_tokens);
   TrainerEvent event;
   event.event = "evaluated";
@@ -47,10 +45,9 @@ TrainerEvent DoneEvent(const TrainingSummary& summary) {
   return event;
 }
 
-absl::StatusOr<TrainingSummary> Optimize(const TrainingJob& job, const TransformerLoss& model, const Weights& weights,
-                                         const ExampleSet& set, const std::optional<ExampleSet>& held_out,
-                                         const EventSink& on_event) {
-  Optimizer optimizer(job, weights.Parameters());
+absl::StatusOr<TrainingSummary> Optimize(const TrainingJob& job, TrainedModel& model, const ExampleSet& set,
+                                         const std::optional<ExampleSet>& held_out, const EventSink& on_event) {
+  Optimizer optimizer(job, model.Parameters());
   ExampleOrder order(static_cast<int64_t>(set.examples.size()), job.plan.seed, job.skip_records);
   TrainingSummary summary;
   double loss_sum = 0;
@@ -88,7 +85,7 @@ absl::StatusOr<TrainingSummary> Optimize(const TrainingJob& job, const Transform
       ReportEvaluation(job, model, *held_out, step, on_event);
     }
   }
-  for (const at::Tensor& parameter : weights.Parameters()) {
+  for (const at::Tensor& parameter : model.Parameters()) {
     // The last step's result is in no loss yet.
     if (!at::isfinite(parameter).all().item<bool>()) {
       return FailedError("the weights are no longer finite after the last step: lower the learning rate");

@@ -7,8 +7,7 @@
 #include "base/status.h"
 #include "training/data/records.h"
 #include "training/evaluator.h"
-#include "training/model/transformer_loss.h"
-#include "training/model/weights.h"
+#include "training/model/trained_model.h"
 #include "training/trainer.h"
 
 namespace fedglm {
@@ -22,15 +21,14 @@ struct TrainingSummary {
 
 // job.plan.steps steps on `set`; evaluates on `held_out` (if any) every job.evaluate_every steps and at the end. Failed
 // if the loss, a gradient or a weight stops being finite.
-absl::StatusOr<TrainingSummary> Optimize(const TrainingJob& job, const TransformerLoss& model, const Weights& weights,
-                                         const ExampleSet& set, const std::optional<ExampleSet>& held_out,
-                                         const EventSink& on_event);
+absl::StatusOr<TrainingSummary> Optimize(const TrainingJob& job, TrainedModel& model, const ExampleSet& set,
+                                         const std::optional<ExampleSet>& held_out, const EventSink& on_event);
 
 // Adds the gradient of the mean loss over the batches' answer tokens to the parameters. Returns the sum of the losses.
-double AccumulateGradients(const TransformerLoss& model, const std::vector<Batch>& batches);
+double AccumulateGradients(TrainedModel& model, const std::vector<Batch>& batches);
 
-EvaluatedLoss ReportEvaluation(const TrainingJob& job, const TransformerLoss& model, const ExampleSet& set,
-                               int64_t step, const EventSink& on_event);
+EvaluatedLoss ReportEvaluation(const TrainingJob& job, TrainedModel& model, const ExampleSet& set, int64_t step,
+                               const EventSink& on_event);
 TrainerEvent DoneEvent(const TrainingSummary& summary);
 
 }  // namespace fedglm

@@ -9,6 +9,7 @@
 #include "training/base_model.h"
 #include "training/data/bpe_trainer.h"
 #include "training/model/dense_weights.h"
+#include "training/model/transformer_loss.h"
 #include "training/optimization.h"
 
 namespace fedglm {
@@ -130,8 +131,8 @@ absl::Status Pretrain(const TrainingJob& job, const EventSink& on_event) {
   started.records = static_cast<int64_t>(set.examples.size());
   started.tokens = set.CountedTokens();
   on_event(started);
-  const TransformerLoss model(h, RotaryFrequencies(h, *base.file), weights);
-  FEDGLM_ASSIGN_OR_RETURN(const TrainingSummary summary, Optimize(job, model, weights, set, held_out, on_event));
+  TransformerLoss model(h, RotaryFrequencies(h, *base.file), weights);
+  FEDGLM_ASSIGN_OR_RETURN(const TrainingSummary summary, Optimize(job, model, set, held_out, on_event));
   FEDGLM_RETURN_IF_ERROR(WriteModel(job.output, h, vocabulary, weights, type));
   on_event(DoneEvent(summary));
   return absl::OkStatus();

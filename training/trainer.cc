@@ -16,7 +16,7 @@
 #include "inference/gguf/new_adapter.h"
 #include "training/base_model.h"
 #include "training/data/batches.h"
-#include "training/model/adapted_base.h"
+#include "training/model/adapted_model.h"
 #include "training/optimization.h"
 #include "training/pretrainer.h"
 
@@ -46,8 +46,8 @@ absl::StatusOr<std::optional<Adapter>> StartingAdapter(const TrainingJob& job, c
   return std::optional<Adapter>(std::move(adapter));
 }
 
-absl::Status SaveResult(const TrainingJob& job, const AdaptedBase& weights) {
-  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, weights.ToAdapter());
+absl::Status SaveResult(const TrainingJob& job, const AdaptedModel& model) {
+  FEDGLM_ASSIGN_OR_RETURN(Adapter adapter, model.ToAdapter());
   Provenance provenance;  // whatever it started from, this is a new one, trained here
   provenance.base_sha256 = job.base_sha256;
   provenance.mode = UpdateFormName(job.mode);
@@ -56,8 +56,8 @@ absl::Status SaveResult(const TrainingJob& job, const AdaptedBase& weights) {
 }
 
 // One gradient of the mean loss over all records.
-absl::Status ComputeGradient(const TrainingJob& job, const GgufFile& file, const TransformerLoss& model,
-                             const AdaptedBase& weights, const ExampleSet& set, const EventSink& on_event) {
+absl::Status ComputeGradient(const TrainingJob& job, const GgufFile& file, AdaptedModel& model, const ExampleSet& set,
+                             const EventSink& on_event) {
   TrainingSummary summary;
   const Stopwatch watch;
   const std::vector<Batch> batches = AllBatches(set, job.micro_batch_tokens);
@@ -66,7 +66,7 @@ absl::Status ComputeGradient(const TrainingJob& job, const GgufFile& file, const
   summary.examples = static_cast<int64_t>(set.examples.size());
   summary.seconds = watch.Seconds();
   FEDGLM_RETURN_IF_ERROR(file.CheckIntact());
-  FEDGLM_ASSIGN_OR_RETURN(const TensorMap gradients, weights.Gradients());
+  FEDGLM_ASSIGN_OR_RETURN(const TensorMap gradients, model.Gradients());
   if (!std::isfinite(summary.loss) || !std::isfinite(NormOf(gradients))) {
     return FailedError("the loss or its gradient is not finite");
   }
@@ -82,8 +82,11 @@ absl::Status RunAdapterJob(const TrainingJob& job, ThreadPool& pool, const Event
   KeepPart(set, job.set_aside, job.kind == JobKind::kEvaluate);
   FEDGLM_ASSIGN_OR_RETURN(const std::optional<Adapter> adapter, StartingAdapter(job, base));
   FEDGLM_ASSIGN_OR_RETURN(
-      const std::unique_ptr<AdaptedBase> weights,
-      AdaptedBase::Make(base.file, base.hyperparameters, adapter ? &*adapter : nullptr, job.mode, pool));
+      const std::unique_ptr<AdaptedModel> model,
+      AdaptedModel::Make(
+          base.file, base.hyperparameters, adapter ? &*adapter : nullptr,
+          {.form = job.mode, .arithmetic = job.plan.arithmetic == "exact" ? Arithmetic::kExact : Arithmetic::kServed},
+          pool));
   std::optional<ExampleSet> held_out;
   if (!job.held_out.empty()) {
     FEDGLM_ASSIGN_OR_RETURN(held_out, base.Load(job.held_out, job.plan.sequence_length));
@@ -102,14 +105,13 @@ absl::Status RunAdapterJob(const TrainingJob& job, ThreadPool& pool, const Event
   started.tokens = set.CountedTokens();
   on_event(started);
 
-  const TransformerLoss model(base.hyperparameters, RotaryFrequencies(base.hyperparameters, *base.file), *weights);
   switch (job.kind) {
     case JobKind::kGradient:
-      return ComputeGradient(job, *base.file, model, *weights, set, on_event);
+      return ComputeGradient(job, *base.file, *model, set, on_event);
     case JobKind::kEvaluate: {
       const Stopwatch watch;
       TrainingSummary summary;
-      summary.loss = ReportEvaluation(job, model, set, 0, on_event).loss;
+      summary.loss = ReportEvaluation(job, *model, set, 0, on_event).loss;
       FEDGLM_RETURN_IF_ERROR(base.file->CheckIntact());
       summary.examples = static_cast<int64_t>(set.examples.size());
       summary.seconds = watch.Seconds();
@@ -119,9 +121,9 @@ absl::Status RunAdapterJob(const TrainingJob& job, ThreadPool& pool, const Event
     default:
       break;
   }
-  FEDGLM_ASSIGN_OR_RETURN(const TrainingSummary summary, Optimize(job, model, *weights, set, held_out, on_event));
+  FEDGLM_ASSIGN_OR_RETURN(const TrainingSummary summary, Optimize(job, *model, set, held_out, on_event));
   FEDGLM_RETURN_IF_ERROR(base.file->CheckIntact());  // nothing is written that was computed from a file cut meanwhile
-  FEDGLM_RETURN_IF_ERROR(SaveResult(job, *weights));
+  FEDGLM_RETURN_IF_ERROR(SaveResult(job, *model));
   on_event(DoneEvent(summary));
   return absl::OkStatus();
 }

@@ -40,6 +40,7 @@ learning_rate = 1e-3
 # schedule = "constant"           # or cosine, over all rounds
 # clip_norm = 1.0                 # bound on the norm of a step's gradient; 0: none
 # seed = 1                        # order of the records
+# arithmetic = "served"           # as the engine multiplies; or exact, in float32
 
 [server]
 listen = "127.0.0.1:7443"                 # sites and administrators; "0.0.0.0:7443": also from other machines

@@ -13,6 +13,9 @@ namespace {
 constexpr int64_t kTileFloats = 32 << 10;
 constexpr int64_t kBf16TileRows = 64;  // so many that to split the activations for them is little work
 
+// The tile of a gradient: its sums are [tokens][columns].
+constexpr int64_t kGradientColumns = 128, kGradientRows = 128;
+
 // Up to so many tokens are multiplied one by one with each group of rows, straight from the blocks; to unpack the
 // blocks for all of them pays only beyond.
 constexpr int64_t kFewTokens = 3;
@@ -119,25 +122,33 @@ void MatMul(const WeightMatrix& weights, const QuantizedRows& x, float* y, Threa
   });
 }
 
-void MatMulTransposed(const WeightMatrix& weights, const float* dy, int64_t tokens, float* dx, ThreadPool& pool) {
+void MatMulTransposed(const WeightMatrix& weights, const float* dy, int64_t tokens, float* dx, ThreadPool& pool,
+                      Into into) {
   const ProductKernels& kernels = ChosenProducts();
-  // Threads share out the columns, in whole blocks, so that no two write the same sums.
-  const int64_t block = FactsOf(weights.type).weights_per_block;
-  const int64_t share = (weights.columns / block + pool.threads() - 1) / pool.threads() * block;
-  const int64_t span = std::max(share, std::min<int64_t>(weights.columns, (64 + block - 1) / block * block));
+  // Threads share out the columns, in whole blocks, so that no two write the same sums; so few at a time that what is
+  // summed and what is decoded stay in the second-level cache while all rows pass by.
+  // Whole vectors, too: what fills none is rounded otherwise, and may only be the row's end.
+  const int64_t block = std::max<int64_t>(32, FactsOf(weights.type).weights_per_block), threads = pool.threads();
+  const int64_t shares =
+      ((weights.columns + kGradientColumns - 1) / kGradientColumns + threads - 1) / threads * threads;
+  const int64_t span = ((weights.columns + shares - 1) / shares + block - 1) / block * block;
   pool.ParallelFor(weights.columns, span, [&](int64_t begin, int64_t end) {
+    // Apart by an odd number of cache lines: powers of two would meet in few of a cache's sets.
+    const int64_t stride = (span + 15) / 16 * 16 + (span / 16 % 2 == 0 ? 16 : 0);
+    float* const decoded = TileScratch(kGradientRows * stride);
     for (int64_t from = begin; from < end; from += span) {
       const int64_t columns = std::min(span, end - from);
-      for (int64_t t = 0; t < tokens; ++t) std::fill_n(dx + t * weights.columns + from, columns, 0.0f);
-      const int64_t tile = std::max<int64_t>(1, kTileFloats / columns);
-      float* const decoded = TileScratch(std::min(tile, weights.rows) * columns);
-      for (int64_t first = 0; first < weights.rows; first += tile) {
-        const int64_t rows = std::min(tile, weights.rows - first);
+      if (into == Into::kOverwrite) {
+        for (int64_t t = 0; t < tokens; ++t) std::fill_n(dx + t * weights.columns + from, columns, 0.0f);
+      }
+      for (int64_t first = 0; first < weights.rows; first += kGradientRows) {
+        const int64_t rows = std::min(kGradientRows, weights.rows - first);
         for (int64_t r = 0; r < rows; ++r) {
-          kernels.decode_row(weights.type, weights.Row(first + r) + RowBytes(weights.type, from), decoded + r * columns,
+          kernels.decode_row(weights.type, weights.Row(first + r) + RowBytes(weights.type, from), decoded + r * stride,
                              columns);
         }
-        kernels.accumulate_tile(decoded, rows, columns, dy + first, weights.rows, tokens, dx + from, weights.columns);
+        kernels.accumulate_tile(decoded, stride, rows, columns, dy + first, weights.rows, tokens, dx + from,
+                                weights.columns);
       }
     }
   });

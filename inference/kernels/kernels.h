@@ -1,9 +1,10 @@
 // The arithmetic of the engine and of the trainer's base layers, by the instruction set in use (instruction_sets.h).
 // One scalar reference says what is right.
 //
-// MatMul over float rows and what the trainer uses compute in float32 with float32 accumulation (over BF16 weights,
-// where the CPU has instructions for them, with each float as the sum of two BF16 numbers). MatMul over QuantizedRows
-// multiplies integers where that is faster: the engine's way, with the error of 8-bit activations.
+// MatMul over float rows and MatMulTransposed compute in float32 with float32 accumulation (over BF16 weights, where
+// the CPU has instructions for them, MatMul with each float as the sum of two BF16 numbers). MatMul over QuantizedRows
+// multiplies integers where that is faster: the engine's way, and the trainer's way forward unless it is to be exact,
+// with the error of 8-bit activations.
 #pragma once
 
 #include <cstdint>
@@ -42,8 +43,11 @@ class QuantizedRows {
 // BF16.
 void MatMul(const WeightMatrix& weights, const QuantizedRows& x, float* y, ThreadPool& pool);
 
-// dx[t][c] = sum_r dy[t][r] * W[r][c].  For the trainer's backward pass. dx is overwritten.
-void MatMulTransposed(const WeightMatrix& weights, const float* dy, int64_t tokens, float* dx, ThreadPool& pool);
+enum class Into { kOverwrite, kAdd };
+
+// dx[t][c] = sum_r dy[t][r] * W[r][c], or that is added to what is there.  For the trainer's backward pass.
+void MatMulTransposed(const WeightMatrix& weights, const float* dy, int64_t tokens, float* dx, ThreadPool& pool,
+                      Into into = Into::kOverwrite);
 
 // Decodes one row with the chosen instruction set: as DecodeRow in quantization/codec.h, which is the reference.
 void DecodeRowFast(const WeightMatrix& weights, int64_t row, float* out);

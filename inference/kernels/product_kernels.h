@@ -17,9 +17,10 @@ struct ProductKernels {
   // BF16: w [rows][columns], x [tokens][x_stride].
   void (*multiply_tile)(BlockType type, const std::byte* w, int64_t rows, int64_t columns, const float* x,
                         int64_t x_stride, int64_t tokens, float* y, int64_t y_stride) = nullptr;
-  // dx[t * dx_stride + c] += sum_r dy[t * dy_stride + r] w[r][c]
-  void (*accumulate_tile)(const float* w, int64_t rows, int64_t columns, const float* dy, int64_t dy_stride,
-                          int64_t tokens, float* dx, int64_t dx_stride) = nullptr;
+  // dx[t * dx_stride + c] += sum_r dy[t * dy_stride + r] w[r * w_stride + c], c < columns. Each sum is taken row after
+  // row, whatever the tile.
+  void (*accumulate_tile)(const float* w, int64_t w_stride, int64_t rows, int64_t columns, const float* dy,
+                          int64_t dy_stride, int64_t tokens, float* dx, int64_t dx_stride) = nullptr;
 
   // The same for rows of BF16, x [tokens][columns], by instructions for BF16. No set need have it: then it is
   // multiply_tile's.

@@ -29,11 +29,11 @@ void MultiplyTileScalar(BlockType type, const std::byte* w, int64_t rows, int64_
   }
 }
 
-void AccumulateTileScalar(const float* w, int64_t rows, int64_t columns, const float* dy, int64_t dy_stride,
-                          int64_t tokens, float* dx, int64_t dx_stride) {
+void AccumulateTileScalar(const float* w, int64_t w_stride, int64_t rows, int64_t columns, const float* dy,
+                          int64_t dy_stride, int64_t tokens, float* dx, int64_t dx_stride) {
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t r = 0; r < rows; ++r)
-      AddScaledScalar(dy[t * dy_stride + r], w + r * columns, dx + t * dx_stride, columns);
+      AddScaledScalar(dy[t * dy_stride + r], w + r * w_stride, dx + t * dx_stride, columns);
   }
 }
 

@@ -25,6 +25,14 @@ struct RowKernels {
   void (*silu_multiply)(const float* gate, const float* up, float* out, int64_t count);
   // out[i] = x[i] / sqrt(mean(x^2) + epsilon) * weight[i]. out may be x. (Zhang & Sennrich 2019, arXiv:1910.07467)
   void (*rms_norm)(const float* x, const float* weight, double epsilon, int64_t width, float* out);
+  // The gradients of silu_multiply's inputs from that of its result: dup = dout silu(gate),
+  // dgate = dout up silu'(gate). dgate may be gate, and dup may be up.
+  void (*silu_multiply_gradient)(const float* gate, const float* up, const float* dout, float* dgate, float* dup,
+                                 int64_t count);
+  // The gradient of rms_norm's input: with r = 1 / sqrt(mean(x^2) + epsilon) and g = dy weight,
+  // dx[i] = r g[i] - r^3 mean(g x) x[i]. dx may be dy.
+  void (*rms_norm_gradient)(const float* x, const float* weight, const float* dy, double epsilon, int64_t width,
+                            float* dx);
   // One head's key or value as it lies in a page, and `rows` of them back. Halves are rounded to nearest and saturate.
   void (*encode_row)(KvFormat format, const float* x, int64_t size, std::byte* out);
   void (*decode_rows)(KvFormat format, const std::byte* rows, int64_t count, int64_t size, float* out);

@@ -84,8 +84,58 @@ void RmsNorm(const float* x, const float* weight, double epsilon, int64_t width,
   for (; i < width; ++i) out[i] = x[i] * scale * weight[i];
 }
 
-constexpr RowKernels kRowLoops = {Scores, AddWeighted,  Largest, Exponentials, Scale,
-                                  Add,    SiluMultiply, RmsNorm, EncodeRow,    DecodeRows};
+struct SiluGradients {
+  Floats gate, up;
+};
+inline SiluGradients SiluGradientsOf(Floats gate, Floats up, Floats dout) {
+  const Floats sigmoid = 1.0f / (Exponential(-gate) + 1.0f);
+  return {dout * up * (sigmoid * (1.0f + gate * (1.0f - sigmoid))), dout * (gate * sigmoid)};
+}
+
+void SiluMultiplyGradient(const float* gate, const float* up, const float* dout, float* dgate, float* dup,
+                          int64_t count) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const SiluGradients gradients = SiluGradientsOf(Load(gate + i), Load(up + i), Load(dout + i));
+    Store(dgate + i, gradients.gate);
+    Store(dup + i, gradients.up);
+  }
+  if (i < count) {
+    const int64_t rest = count - i;
+    const SiluGradients gradients =
+        SiluGradientsOf(LoadPart(gate + i, rest, 0), LoadPart(up + i, rest, 0), LoadPart(dout + i, rest, 0));
+    StorePart(dgate + i, gradients.gate, rest);
+    StorePart(dup + i, gradients.up, rest);
+  }
+}
+
+void RmsNormGradient(const float* x, const float* weight, const float* dy, double epsilon, int64_t width, float* dx) {
+  Floats squares[2] = {}, products[2] = {};
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= width; i += 2 * kLanes) {
+    for (int k = 0; k < 2; ++k) {
+      const Floats value = Load(x + i + k * kLanes);
+      squares[k] += value * value;
+      products[k] += Load(dy + i + k * kLanes) * Load(weight + i + k * kLanes) * value;
+    }
+  }
+  double square = Sum(squares[0] + squares[1]), product = Sum(products[0] + products[1]);
+  for (; i < width; ++i) {
+    square += static_cast<double>(x[i]) * x[i];
+    product += static_cast<double>(dy[i]) * weight[i] * x[i];
+  }
+  const double inverse = 1.0 / std::sqrt(square / static_cast<double>(width) + epsilon);
+  const auto scale = static_cast<float>(inverse);
+  const auto along = static_cast<float>(inverse * inverse * inverse * product / static_cast<double>(width));
+  for (i = 0; i + kLanes <= width; i += kLanes) {
+    Store(dx + i, Load(dy + i) * Load(weight + i) * scale - Load(x + i) * along);
+  }
+  for (; i < width; ++i) dx[i] = dy[i] * weight[i] * scale - x[i] * along;
+}
+
+constexpr RowKernels kRowLoops = {Scores,    AddWeighted,  Largest, Exponentials,         Scale,
+                                  Add,       SiluMultiply, RmsNorm, SiluMultiplyGradient, RmsNormGradient,
+                                  EncodeRow, DecodeRows};
 
 }  // namespace
 }  // namespace fedglm

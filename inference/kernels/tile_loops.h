@@ -104,7 +104,7 @@ void MultiplyTile(BlockType type, const std::byte* w, int64_t rows, int64_t colu
 
 // kTokens tokens times kVectors vectors of columns: the sums stay in registers while the tile's rows pass by.
 template <int kTokens, int kVectors>
-void AccumulateBlock(const float* w, int64_t rows, int64_t columns, const float* dy, int64_t dy_stride, float* dx,
+void AccumulateBlock(const float* w, int64_t w_stride, int64_t rows, const float* dy, int64_t dy_stride, float* dx,
                      int64_t dx_stride) {
   Vector::Register sums[kTokens][kVectors];
   for (int t = 0; t < kTokens; ++t) {
@@ -112,7 +112,7 @@ void AccumulateBlock(const float* w, int64_t rows, int64_t columns, const float*
   }
   for (int64_t r = 0; r < rows; ++r) {
     Vector::Register weights[kVectors];
-    for (int v = 0; v < kVectors; ++v) weights[v] = Vector::Load(w + r * columns + v * Vector::kWidth);
+    for (int v = 0; v < kVectors; ++v) weights[v] = Vector::Load(w + r * w_stride + v * Vector::kWidth);
     for (int t = 0; t < kTokens; ++t) {
       const Vector::Register factor = Vector::Broadcast(dy[t * dy_stride + r]);
       for (int v = 0; v < kVectors; ++v) sums[t][v] = Vector::MultiplyAdd(factor, weights[v], sums[t][v]);
@@ -123,26 +123,35 @@ void AccumulateBlock(const float* w, int64_t rows, int64_t columns, const float*
   }
 }
 
-void AccumulateTile(const float* w, int64_t rows, int64_t columns, const float* dy, int64_t dy_stride, int64_t tokens,
-                    float* dx, int64_t dx_stride) {
-  constexpr int64_t kColumns = 2 * Vector::kWidth;
+// All tokens for kVectors vectors of columns: these weights stay in the first-level cache meanwhile.
+template <int kVectors>
+void AccumulateColumns(const float* w, int64_t w_stride, int64_t rows, const float* dy, int64_t dy_stride,
+                       int64_t tokens, float* dx, int64_t dx_stride) {
   int64_t t = 0;
-  for (; t + kTokenBlock <= tokens; t += kTokenBlock) {
-    int64_t c = 0;
-    for (; c + kColumns <= columns; c += kColumns) {
-      AccumulateBlock<kTokenBlock, 2>(w + c, rows, columns, dy + t * dy_stride, dy_stride, dx + t * dx_stride + c,
-                                      dx_stride);
-    }
-    if (c == columns) continue;
-    for (int64_t u = t; u < t + kTokenBlock; ++u) {
-      for (int64_t r = 0; r < rows; ++r) {
-        AddScaledRow(dy[u * dy_stride + r], w + r * columns + c, dx + u * dx_stride + c, columns - c);
-      }
-    }
+  for (; t + kGradientTokens <= tokens; t += kGradientTokens) {
+    AccumulateBlock<kGradientTokens, kVectors>(w, w_stride, rows, dy + t * dy_stride, dy_stride, dx + t * dx_stride,
+                                               dx_stride);
   }
   for (; t < tokens; ++t) {
-    for (int64_t r = 0; r < rows; ++r)
-      AddScaledRow(dy[t * dy_stride + r], w + r * columns, dx + t * dx_stride, columns);
+    AccumulateBlock<1, kVectors>(w, w_stride, rows, dy + t * dy_stride, dy_stride, dx + t * dx_stride, dx_stride);
+  }
+}
+
+void AccumulateTile(const float* w, int64_t w_stride, int64_t rows, int64_t columns, const float* dy, int64_t dy_stride,
+                    int64_t tokens, float* dx, int64_t dx_stride) {
+  constexpr int64_t kColumns = kGradientVectors * Vector::kWidth;
+  int64_t c = 0;
+  for (; c + kColumns <= columns; c += kColumns) {
+    AccumulateColumns<kGradientVectors>(w + c, w_stride, rows, dy, dy_stride, tokens, dx + c, dx_stride);
+  }
+  for (; c + Vector::kWidth <= columns; c += Vector::kWidth) {
+    AccumulateColumns<1>(w + c, w_stride, rows, dy, dy_stride, tokens, dx + c, dx_stride);
+  }
+  if (c == columns) return;
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t r = 0; r < rows; ++r) {
+      AddScaledRow(dy[t * dy_stride + r], w + r * w_stride + c, dx + t * dx_stride + c, columns - c);
+    }
   }
 }
 

@@ -139,5 +139,21 @@ TEST(ThreadPool, EndsWhileItsWorkersAreStillStarting) {
   for (int i = 0; i < 50; ++i) ThreadPool pool(4);
 }
 
+TEST(ThreadPool, ThrowsWhatABodyThrewOnAnyThread) {
+  for (const int threads : {1, 2, 4}) {
+    ThreadPool pool(threads);
+    for (int64_t failing = 0; failing < 40; failing += 13) {
+      EXPECT_THROW(pool.ParallelFor(40, 1,
+                                    [&](int64_t begin, int64_t end) {
+                                      if (begin <= failing && failing < end) throw std::bad_alloc();
+                                    }),
+                   std::bad_alloc);
+      std::atomic<int64_t> done{0};  // and works on
+      pool.ParallelFor(40, 1, [&](int64_t begin, int64_t end) { done += end - begin; });
+      EXPECT_EQ(done, 40);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fedglm

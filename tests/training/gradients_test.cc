@@ -6,12 +6,13 @@
 #include <random>
 
 #include "inference/gguf/lora_gguf.h"
-#include "inference/kernels/kernels.h"
 #include "tests/training/tiny_models.h"
-#include "training/autograd/mapped_linear.h"
-#include "training/autograd/output_loss.h"
 #include "training/base_model.h"
-#include "training/model/adapted_base.h"
+#include "training/layer/adapted_linear.h"
+#include "training/layer/attention.h"
+#include "training/layer/output_loss.h"
+#include "training/model/adapted_model.h"
+#include "training/model/transformer_loss.h"
 #include "training/optimization.h"
 
 namespace fedglm {
@@ -27,17 +28,13 @@ double RelativeError(const at::Tensor& x, const at::Tensor& truth) {
   return ((x.to(at::kDouble) - truth).norm() / truth.norm()).item<double>();
 }
 
-double DotOf(const at::Tensor& x, const at::Tensor& y) {
-  return (x.to(at::kDouble) * y.to(at::kDouble)).sum().item<double>();
-}
-
 // A matrix in blocks, and the same in double.
 struct TestWeight {
   std::vector<std::byte> blocks;
   at::Tensor dense;  // [rows][columns] double
-  SharedWeight mapped;
+  WeightMatrix mapped;
 
-  TestWeight(BlockType type, int64_t rows, int64_t columns, ThreadPool& pool) {
+  TestWeight(BlockType type, int64_t rows, int64_t columns) {
     const int64_t row_bytes = RowBytes(type, columns);
     blocks.resize(static_cast<size_t>(row_bytes * rows));
     const at::Tensor values = at::randn({rows, columns});
@@ -49,13 +46,15 @@ struct TestWeight {
       DecodeRow(type, blocks.data() + r * row_bytes, decoded.data_ptr<float>() + r * columns, columns);
     }
     dense = decoded.to(at::kDouble);
-    mapped = c10::make_intrusive<MappedWeight>(WeightMatrix{type, blocks.data(), rows, columns}, pool, nullptr);
+    mapped = {type, blocks.data(), rows, columns};
   }
 };
 
-class MappedLinearGradients : public testing::TestWithParam<BlockType> {};
+const float* Data(const at::Tensor& tensor) { return tensor.data_ptr<float>(); }
 
-TEST_P(MappedLinearGradients, AreThoseOfTheDenseLayerForAnyShape) {
+class AdaptedLinearGradients : public testing::TestWithParam<BlockType> {};
+
+TEST_P(AdaptedLinearGradients, AreThoseOfTheDenseLayerForAnyShape) {
   torch::manual_seed(static_cast<int64_t>(GetParam()));
   std::mt19937 random(static_cast<uint32_t>(GetParam()));
   const auto between = [&](int64_t lowest, int64_t highest) {
@@ -63,72 +62,121 @@ TEST_P(MappedLinearGradients, AreThoseOfTheDenseLayerForAnyShape) {
   };
   const int64_t block = FactsOf(GetParam()).weights_per_block;
   for (int round = 0; round < 12; ++round) {
-    ThreadPool pool(round % 3 + 1);
-    const int64_t tokens = between(1, 20), rows = between(1, 90),
-                  columns = block * between(1, block == 1 ? 300 : 600 / block + 1);
-    SCOPED_TRACE(std::to_string(tokens) + " tokens, " + std::to_string(rows) + " x " + std::to_string(columns));
-    const TestWeight weight(GetParam(), rows, columns, pool);
-    // Every second time x and dy do not lie in memory as the kernels want them.
-    const auto noise = [&](int64_t n, int64_t width) {
-      return round % 2 ? at::randn({width, n}).t() : at::randn({n, width});
-    };
-    const at::Tensor x = noise(tokens, columns).requires_grad_(true), dy = noise(tokens, rows);
-    const at::Tensor y = MappedLinear(x, weight.mapped);
-    y.backward(dy);
+    ThreadPool pool(between(1, 3));
+    const int64_t tokens = between(1, 70), outputs = between(1, 90), rank = between(0, 9),
+                  inputs = block * between(1, block == 1 ? 300 : 600 / block + 1);
+    SCOPED_TRACE(std::to_string(tokens) + " tokens, " + std::to_string(outputs) + " x " + std::to_string(inputs) +
+                 ", rank " + std::to_string(rank));
+    const TestWeight weight(GetParam(), outputs, inputs);
+    const at::Tensor x = at::randn({tokens, inputs}), dy = at::randn({tokens, outputs}), bias = at::randn({outputs}),
+                     a = at::randn({rank, inputs}), b = at::randn({outputs, rank});
+    at::Tensor y = at::empty({tokens, outputs}), dx = at::ones({tokens, inputs}), da = at::ones_like(a),
+               db = at::ones_like(b);
+    const bool train_a = round % 4 != 0;
+    const AdaptedLinear linear = {weight.mapped,
+                                  round % 2 ? Data(bias) : nullptr,
+                                  rank,
+                                  0.5f,
+                                  Data(a),
+                                  Data(b),
+                                  train_a ? da.data_ptr<float>() : nullptr,
+                                  db.data_ptr<float>()};
+    LinearPass pass(pool);
+    LinearInput input;
+    input.Assign(Arithmetic::kExact, Data(x), tokens, inputs, pool);
+    pass.Forward(linear, input, y.data_ptr<float>());
+    const Into into = round % 3 ? Into::kAdd : Into::kOverwrite;
+    pass.Backward(linear, Data(x), Data(dy), tokens, dx.data_ptr<float>(), into);
 
-    const at::Tensor x_double = x.detach().to(at::kDouble).requires_grad_(true);
-    const at::Tensor y_double = at::matmul(x_double, weight.dense.t());
-    y_double.backward(dy.to(at::kDouble));
-    EXPECT_LT(RelativeError(y.detach(), y_double.detach()), 1e-5);
-    EXPECT_LT(RelativeError(x.grad(), x_double.grad()), 1e-5);
-
-    // The layer is linear, so that a large step is exact and rounding is small against it.
-    const torch::NoGradGuard no_gradients;
-    const at::Tensor direction = at::randn({tokens, columns});
-    const auto projected = [&](const at::Tensor& at) { return DotOf(MappedLinear(at, weight.mapped), dy); };
-    const double numeric = (projected(x + direction) - projected(x - direction)) / 2;
-    EXPECT_NEAR(DotOf(x.grad(), direction), numeric, 1e-4 * (x.grad().norm() * direction.norm()).item<double>());
+    const auto exact = [](const at::Tensor& tensor) { return tensor.to(at::kDouble).requires_grad_(true); };
+    const at::Tensor x_exact = exact(x), a_exact = exact(a), b_exact = exact(b);
+    at::Tensor y_exact =
+        at::matmul(x_exact, weight.dense.t()) + 0.5 * at::matmul(at::matmul(x_exact, a_exact.t()), b_exact.t());
+    if (round % 2) y_exact = y_exact + bias.to(at::kDouble);
+    y_exact.backward(dy.to(at::kDouble));
+    EXPECT_LT(RelativeError(y, y_exact.detach()), 1e-5);
+    EXPECT_LT(RelativeError(dx - (into == Into::kAdd ? 1.0 : 0.0), x_exact.grad()), 1e-5);
+    if (rank == 0) continue;
+    EXPECT_LT(RelativeError(db - 1, b_exact.grad()), 1e-5);
+    if (train_a) {
+      EXPECT_LT(RelativeError(da - 1, a_exact.grad()), 1e-5);
+    } else {
+      EXPECT_TRUE(at::equal(da, at::ones_like(a)));
+    }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, MappedLinearGradients, testing::ValuesIn(kTypes),
+INSTANTIATE_TEST_SUITE_P(Types, AdaptedLinearGradients, testing::ValuesIn(kTypes),
                          [](const auto& info) { return std::string(FactsOf(info.param).name); });
 
-TEST(MappedLinear, GivesNoGradientThatNobodyAskedFor) {
-  ThreadPool pool(1);
-  const TestWeight weight(BlockType::kQ8_0, 8, 32, pool);
-  EXPECT_FALSE(MappedLinear(at::randn({2, 32}), weight.mapped).requires_grad());
-  const torch::NoGradGuard no_gradients;
-  EXPECT_FALSE(MappedLinear(at::randn({2, 32}).requires_grad_(true), weight.mapped).requires_grad());
+// The same bits from any number of threads, also where a row fills no whole vectors.
+TEST_P(AdaptedLinearGradients, DoNotDependOnTheNumberOfThreads) {
+  const int64_t block = FactsOf(GetParam()).weights_per_block, inputs = block == 1 ? 1613 : 1536, outputs = 611;
+  const TestWeight weight(GetParam(), outputs, inputs);
+  const at::Tensor x = at::randn({83, inputs}), dy = at::randn({83, outputs}), a = at::randn({8, inputs}),
+                   b = at::randn({outputs, 8});
+  std::vector<std::vector<at::Tensor>> results;
+  for (const int threads : {1, 2, 3, 5}) {
+    ThreadPool pool(threads);
+    std::vector<at::Tensor> result = {at::zeros_like(a), at::zeros_like(b), at::zeros_like(x)};
+    const AdaptedLinear linear = {
+        weight.mapped, nullptr, 8, 2, Data(a), Data(b), result[0].data_ptr<float>(), result[1].data_ptr<float>()};
+    LinearPass(pool).Backward(linear, Data(x), Data(dy), 83, result[2].data_ptr<float>(), Into::kOverwrite);
+    results.push_back(result);
+  }
+  for (size_t i = 0; i < 3; ++i) {
+    for (size_t other = 1; other < results.size(); ++other) {
+      EXPECT_TRUE(at::equal(results[0][i], results[other][i])) << i << ", " << other;
+    }
+  }
 }
 
-// A weight lives as long as a graph needs it, though nobody else holds it, and no longer.
-TEST(MappedLinear, TheGraphKeepsTheWeightUntilTheBackwardPassIsDone) {
-  ThreadPool pool(1);
-  TestWeight weight(BlockType::kF32, 8, 32, pool);
-  auto bytes = std::make_shared<const std::vector<std::byte>>(std::move(weight.blocks));
-  const std::weak_ptr<const void> held = bytes;
-  const WeightMatrix matrix = {BlockType::kF32, bytes->data(), 8, 32};
-  SharedWeight mapped = c10::make_intrusive<MappedWeight>(matrix, pool, std::move(bytes));
-  const at::Tensor x = at::randn({2, 32}).requires_grad_(true);
-  at::Tensor y = MappedLinear(x, mapped);
-  mapped.reset();
-  EXPECT_FALSE(held.expired());
-  y.sum().backward();
-  y.reset();
-  EXPECT_TRUE(held.expired());
-  EXPECT_LT(RelativeError(x.grad(), at::matmul(at::ones({2, 8}, at::kDouble), weight.dense)), 1e-5);
-}
+struct AttentionCase {
+  AttentionShape shape;
+  std::vector<int64_t> segments;
+};
+class AttentionGradients : public testing::TestWithParam<AttentionCase> {};
 
-TEST(MappedLinear, GradientsOfTwoUsesAddUp) {
+TEST_P(AttentionGradients, AreThoseOfSoftmaxOverWhatATokenMaySee) {
+  const auto& [shape, segments] = GetParam();
+  torch::manual_seed(segments.back());
   ThreadPool pool(2);
-  const TestWeight weight(BlockType::kQ4_0, 24, 64, pool);
-  const at::Tensor x = at::randn({5, 64}).requires_grad_(true);
-  (MappedLinear(x, weight.mapped) * 2 + MappedLinear(at::silu(x), weight.mapped)).sum().backward();
-  const at::Tensor x_double = x.detach().to(at::kDouble).requires_grad_(true);
-  (at::matmul(x_double, weight.dense.t()) * 2 + at::matmul(at::silu(x_double), weight.dense.t())).sum().backward();
-  EXPECT_LT(RelativeError(x.grad(), x_double.grad()), 1e-5);
+  const int64_t tokens = segments.back(), group = shape.heads / shape.kv_heads;
+  const at::Tensor q = at::randn({tokens, shape.heads, shape.head_size}),
+                   k = at::randn({tokens, shape.kv_heads, shape.head_size}),
+                   v = at::randn({tokens, shape.kv_heads, shape.head_size}), dout = at::randn_like(q);
+  at::Tensor out = at::empty_like(q), log_sums = at::empty({tokens, shape.heads}), dq = at::empty_like(q),
+             dk = at::empty_like(k), dv = at::empty_like(v);
+  Attention attention(shape, pool);
+  attention.Forward(segments, Data(q), Data(k), Data(v), out.data_ptr<float>(), log_sums.data_ptr<float>());
+  attention.Backward(segments, Data(q), Data(k), Data(v), Data(out), Data(log_sums), Data(dout), dq.data_ptr<float>(),
+                     dk.data_ptr<float>(), dv.data_ptr<float>());
+
+  std::vector<at::Tensor> exact;
+  for (const at::Tensor& input : {q, k, v}) exact.push_back(input.to(at::kDouble).requires_grad_(true));
+  std::vector<at::Tensor> parts;
+  for (size_t s = 0; s + 1 < segments.size(); ++s) {
+    const int64_t first = segments[s], count = segments[s + 1] - first;
+    const auto part = [&](const at::Tensor& x, int64_t repeat) {
+      return x.narrow(0, first, count).repeat_interleave(repeat, 1).transpose(0, 1);
+    };
+    const at::Tensor mask = at::full({count, count}, -1e300, at::kDouble).triu(1);
+    const at::Tensor scores = at::matmul(part(exact[0], 1), part(exact[1], group).transpose(1, 2)) /
+                              std::sqrt(static_cast<double>(shape.head_size));
+    parts.push_back(at::matmul(at::softmax(scores + mask, -1), part(exact[2], group)).transpose(0, 1));
+  }
+  const at::Tensor expected = at::cat(parts);
+  expected.backward(dout.to(at::kDouble));
+  EXPECT_LT(RelativeError(out, expected.detach()), 1e-5);
+  EXPECT_LT(RelativeError(dq, exact[0].grad()), 2e-5);
+  EXPECT_LT(RelativeError(dk, exact[1].grad()), 2e-5);
+  EXPECT_LT(RelativeError(dv, exact[2].grad()), 2e-5);
 }
+
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionGradients,
+                         testing::Values(AttentionCase{{1, 1, 8}, {0, 2}}, AttentionCase{{2, 1, 5}, {0, 33, 34}},
+                                         AttentionCase{{4, 2, 64}, {0, 100}}, AttentionCase{{3, 3, 20}, {0, 7, 71, 72}},
+                                         AttentionCase{{8, 1, 16}, {0, 31, 63, 96, 130}}));
 
 struct OutputShape {
   BlockType type;
@@ -140,30 +188,29 @@ TEST_P(OutputLossGradients, AreThoseOfSoftmaxAndCrossEntropy) {
   const auto& [type, vocabulary, columns, count] = GetParam();
   torch::manual_seed(vocabulary);
   ThreadPool pool(2);
-  const TestWeight weight(type, vocabulary, columns, pool);
+  const TestWeight weight(type, vocabulary, columns);
   std::vector<Token> targets;
   for (int64_t i = 0; i < count; ++i) targets.push_back(static_cast<Token>((i * 7919 + vocabulary - 1) % vocabulary));
   const at::Tensor ids = torch::tensor(std::vector<int64_t>(targets.begin(), targets.end()), at::kLong);
 
-  const at::Tensor hidden = at::randn({count, columns}).requires_grad_(true);
-  const at::Tensor loss = OutputLoss(hidden, weight.mapped, targets);
-  (loss * 0.25).backward();  // what comes from behind must reach the gradient
+  const at::Tensor hidden = at::randn({count, columns});
+  at::Tensor gradient = at::empty_like(hidden);
+  OutputLoss output_loss(Arithmetic::kExact, pool);
+  const double loss = output_loss(weight.mapped, Data(hidden), targets, 0.25, gradient.data_ptr<float>());
 
-  const at::Tensor hidden_double = hidden.detach().to(at::kDouble).requires_grad_(true);
+  const at::Tensor hidden_double = hidden.to(at::kDouble).requires_grad_(true);
   const at::Tensor logits = at::matmul(hidden_double, weight.dense.t());
   const at::Tensor expected = -at::log_softmax(logits, 1).gather(1, ids.view({count, 1})).sum();
   (expected * 0.25).backward();
-  EXPECT_NEAR(loss.item<double>(), expected.item<double>(), 1e-5 * expected.item<double>());
-  EXPECT_LT(RelativeError(hidden.grad(), hidden_double.grad()), 2e-5);
+  EXPECT_NEAR(loss, expected.item<double>(), 1e-5 * expected.item<double>());
+  EXPECT_LT(RelativeError(gradient, hidden_double.grad()), 2e-5);
 
-  const torch::NoGradGuard no_gradients;
-  const double norm = hidden.grad().norm().item<double>(), step = 1e-2;
-  const at::Tensor direction = hidden.grad() / norm;
-  const double numeric = 0.25 *
-                         (OutputLoss(hidden + step * direction, weight.mapped, targets).item<double>() -
-                          OutputLoss(hidden - step * direction, weight.mapped, targets).item<double>()) /
-                         (2 * step);
-  EXPECT_NEAR(numeric, norm, 3e-3 * norm);
+  const double norm = gradient.norm().item<double>(), step = 1e-2;
+  const auto loss_at = [&](double moved) {
+    const at::Tensor at_moved = hidden + moved / norm * gradient;
+    return output_loss(weight.mapped, Data(at_moved), targets, 0, nullptr);
+  };
+  EXPECT_NEAR(0.25 * (loss_at(step) - loss_at(-step)) / (2 * step), norm, 3e-3 * norm);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, OutputLossGradients,
@@ -176,15 +223,26 @@ INSTANTIATE_TEST_SUITE_P(Shapes, OutputLossGradients,
 
 TEST(OutputLoss, IsFiniteForLogitsThatOverflowExp) {
   ThreadPool pool(1);
-  TestWeight weight(BlockType::kF32, 3, 1, pool);
+  TestWeight weight(BlockType::kF32, 3, 1);
   const float values[] = {1000.0f, -1000.0f, 999.0f};
   std::memcpy(weight.blocks.data(), values, sizeof(values));
-  const at::Tensor hidden = at::ones({2, 1}).requires_grad_(true);
-  const at::Tensor loss = OutputLoss(hidden, weight.mapped, {1, 0});
-  loss.backward();
+  const std::vector<float> hidden = {1, 1};
+  std::vector<float> gradient(2);
+  const std::vector<Token> targets = {1, 0};
+  const double loss = OutputLoss(Arithmetic::kExact, pool)(weight.mapped, hidden.data(), targets, 1, gradient.data());
   const double log_sum = 1000.0 + std::log1p(std::exp(-1.0));
-  EXPECT_NEAR(loss.item<double>(), (log_sum + 1000.0) + (log_sum - 1000.0), 1e-3);
-  EXPECT_TRUE(at::isfinite(hidden.grad()).all().item<bool>());
+  EXPECT_NEAR(loss, (log_sum + 1000.0) + (log_sum - 1000.0), 1e-3);
+  EXPECT_TRUE(std::isfinite(gradient[0]) && std::isfinite(gradient[1]));
+}
+
+TEST(OutputLoss, IsNoNumberIfALogitIsNone) {
+  ThreadPool pool(1);
+  TestWeight weight(BlockType::kF32, 3, 1);
+  const float values[] = {1, 2, std::numeric_limits<float>::quiet_NaN()};
+  std::memcpy(weight.blocks.data(), values, sizeof(values));
+  const float hidden = 1;
+  const Token target = 0;
+  EXPECT_TRUE(std::isnan(OutputLoss(Arithmetic::kExact, pool)(weight.mapped, &hidden, {&target, 1}, 1, nullptr)));
 }
 
 // The same model in double precision with nothing of ours in its backward pass: dense weights, LibTorch's own
@@ -261,21 +319,23 @@ class LoraGradients : public testing::Test {
     ASSERT_GT(batches_.size(), 1u);
   }
 
-  std::unique_ptr<AdaptedBase> Adapted(const Adapter& adapter) {
-    return *AdaptedBase::Make(base_.file, base_.hyperparameters, &adapter, UpdateForm::kChangeOfFactors, pool_);
+  std::unique_ptr<AdaptedModel> Adapted(const Adapter& adapter) {
+    return *AdaptedModel::Make(base_.file, base_.hyperparameters, &adapter,
+                               {UpdateForm::kChangeOfFactors, Arithmetic::kExact}, pool_);
   }
   TransformerLoss Model(const Weights& weights) const {
     return {base_.hyperparameters, RotaryFrequencies(base_.hyperparameters, *base_.file), weights};
   }
-  double MeanLoss(const Weights& weights) const {
-    const torch::NoGradGuard no_gradients;
+  double MeanLoss(TrainedModel&& model) const { return MeanLoss(model); }
+  double MeanLoss(TrainedModel& model) const {
     double sum = 0;
-    for (const Batch& batch : batches_) sum += Model(weights)(batch).item<double>();
+    for (const Batch& batch : batches_) sum += model.Loss(batch);
     return sum / static_cast<double>(set_.CountedTokens());
   }
-  // The gradients of the double model, in Hugging Face's row order, as AdaptedBase gives its own.
+  // The gradients of the double model, in Hugging Face's row order, as AdaptedModel gives its own.
   TensorMap TrueGradients(const DoubleWeights& weights) const {
-    AccumulateGradients(Model(weights), batches_);
+    TransformerLoss model = Model(weights);
+    AccumulateGradients(model, batches_);
     Adapter gradients;
     gradients.config = adapter_.config;
     for (const LinearModule& module : modules_) {
@@ -301,11 +361,11 @@ class LoraGradients : public testing::Test {
   }
 
   void CheckEveryFactor() {
-    const std::unique_ptr<AdaptedBase> weights = Adapted(adapter_);
+    const std::unique_ptr<AdaptedModel> model = Adapted(adapter_);
     const DoubleWeights exact(*base_.file, adapter_, modules_);
-    EXPECT_NEAR(MeanLoss(*weights), MeanLoss(exact), 2e-5 * MeanLoss(exact));
-    AccumulateGradients(Model(*weights), batches_);
-    const absl::StatusOr<TensorMap> gradients = weights->Gradients();
+    EXPECT_NEAR(MeanLoss(*model), MeanLoss(Model(exact)), 2e-5 * MeanLoss(Model(exact)));
+    AccumulateGradients(*model, batches_);
+    const absl::StatusOr<TensorMap> gradients = model->Gradients();
     ASSERT_TRUE(gradients.ok()) << Message(gradients.status());
     const TensorMap truth = TrueGradients(exact);
     ASSERT_EQ(gradients->size(), 2 * modules_.size());
@@ -323,7 +383,7 @@ class LoraGradients : public testing::Test {
         return (loss_of(Moved(factor, along, norm, step)) - loss_of(Moved(factor, along, norm, -step))) / (2 * step);
       };
       const double numeric =
-          slope(2e-5, [&](const Adapter& a) { return MeanLoss(DoubleWeights(*base_.file, a, modules_)); });
+          slope(2e-5, [&](const Adapter& a) { return MeanLoss(Model(DoubleWeights(*base_.file, a, modules_))); });
       const double mapped = slope(std::min(0.05, 5e-3 / norm), [&](const Adapter& a) { return MeanLoss(*Adapted(a)); });
       worst_numeric = std::max(worst_numeric, std::fabs(numeric / norm - 1));
       worst_float = std::max(worst_float, std::fabs(mapped / norm - 1));
@@ -378,12 +438,19 @@ TEST_F(LoraGradients, OfAGlm4WithRotarySections) {
 TEST_F(LoraGradients, OfFrozenFactorsAreNotComputed) {
   GOLDEN_OR_SKIP(model, kGoldenModel);
   Open(model, *LoadAdapter(GoldenPath(kGoldenLora)));
-  const auto weights = *AdaptedBase::Make(base_.file, base_.hyperparameters, &adapter_, UpdateForm::kChangeOfB, pool_);
-  EXPECT_EQ(weights->Parameters().size(), modules_.size());
-  AccumulateGradients(Model(*weights), batches_);
-  const TensorMap gradients = *weights->Gradients();
+  const auto adapted = *AdaptedModel::Make(base_.file, base_.hyperparameters, &adapter_,
+                                           {UpdateForm::kChangeOfB, Arithmetic::kExact}, pool_);
+  EXPECT_EQ(adapted->Parameters().size(), modules_.size());
+  AccumulateGradients(*adapted, batches_);
+  const TensorMap gradients = *adapted->Gradients();
   EXPECT_EQ(gradients.size(), modules_.size());
   for (const auto& [name, gradient] : gradients) EXPECT_TRUE(name.ends_with(".lora_B")) << name;
+  // The same as where A is trained, too.
+  const auto both = *AdaptedModel::Make(base_.file, base_.hyperparameters, &adapter_,
+                                        {UpdateForm::kChangeOfFactors, Arithmetic::kExact}, pool_);
+  AccumulateGradients(*both, batches_);
+  const TensorMap of_both = *both->Gradients();
+  for (const auto& [name, gradient] : gradients) EXPECT_EQ(gradient.values, of_both.at(name).values) << name;
 }
 
 }  // namespace

@@ -145,4 +145,15 @@ at::Tensor TransformerLoss::operator()(const Batch& batch) const {
   return weights_.Loss(Norm(x.index_select(0, rows), "output_norm.weight"), batch.targets);
 }
 
+double TransformerLoss::Loss(const Batch& batch) {
+  const torch::NoGradGuard no_gradients;
+  return (*this)(batch).item<double>();
+}
+
+double TransformerLoss::AddGradients(const Batch& batch, double weight) {
+  const at::Tensor loss = (*this)(batch);
+  (loss * weight).backward();
+  return loss.item<double>();
+}
+
 }  // namespace fedglm

@@ -1,4 +1,5 @@
-// The forward pass of training: the same arithmetic as inference/model, differentiable, over packed sequences.
+// The model as LibTorch's own operations over packed sequences: for weights that are all trained, and the reference of
+// what is written by hand (training/layer).
 #pragma once
 
 #include <torch/types.h>
@@ -6,19 +7,23 @@
 #include <vector>
 
 #include "inference/gguf/architecture.h"
-#include "training/data/batches.h"
+#include "training/model/trained_model.h"
 #include "training/model/weights.h"
 
 namespace fedglm {
 
-// Immutable after construction; `weights` must outlive it.
-class TransformerLoss {
+// `weights` must outlive it.
+class TransformerLoss : public TrainedModel {
  public:
   // frequencies: as RotaryFrequencies gives them.
   TransformerLoss(const Hyperparameters& hyperparameters, std::vector<double> frequencies, const Weights& weights);
 
   // Sum of the cross entropies of the batch's targets: a scalar (double), differentiable.
   at::Tensor operator()(const Batch& batch) const;
+
+  double Loss(const Batch& batch) override;
+  double AddGradients(const Batch& batch, double weight) override;
+  std::vector<at::Tensor> Parameters() const override { return weights_.Parameters(); }
 
  private:
   struct Rotation {

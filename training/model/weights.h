@@ -1,5 +1,4 @@
-// Where the forward pass takes its weights from: an adapted base (mapped blocks and LoRA factors), or dense weights
-// that are all trained.
+// Where LibTorch's forward pass takes its weights from.
 #pragma once
 
 #include <torch/types.h>

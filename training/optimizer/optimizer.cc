@@ -42,12 +42,21 @@ Optimizer::Optimizer(const TrainingJob& job, std::vector<at::Tensor> parameters)
 
 Optimizer::~Optimizer() = default;
 
-void Optimizer::ZeroGradients() { state_->optimizer->zero_grad(); }
+// In place: what LibTorch's own function does differs between its versions.
+void Optimizer::ZeroGradients() {
+  for (const at::Tensor& parameter : state_->parameters) {
+    if (parameter.grad().defined()) parameter.grad().zero_();
+  }
+}
 
 double Optimizer::Step(int64_t step) {
+  // One after the other: LibTorch's own sum depends on the number of threads.
   double sum = 0;
   for (const at::Tensor& parameter : state_->parameters) {
-    if (parameter.grad().defined()) sum += parameter.grad().square().sum(at::kDouble).item<double>();
+    if (!parameter.grad().defined()) continue;
+    const at::Tensor gradient = parameter.grad().contiguous();
+    const float* const values = gradient.data_ptr<float>();
+    for (int64_t i = 0; i < gradient.numel(); ++i) sum += static_cast<double>(values[i]) * values[i];
   }
   const double norm = std::sqrt(sum), limit = state_->job.plan.clip_norm;
   if (limit > 0 && norm > limit) {

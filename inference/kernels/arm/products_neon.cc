@@ -8,7 +8,8 @@
 namespace fedglm {
 namespace {
 
-constexpr int kTokenBlock = 4;  // 4 rows x 4 tokens: 16 of the 32 registers hold sums
+constexpr int kTokenBlock = 4;                            // 4 rows x 4 tokens: 16 of the 32 registers hold sums
+constexpr int kGradientTokens = 6, kGradientVectors = 4;  // 24 of them
 
 struct Vector {
   static constexpr int64_t kWidth = 4;

@@ -9,7 +9,8 @@
 namespace fedglm {
 namespace {
 
-constexpr int kTokenBlock = 3;  // 4 rows x 3 tokens: 12 of the 16 registers hold sums
+constexpr int kTokenBlock = 3;                            // 4 rows x 3 tokens: 12 of the 16 registers hold sums
+constexpr int kGradientTokens = 6, kGradientVectors = 2;  // 12 as well
 
 struct Vector {
   static constexpr int64_t kWidth = 8;

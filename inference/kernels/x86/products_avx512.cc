@@ -8,7 +8,8 @@
 namespace fedglm {
 namespace {
 
-constexpr int kTokenBlock = 6;  // 4 rows x 6 tokens: 24 of the 32 registers hold sums
+constexpr int kTokenBlock = 6;                            // 4 rows x 6 tokens: 24 of the 32 registers hold sums
+constexpr int kGradientTokens = 8, kGradientVectors = 3;  // 24 as well
 
 struct Vector {
   static constexpr int64_t kWidth = 16;

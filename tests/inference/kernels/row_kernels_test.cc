@@ -122,6 +122,35 @@ TEST_P(RowKernelsTest, SiluAndNormMatchTheirDefinitions) {
   }
 }
 
+TEST_P(RowKernelsTest, GradientsOfSiluAndNormMatchTheirDefinitions) {
+  for (const int64_t count : {1, 5, 16, 83, 256}) {
+    std::vector<float> gate = Random(count, 4, 10), up = Random(count, 5), dout = Random(count, 7);
+    const auto n = static_cast<double>(count);
+    gate[0] = -200;
+    double squares = 0, along = 0;
+    for (size_t i = 0; i < gate.size(); ++i) {
+      squares += static_cast<double>(gate[i]) * gate[i];
+      along += static_cast<double>(dout[i]) * up[i] * gate[i];
+    }
+    std::vector<float> dx = dout;
+    kernels_.rms_norm_gradient(gate.data(), up.data(), dx.data(), 1e-5, count, dx.data());  // in place
+    const double inverse = 1 / std::sqrt(squares / n + 1e-5);
+    for (size_t i = 0; i < dx.size(); ++i) {
+      const double direct = inverse * dout[i] * up[i], back = std::pow(inverse, 3) * along / n * gate[i];
+      EXPECT_NEAR(dx[i], direct - back, 4e-6 * (std::fabs(direct) + std::fabs(back)) + 1e-30);
+    }
+    std::vector<float> dgate = gate, dup = up;
+    kernels_.silu_multiply_gradient(dgate.data(), dup.data(), dout.data(), dgate.data(), dup.data(), count);
+    for (size_t i = 0; i < dgate.size(); ++i) {
+      const double sigmoid = 1 / (1 + std::exp(-static_cast<double>(gate[i])));
+      const double silu = gate[i] * sigmoid, slope = sigmoid * (1 + gate[i] * (1 - sigmoid));
+      EXPECT_NEAR(dup[i], dout[i] * silu, 2e-6 * std::fabs(dout[i] * silu) + 1e-30);
+      EXPECT_NEAR(dgate[i], dout[i] * up[i] * slope,
+                  2e-6 * std::fabs(dout[i] * up[i]) * (sigmoid + std::fabs(silu) * (1 - sigmoid)) + 1e-30);
+    }
+  }
+}
+
 TEST_P(RowKernelsTest, RowsComeBackFromAPageWithinTheFormatsError) {
   for (const int64_t size : {8, 64, 80, 128}) {
     const std::vector<float> rows = Random(3 * size, 6);
