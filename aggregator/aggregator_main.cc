@@ -45,7 +45,8 @@ absl::Status Run(const Arguments& arguments) {
   for (int64_t seen = 0; !StopRequested(); std::this_thread::sleep_for(std::chrono::milliseconds(50))) {
     if (ReloadRequests() == seen) continue;
     seen = ReloadRequests();
-    LogInfo("SIGHUP: the aggregator keeps running, with the configuration that it was started with");
+    LogInfo("SIGHUP: the aggregator keeps running as it was configured, and its certificate is made anew");
+    server->LookAgain();
   }
   LogInfo("stopping");
   server->Stop();

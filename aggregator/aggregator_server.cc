@@ -3,9 +3,10 @@
 #include <grpcpp/ext/health_check_service_server_builder_option.h>
 #include <grpcpp/grpcpp.h>
 
-#include <cstdlib>
 #include <optional>
 
+#include "aggregator/membership/server_certificate.h"
+#include "aggregator/server_credentials.h"
 #include "aggregator/services.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -16,11 +17,6 @@
 namespace fedglm {
 namespace {
 
-// TLS 1.3 only. This gRPC takes no minimum version, but the suites of TLS 1.2 can be chosen, apart from those of 1.3:
-// with one that needs a pre-shared key, which nobody has, no handshake of 1.2 succeeds. Before gRPC's first use in the
-// process.
-void RequireTls13() { setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384", 1); }
-
 // What one connection may hold; OpenCalls says what a site may. kMaxThreads are for administrators, and for enrolment;
 // the calls of sites have kTaskThreads.
 constexpr int kMaxCallsPerConnection = 16, kMaxThreads = 32, kMaxMessageBytes = 2 << 20, kTaskThreads = 4;
@@ -29,15 +25,10 @@ std::string HostPart(const std::string& address) { return address.substr(0, addr
 
 // One gRPC server on `listen`. The port that was taken is put into `port`.
 absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const std::string& listen,
-                                                     const CertificateAuthority::Identity& identity,
-                                                     const CaCertificatePem& ca_pem, bool client_certificates,
+                                                     const std::shared_ptr<grpc::ServerCredentials>& credentials,
                                                      const std::vector<grpc::Service*>& services, int& port) {
-  grpc::SslServerCredentialsOptions tls(client_certificates ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-                                                            : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
-  tls.pem_root_certs = ca_pem.text();
-  tls.pem_key_cert_pairs.push_back({identity.key_pem.secret_text(), identity.certificate_pem.text()});
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(listen, grpc::SslServerCredentials(tls), &port);
+  builder.AddListeningPort(listen, credentials, &port);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
@@ -98,8 +89,33 @@ struct AggregatorServer::State {
   std::unique_ptr<v1::Enrolment::Service> enrolment_service;
   std::unique_ptr<v1::Federation::CallbackService> federation_service;
   std::unique_ptr<v1::Administration::Service> administration_service;
+  std::unique_ptr<ServerCertificate> certificate;
+  std::shared_ptr<grpc::ServerCredentials> enrolment_credentials, federation_credentials;
   std::unique_ptr<grpc::Server> enrolment_server, federation_server;
+
+  absl::Status OpenPorts(Clock& clock);
 };
+
+absl::Status AggregatorServer::State::OpenPorts(Clock& clock) {
+  FEDGLM_ASSIGN_OR_RETURN(const AggregatorOptions::Advertised dialled, options.WhatToDial());
+  certificate = std::make_unique<ServerCertificate>(*authority, dialled.certificate_names, clock);
+  FEDGLM_RETURN_IF_ERROR(certificate->ForHandshake().status());
+  federation_credentials =
+      MakeServerCredentials(*certificate, authority->certificate_pem(), ClientCertificates::kRequired);
+  enrolment_credentials = MakeServerCredentials(*certificate, authority->certificate_pem(), ClientCertificates::kNone);
+  const auto as_dialled = [](const ListenAddress& address, int port) {
+    return HostAndPort(address.host, address.port > 0 ? address.port : port);
+  };
+  int port = 0;
+  // The federation's port first: enrolment answers with its address.
+  FEDGLM_ASSIGN_OR_RETURN(federation_server, Listen(options.listen, federation_credentials,
+                                                    {federation_service.get(), administration_service.get()}, port));
+  rooms->federation_address = as_dialled(dialled.federation, port);
+  FEDGLM_ASSIGN_OR_RETURN(enrolment_server,
+                          Listen(options.enrolment_listen, enrolment_credentials, {enrolment_service.get()}, port));
+  rooms->enrolment_address = as_dialled(dialled.enrolment, port);
+  return absl::OkStatus();
+}
 
 AggregatorServer::AggregatorServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
@@ -139,17 +155,7 @@ absl::StatusOr<std::unique_ptr<AggregatorServer>> AggregatorServer::Start(const 
   s.administration_service = MakeAdministrationService(*s.rooms);
 
   grpc::EnableDefaultHealthCheckService(true);
-  FEDGLM_ASSIGN_OR_RETURN(const CertificateAuthority::Identity identity, s.authority->IssueServer(options.host_names));
-  const std::string advertise = options.advertise.empty() ? options.host_names.front() : options.advertise;
-  int port = 0;
-  // The federation's port first: enrolment answers with its address.
-  FEDGLM_ASSIGN_OR_RETURN(s.federation_server,
-                          Listen(options.listen, identity, s.authority->certificate_pem(), true,
-                                 {s.federation_service.get(), s.administration_service.get()}, port));
-  s.rooms->federation_address = advertise + ":" + std::to_string(port);
-  FEDGLM_ASSIGN_OR_RETURN(s.enrolment_server, Listen(options.enrolment_listen, identity, s.authority->certificate_pem(),
-                                                     false, {s.enrolment_service.get()}, port));
-  s.rooms->enrolment_address = advertise + ":" + std::to_string(port);
+  FEDGLM_RETURN_IF_ERROR(s.OpenPorts(clock));
   s.rooms->started = true;
   FEDGLM_RETURN_IF_ERROR(WriteAddresses(options, s.rooms->federation_address, s.rooms->enrolment_address));
   if (options.min_updates < 3) {
@@ -169,6 +175,8 @@ const std::string& AggregatorServer::enrolment_address() const { return state_->
 absl::StatusOr<std::string> AggregatorServer::CreateToken(const std::string& site_name, std::chrono::seconds lifetime) {
   return state_->enrolment->CreateToken(site_name, lifetime, enrolment_address(), "local");
 }
+
+void AggregatorServer::LookAgain() { state_->certificate->MakeAnew(); }
 
 void AggregatorServer::Stop() {
   const auto deadline = std::chrono::system_clock::now() + std::chrono::milliseconds(500);

@@ -25,6 +25,8 @@ class AggregatorServer {
   // For the first sites, before an administrator's client is set up.
   absl::StatusOr<std::string> CreateToken(const std::string& site_name, std::chrono::seconds lifetime);
 
+  // The certificate that it shows is made anew with the next connection; those that are there stay.
+  void LookAgain();
   void Stop();
 
  private:

@@ -1,14 +1,12 @@
 #include "client/administration_client.h"
 
-#include <grpcpp/grpcpp.h>
-
 #include <algorithm>
 
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/pem.h"
-#include "client/grpc_status.h"
+#include "client/dialling/grpc_status.h"
 
 namespace fedglm {
 namespace {
@@ -40,22 +38,13 @@ absl::StatusOr<std::unique_ptr<AdministrationClient>> AdministrationClient::Open
   return std::unique_ptr<AdministrationClient>(new AdministrationClient(std::move(address), {ca, key, certificate}));
 }
 
-AdministrationClient::AdministrationClient(std::string address, Credentials credentials)
-    : address_(std::move(address)), credentials_(std::move(credentials)) {
+AdministrationClient::AdministrationClient(std::string address, Trust trust)
+    : address_(std::move(address)), trust_(std::move(trust)) {
   Redial();
 }
 
 void AdministrationClient::Redial() {
-  grpc::SslCredentialsOptions tls;
-  tls.pem_root_certs = credentials_.ca.text();
-  tls.pem_private_key = credentials_.key.secret_text();
-  tls.pem_cert_chain = credentials_.certificate.text();
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a new channel begins anew
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
-  arguments.SetMaxReceiveMessageSize(kMostMessageBytes);
-  stub_ = v1::Administration::NewStub(grpc::CreateCustomChannel(address_, grpc::SslCredentials(tls), arguments));
+  stub_ = v1::Administration::NewStub(Dial(address_, trust_, {}, kMostMessageBytes));
 }
 
 template <typename Response, typename Method, typename Request>

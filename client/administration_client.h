@@ -9,6 +9,7 @@
 
 #include "base/pem.h"
 #include "base/status.h"
+#include "client/dialling/dial.h"
 #include "fedglm/v1/administration.grpc.pb.h"
 
 namespace fedglm {
@@ -48,18 +49,13 @@ class AdministrationClient {
   absl::StatusOr<ExportedAdapter> ExportAdapter(std::optional<int64_t> round, const std::function<bool()>& cancelled);
 
  private:
-  struct Credentials {
-    CaCertificatePem ca;
-    TlsKeyPem key;
-    CertificatePem certificate;
-  };
-  AdministrationClient(std::string address, Credentials credentials);
+  AdministrationClient(std::string address, Trust trust);
   // One call: method(context, request, response).
   template <typename Response, typename Method, typename Request>
   absl::StatusOr<Response> Ask(Method method, const Request& request);
 
   const std::string address_;
-  const Credentials credentials_;
+  const Trust trust_;
   std::unique_ptr<v1::Administration::Stub> stub_;
 };
 

@@ -11,9 +11,10 @@
 #include "base/listen_address.h"
 #include "base/process.h"
 #include "base/tls.h"
-#include "client/grpc_status.h"
+#include "base/utf8.h"
+#include "client/dialling/dial.h"
+#include "client/dialling/grpc_status.h"
 #include "fedglm/v1/enrolment.grpc.pb.h"
-#include "proto/grpc_log.h"
 #include "proto/site_name.h"
 
 namespace fedglm {
@@ -51,10 +52,7 @@ absl::StatusOr<SiteIdentity> Exchange(const EnrolmentToken& token, const std::st
   FEDGLM_ASSIGN_OR_RETURN(const std::string request_pem, LoadOrMakeRequest(key_folder, identity.key_pem, site_name));
 
   // The server must show a certificate of the CA that the token names: whoever gave the token vouches for it.
-  SilenceGrpc();
-  grpc::SslCredentialsOptions tls;
-  tls.pem_root_certs = token.ca_pem.text();
-  const auto stub = v1::Enrolment::NewStub(grpc::CreateChannel(token.address, grpc::SslCredentials(tls)));
+  const auto stub = v1::Enrolment::NewStub(Dial(token.address, {token.ca_pem, {}, {}}));
   v1::EnrolRequest request;
   request.set_token_secret(token.secret);
   request.set_site_name(site_name);
@@ -102,6 +100,8 @@ absl::StatusOr<EnrolmentToken> ParseToken(std::string_view text) {
     if (!value.ok()) return refused;
     *member = *value;
   }
+  if (!IsDialAddress(token.address))
+    return RefusedError("the token names no address to dial: " + OneLine(token.address, 100));
   token.ca_pem = CaCertificatePem(std::move(ca));
   token.sha256 = Sha256Hex(text);
   return token;

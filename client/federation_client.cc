@@ -7,8 +7,9 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/file.h"
-#include "client/grpc_status.h"
-#include "proto/grpc_log.h"
+#include "base/tls.h"
+#include "client/dialling/dial.h"
+#include "client/dialling/grpc_status.h"
 
 namespace fedglm {
 namespace {
@@ -17,6 +18,10 @@ constexpr size_t kChunkBytes = 1 << 20;
 // An adapter of rank 128 for all linear layers of a 9B model, twice. What an aggregator could make a site store is
 // bounded.
 constexpr uint64_t kMaxArtifactBytes = uint64_t{2} << 30;
+// Together with the node's own pause (client/rules/setback.cc) less than two seconds from an aggregator's restart. An
+// attempt that hangs is given five.
+constexpr Reconnect kReconnect = {std::chrono::milliseconds(200), std::chrono::milliseconds(700),
+                                  std::chrono::milliseconds(5000)};
 constexpr auto kCallTimeout = std::chrono::seconds(30);
 constexpr auto kStopPoll = std::chrono::milliseconds(100);
 constexpr auto kHeartbeatTimeout = std::chrono::seconds(5);  // a job waits for it
@@ -26,24 +31,6 @@ constexpr auto kTransferTimeout = std::chrono::hours(12);
 const std::string& InstanceOfThisProcess() {
   static const std::string instance = Base64UrlEncode(SecureRandomBytes(12));
   return instance;
-}
-
-std::shared_ptr<grpc::Channel> Dial(const SiteIdentity& identity) {
-  SilenceGrpc();
-  grpc::SslCredentialsOptions tls;
-  tls.pem_root_certs = identity.ca_pem.text();
-  tls.pem_private_key = identity.key_pem.secret_text();
-  tls.pem_cert_chain = identity.certificate_pem.text();
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a new channel begins anew
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
-  // Together with the node's own pause (client/rules/setback.cc) less than two seconds from an aggregator's restart. An
-  // attempt that hangs is given five.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 700);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
-  return grpc::CreateCustomChannel(identity.federation_address, grpc::SslCredentials(tls), arguments);
 }
 
 }  // namespace
@@ -81,7 +68,7 @@ void FederationClient::Adopt(const SiteIdentity& identity) {
 }
 
 void FederationClient::Redial() {
-  channel_ = Dial(identity_);
+  channel_ = Dial(address(), {identity_.ca_pem, identity_.key_pem, identity_.certificate_pem}, kReconnect);
   stub_ = v1::Federation::NewStub(channel_);
 }
 

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/tls.h"
+#include "client/dialling/dial.h"
 #include "client/federation_client.h"
 #include "client/rules/renewal.h"
 
@@ -70,7 +71,7 @@ absl::StatusOr<SiteIdentity> IdentityKeeper::Begin() {
   }
   if (!token_.ok()) return token_.status();
   FEDGLM_ASSIGN_OR_RETURN(identity, EnrolSite(*token_, site_, folder_));
-  LogInfo("enrolled as " + identity->site_id + " at " + token_->address);
+  LogInfo("enrolled as " + identity->site_id + " at " + token_->address + ProxyInWords(token_->address));
   return identity;
 }
 
@@ -108,7 +109,7 @@ std::optional<SiteIdentity> IdentityKeeper::EnrolAnew(const SiteIdentity& presen
     Failed(enrolment_, "the new token in " + token_file_.string() + " gave no identity", anew.status());
     return std::nullopt;
   }
-  LogInfo("enrolled anew as " + anew->site_id + " at " + token_->address);
+  LogInfo("enrolled anew as " + anew->site_id + " at " + token_->address + ProxyInWords(token_->address));
   enrolment_ = renewal_ = {};
   return *std::move(anew);
 }

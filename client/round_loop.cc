@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "client/dialling/dial.h"
 
 namespace fedglm {
 namespace {
@@ -63,9 +64,9 @@ void RoundLoop::Join(const SiteIdentity& identity) {
     calling_ = &member_->aggregator;
     if (stopping_) calling_->Cancel();
   }
-  LogInfo("site " + identity.site_id + " of federation '" + identity.federation + "' at " +
-          Dialled(identity, rooms_.options).federation_address + ", " +
-          std::to_string(rooms_.trainer.training_records()) + " records, " +
+  const std::string address = Dialled(identity, rooms_.options).federation_address;
+  LogInfo("site " + identity.site_id + " of federation '" + identity.federation + "' at " + address +
+          ProxyInWords(address) + ", " + std::to_string(rooms_.trainer.training_records()) + " records, " +
           std::to_string(rooms_.trainer.held_out_records()) + " held out");
 }
 

@@ -67,7 +67,47 @@ absl::Status ReadStrategy(Configuration& c, AggregatorOptions& o) {
   return c.Number("federation.server_learning_rate", 1.0, 0, 1e6).status();
 }
 
+// Said at the start by the key's name: gRPC only cannot listen, and a site only cannot connect.
+absl::Status InKey(const char* key, const absl::Status& status) {
+  return status.ok() ? status : ConfigurationError(std::string(key) + ": " + Message(status));
+}
+
+absl::Status ReadServer(Configuration& c, AggregatorOptions& o) {
+  FEDGLM_ASSIGN_OR_RETURN(o.listen, c.String("server.listen", o.listen));
+  FEDGLM_RETURN_IF_ERROR(InKey("server.listen", ParseListenAddress(o.listen).status()));
+  FEDGLM_ASSIGN_OR_RETURN(o.enrolment_listen, c.String("server.enrolment_listen", o.enrolment_listen));
+  FEDGLM_RETURN_IF_ERROR(InKey("server.enrolment_listen", ParseListenAddress(o.enrolment_listen).status()));
+  FEDGLM_ASSIGN_OR_RETURN(o.host_names, c.Strings("server.host_names", o.host_names));
+  FEDGLM_ASSIGN_OR_RETURN(o.advertise, c.String("server.advertise", ""));
+  FEDGLM_ASSIGN_OR_RETURN(o.enrolment_advertise, c.String("server.enrolment_advertise", ""));
+  return o.WhatToDial().status();
+}
+
 }  // namespace
+
+absl::StatusOr<AggregatorOptions::Advertised> AggregatorOptions::WhatToDial() const {
+  if (host_names.empty()) return ConfigurationError("server.host_names must name at least one host");
+  Advertised what;
+  for (const std::string& name : host_names) {
+    const bool wildcard = name.rfind("*.", 0) == 0;
+    const absl::StatusOr<std::string> host = ParseHost(wildcard ? name.substr(2) : name);
+    FEDGLM_RETURN_IF_ERROR(InKey("server.host_names", host.status()));
+    what.certificate_names.push_back(wildcard ? name : *host);
+  }
+  const auto read = [](const char* key, const std::string& text, const std::string& otherwise) {
+    const absl::StatusOr<ListenAddress> address = ParseAdvertisedAddress(text.empty() ? otherwise : text);
+    return address.ok() ? address : absl::StatusOr<ListenAddress>(InKey(key, address.status()));
+  };
+  FEDGLM_ASSIGN_OR_RETURN(what.federation, read("server.advertise", advertise, what.certificate_names.front()));
+  FEDGLM_ASSIGN_OR_RETURN(what.enrolment,
+                          read("server.enrolment_advertise", enrolment_advertise, what.federation.host));
+  // A site that is told to dial a host expects the host's name in the certificate.
+  for (const std::string& host : {what.federation.host, what.enrolment.host}) {
+    std::vector<std::string>& names = what.certificate_names;
+    if (std::find(names.begin(), names.end(), host) == names.end()) names.push_back(host);
+  }
+  return what;
+}
 
 absl::StatusOr<AggregatorOptions> AggregatorOptions::Read(Configuration& c) {
   AggregatorOptions o;
@@ -94,11 +134,7 @@ absl::StatusOr<AggregatorOptions> AggregatorOptions::Read(Configuration& c) {
   PlanReader training(c);
   TrainingPlan::Visit(o.training, training);
   FEDGLM_RETURN_IF_ERROR(training.status());
-  FEDGLM_ASSIGN_OR_RETURN(o.listen, c.String("server.listen", o.listen));
-  FEDGLM_ASSIGN_OR_RETURN(o.enrolment_listen, c.String("server.enrolment_listen", o.enrolment_listen));
-  FEDGLM_ASSIGN_OR_RETURN(o.host_names, c.Strings("server.host_names", o.host_names));
-  if (o.host_names.empty()) return ConfigurationError("server.host_names must name at least one host");
-  FEDGLM_ASSIGN_OR_RETURN(o.advertise, c.String("server.advertise", o.host_names.front()));
+  FEDGLM_RETURN_IF_ERROR(ReadServer(c, o));
   FEDGLM_ASSIGN_OR_RETURN(o.state_dir, c.Path("server.state_dir", o.state_dir));
   FEDGLM_ASSIGN_OR_RETURN(o.certificate_days, c.Integer("server.certificate_days", o.certificate_days, 1, 3650));
   FEDGLM_ASSIGN_OR_RETURN(const std::string limit, c.String("limits.max_update_bytes", "4GiB"));

@@ -13,6 +13,7 @@
 #include "aggregator/strategy/strategy.h"
 #include "aggregator/updates/bounded_updates.h"
 #include "base/configuration.h"
+#include "base/listen_address.h"
 #include "base/log.h"
 #include "base/status.h"
 
@@ -35,13 +36,24 @@ struct AggregatorOptions {
   std::string listen = "127.0.0.1:7443";                             // sites and administrators, mutual TLS
   std::string enrolment_listen = "127.0.0.1:7444";                   // enrolment
   std::vector<std::string> host_names = {"localhost", "127.0.0.1"};  // in the server's certificate
-  std::string advertise;  // host that tokens name; default: the first of host_names
+  // What sites are told to dial, HOST or HOST:PORT: as the machine is reached from outside, through a mapped port or a
+  // load balancer. Default: the first of host_names with the port of `listen`; the host of `advertise` with the port of
+  // `enrolment_listen`.
+  std::string advertise, enrolment_advertise;
   std::filesystem::path state_dir = "state";
   uint64_t max_update_bytes = uint64_t{4} << 30;
   int64_t certificate_days = 365;
   LogOptions log;
 
   static absl::StatusOr<AggregatorOptions> Read(Configuration& configuration);
+
+  struct Advertised {
+    ListenAddress federation, enrolment;         // port 0: the one that is listened on
+    std::vector<std::string> certificate_names;  // host_names, and what is advertised
+  };
+  // ConfigurationError if one of the names or addresses is none.
+  absl::StatusOr<Advertised> WhatToDial() const;
+
   // What `fedglm-aggregator init` writes: TOML with every common key and its default, and what it is for.
   static std::string_view FirstFile();
 };

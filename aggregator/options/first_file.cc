@@ -46,7 +46,8 @@ learning_rate = 1e-3
 listen = "127.0.0.1:7443"                 # sites and administrators; "0.0.0.0:7443": also from other machines
 enrolment_listen = "127.0.0.1:7444"       # new sites
 host_names = ["localhost", "127.0.0.1"]   # in the server's certificate; sites dial the first one
-# advertise = "localhost"                 # the host that sites are told to dial, if it is another one
+# advertise = "localhost"                 # what sites are told to dial, HOST or HOST:PORT, if it is another one
+# enrolment_advertise = "localhost"       # and new sites, if these are told another one
 state_dir = "state"                       # the federation's keys and all that it knows: keep it private, back it up
 # certificate_days = 365                  # of sites' certificates
 

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <thread>
 
+#include "client/rules/setback.h"
 #include "tests/client/scripted_aggregator.h"
 #include "tests/support/loopback_listener.h"
 #include "tests/support/wait_until.h"
@@ -252,6 +253,91 @@ TEST_F(FederationClientTest, APeerThatHangsUpDuringTheHandshakeIsOnlyUnreachable
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kUnreachable) << Message(status);
   shutdown(listener.socket(), SHUT_RDWR);
   hang_up.join();
+}
+
+// A server with some certificate, whose answers are of no matter here.
+class OtherAggregator : public v1::Federation::Service {
+ public:
+  OtherAggregator(const std::string& address, const TestAuthority& authority, const std::string& host,
+                  std::chrono::system_clock::time_point not_after) {
+    const TlsKeyPem key = Get(GenerateTlsKey());
+    CertificateTerms terms;
+    terms.common_name = host;
+    terms.dns_names = {host};
+    terms.server = true;
+    terms.not_before = not_after - std::chrono::hours(48);
+    terms.not_after = not_after;
+    grpc::SslServerCredentialsOptions tls(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+    tls.pem_key_cert_pairs = {{key.secret_text(), Get(IssueCertificate(authority.key, authority.certificate,
+                                                                       Get(MakeCertificateRequest(key, host)), terms))
+                                                      .text()}};
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(address, grpc::SslServerCredentials(tls));
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+  ~OtherAggregator() override { server_->Shutdown(std::chrono::system_clock::now()); }
+  grpc::Status NextTask(grpc::ServerContext*, const v1::NextTaskRequest*, v1::Task*) override {
+    return grpc::Status::OK;
+  }
+
+ private:
+  std::unique_ptr<grpc::Server> server_;
+};
+
+// The same client goes on as soon as the right one is there again: nothing of it is for good.
+TEST_F(FederationClientTest, HandshakesThatFailAreSaidAndTheClientGoesOnWhenTheyAreMended) {
+  const TestAuthority foreign;
+  const struct {
+    const char* what;
+    const TestAuthority* authority;
+    const char* host;
+    int hours;
+  } cases[] = {{"an unknown CA", &foreign, "127.0.0.1", 24},
+               {"an expired certificate", &aggregator_.authority, "127.0.0.1", -1},
+               {"a certificate that is not valid yet", &aggregator_.authority, "127.0.0.1", 72},
+               {"another host's certificate", &aggregator_.authority, "elsewhere.example", 24}};
+  for (const auto& [what, authority, host, hours] : cases) {
+    SiteIdentity identity = aggregator_.identity;
+    identity.federation_address = LoopbackListener().host_and_port();
+    FederationClient client(identity, folder_);
+    const auto asks = [&] {
+      client.AwaitConnection(std::chrono::milliseconds(1000));
+      return client.NextTask({{0, ""}, {}, kBaseSha256, 10}, std::chrono::seconds(1)).status();
+    };
+    {
+      const OtherAggregator other(identity.federation_address, *authority, host, InHours(hours));
+      const absl::Status status = asks();
+      EXPECT_EQ(ExitCodeOf(status), ExitCode::kRefused) << what << ": " << Message(status);
+      EXPECT_THAT(Message(status), HasSubstr("the TLS handshake failed: a certificate is foreign, expired, or for"));
+      EXPECT_EQ(RuleOf(SetbackOf(status)).longest, std::chrono::seconds(60)) << "it is tried again, ever less often";
+    }
+    const OtherAggregator mended(identity.federation_address, aggregator_.authority, "127.0.0.1", InHours(24));
+    EXPECT_TRUE(WaitUntil([&] { return asks().ok(); })) << what;
+  }
+}
+
+TEST_F(FederationClientTest, AnAnswerInPlainTextIsSaid) {
+  const LoopbackListener listener;
+  std::thread answers([&] {
+    while (true) {
+      const int peer = accept(listener.socket(), nullptr, nullptr);
+      if (peer < 0) break;
+      const std::string page = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
+      [[maybe_unused]] const ssize_t sent = send(peer, page.data(), page.size(), MSG_NOSIGNAL);
+      char hello[1024];
+      [[maybe_unused]] const ssize_t got = read(peer, hello, sizeof(hello));
+      close(peer);
+    }
+  });
+  SiteIdentity identity = aggregator_.identity;
+  identity.federation_address = listener.host_and_port();
+  FederationClient client(identity, folder_);
+  const absl::Status status = client.NextTask({{0, ""}, {}, kBaseSha256, 10}, std::chrono::seconds(1)).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kRefused) << Message(status);
+  EXPECT_THAT(Message(status), HasSubstr("does not speak TLS"));
+  shutdown(listener.socket(), SHUT_RDWR);
+  answers.join();
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ TEST(AggregatorOptions, DefaultsStandWhereNothingIsSaid) {
   EXPECT_EQ(options.mode, UpdateForm::kChangeOfB);
   EXPECT_EQ(options.rounds, defaults.rounds);
   EXPECT_EQ(options.listen, defaults.listen);
-  EXPECT_EQ(options.advertise, "localhost");
+  EXPECT_EQ(Get(options.WhatToDial()).federation.host, "localhost");
   EXPECT_EQ(options.max_update_bytes, uint64_t{4} << 30);
   EXPECT_EQ(options.training.optimizer, "adamw");
 }
@@ -61,6 +61,7 @@ listen = "0.0.0.0:1"
 enrolment_listen = "0.0.0.0:2"
 host_names = ["a.example", "10.0.0.1"]
 advertise = "b.example"
+enrolment_advertise = "c.example:444"
 state_dir = "/var/lib/fedglm"
 certificate_days = 30
 [limits]
@@ -88,11 +89,35 @@ json = true
   EXPECT_EQ(o.enrolment_listen, "0.0.0.0:2");
   EXPECT_EQ(o.host_names, (std::vector<std::string>{"a.example", "10.0.0.1"}));
   EXPECT_EQ(o.advertise, "b.example");
+  EXPECT_EQ(o.enrolment_advertise, "c.example:444");
   EXPECT_EQ(o.state_dir, "/var/lib/fedglm");
   EXPECT_EQ(o.certificate_days, 30);
   EXPECT_EQ(o.max_update_bytes, uint64_t{5} << 20);
   EXPECT_EQ(o.log.level, LogLevel::kError);
   EXPECT_TRUE(o.log.json);
+}
+
+TEST(AggregatorOptions, WhatSitesAreToDialFollowsFromTheHostsNames) {
+  const auto dialled = [](const std::vector<std::string>& host_names, const std::string& advertise,
+                          const std::string& enrolment) {
+    AggregatorOptions options;
+    options.host_names = host_names;
+    options.advertise = advertise;
+    options.enrolment_advertise = enrolment;
+    return Get(options.WhatToDial());
+  };
+  AggregatorOptions::Advertised what = dialled({"::1", "*.example"}, "", "");
+  EXPECT_EQ(HostAndPort(what.federation.host, 7443), "[::1]:7443");
+  EXPECT_EQ(what.certificate_names, (std::vector<std::string>{"::1", "*.example"}));
+  what = dialled({"[::1]"}, "lb.example:443", "");
+  EXPECT_EQ(what.federation.host, "lb.example");
+  EXPECT_EQ(what.federation.port, 443);
+  EXPECT_EQ(what.enrolment.host, "lb.example") << "the host alone: its port is another one";
+  EXPECT_EQ(what.enrolment.port, 0);
+  EXPECT_EQ(what.certificate_names, (std::vector<std::string>{"::1", "lb.example"})) << "the certificate must fit";
+  what = dialled({"a"}, "[2001:DB8::1]:443", "b:444");
+  EXPECT_EQ(what.certificate_names, (std::vector<std::string>{"a", "2001:db8::1", "b"}));
+  EXPECT_EQ(what.enrolment.port, 444);
 }
 
 // What `init` writes is accepted, and where it shows a default, it is the program's.
@@ -118,7 +143,8 @@ TEST(AggregatorOptions, TheFirstFileSaysWhatTheDefaultsAre) {
     EXPECT_EQ(o.listen, defaults.listen);
     EXPECT_EQ(o.enrolment_listen, defaults.enrolment_listen);
     EXPECT_EQ(o.host_names, defaults.host_names);
-    EXPECT_EQ(o.advertise, defaults.advertise);
+    EXPECT_EQ(Get(o.WhatToDial()).federation.host, Get(defaults.WhatToDial()).federation.host);
+    EXPECT_EQ(Get(o.WhatToDial()).enrolment.host, Get(defaults.WhatToDial()).enrolment.host);
     EXPECT_EQ(o.state_dir, defaults.state_dir);
     EXPECT_EQ(o.certificate_days, defaults.certificate_days);
     EXPECT_EQ(o.max_update_bytes, defaults.max_update_bytes);
@@ -229,6 +255,11 @@ TEST(AggregatorOptions, BadValuesAreNamed) {
   ExpectRefused(required + "[training]\nsequence_length = 1\n", "training.sequence_length");
   ExpectRefused(required + "[training]\nlearning_rate = -1.0\n", "training.learning_rate");
   ExpectRefused(required + "[server]\nhost_names = []\n", "server.host_names");
+  ExpectRefused(required + "[server]\nhost_names = [\"a b\"]\n", "server.host_names: 'a b'");
+  ExpectRefused(required + "[server]\nadvertise = \"a:b:c\"\n", "server.advertise: 'a:b:c'");
+  ExpectRefused(required + "[server]\nenrolment_advertise = \"http://a\"\n", "server.enrolment_advertise: 'http://a'");
+  ExpectRefused(required + "[server]\nlisten = \"7443\"\n", "server.listen: '7443'");
+  ExpectRefused(required + "[server]\nenrolment_listen = \"::1:7444\"\n", "server.enrolment_listen: '::1:7444'");
   ExpectRefused(required + "[server]\ncertificate_days = 4000\n", "server.certificate_days");
   ExpectRefused(required + "[limits]\nmax_update_bytes = \"much\"\n", "limits.max_update_bytes");
   ExpectRefused(required + "[log]\nlevel = \"loud\"\n", "log.level");

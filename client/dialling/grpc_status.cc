@@ -1,4 +1,4 @@
-#include "client/grpc_status.h"
+#include "client/dialling/grpc_status.h"
 
 #include "base/utf8.h"
 
@@ -16,6 +16,12 @@ bool IsHandshakeFailure(const std::string& message) {
   return false;
 }
 
+// What answers is no TLS at all, which TLS takes for a version of itself.
+bool IsPlainText(const std::string& message) {
+  return message.find("wrong version number") != std::string::npos ||
+         message.find("WRONG_VERSION_NUMBER") != std::string::npos;
+}
+
 }  // namespace
 
 absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
@@ -28,10 +34,15 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
     case grpc::StatusCode::UNAUTHENTICATED:
       return RefusedError(message);
     case grpc::StatusCode::UNAVAILABLE:
+      if (IsPlainText(status.error_message())) {
+        return RefusedError(address + ": what answers there does not speak TLS: another service, or a captive portal");
+      }
       // One side does not trust the other's certificate: to try again would not help.
       if (IsHandshakeFailure(status.error_message())) {
-        return RefusedError(address +
-                            ": the TLS handshake failed: a certificate is foreign, expired, or for another host");
+        return RefusedError(
+            address +
+            ": the TLS handshake failed: a certificate is foreign, expired, or for another host; if the "
+            "federation has another certificate authority by now, a new token brings this site back");
       }
       return UnreachableError(message);
     case grpc::StatusCode::DEADLINE_EXCEEDED:
