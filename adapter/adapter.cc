@@ -5,7 +5,9 @@
 #include <array>
 #include <cmath>
 #include <set>
+#include <utility>
 
+#include "adapter/adapter_bytes.h"
 #include "adapter/peft.h"
 #include "adapter/provenance.h"
 #include "adapter/safetensors.h"
@@ -21,6 +23,28 @@ constexpr uint64_t kMaxJsonBytes = 4 << 20;
 constexpr char kWeights[] = "adapter_model.safetensors";
 constexpr char kConfig[] = "adapter_config.json";
 constexpr char kProvenance[] = "provenance.json";
+
+// adapter_model.safetensors
+absl::Status WriteWeights(const Adapter& adapter, const ByteSink& sink) {
+  return WriteSafetensors(ModulesToPeft(adapter), {{"format", "pt"}}, sink);
+}
+
+template <typename Write>
+std::string InMemory(const Write& write) {
+  std::string out;
+  size_t size = 0;
+  // The first time it is only counted: a string that grows is there twice meanwhile. Neither refuses anything.
+  (void)write([&size](std::string_view bytes) {
+    size += bytes.size();
+    return absl::OkStatus();
+  });
+  out.reserve(size);
+  (void)write([&out](std::string_view bytes) {
+    out += bytes;
+    return absl::OkStatus();
+  });
+  return out;
+}
 
 }  // namespace
 
@@ -53,8 +77,8 @@ absl::StatusOr<Adapter> LoadFiles(const std::filesystem::path& folder) {
   adapter.config = *std::move(parsed);
   const std::string weights_name = (folder / kWeights).string();
   FEDGLM_ASSIGN_OR_RETURN(const std::string weights, ReadFile(folder / kWeights, kMaxWeightsBytes));
-  FEDGLM_ASSIGN_OR_RETURN(const SafetensorsFile file, ParseSafetensors(weights, weights_name));
-  FEDGLM_RETURN_IF_ERROR(Annotate(ModulesFromPeft(file.tensors, adapter), weights_name));
+  FEDGLM_ASSIGN_OR_RETURN(SafetensorsFile file, ParseSafetensors(weights, weights_name));
+  FEDGLM_RETURN_IF_ERROR(Annotate(ModulesFromPeft(std::move(file.tensors), adapter), weights_name));
   if (std::filesystem::exists(folder / kProvenance, error)) {
     const std::string name = (folder / kProvenance).string();
     FEDGLM_ASSIGN_OR_RETURN(const std::string text, ReadFile(folder / kProvenance, kMaxJsonBytes));
@@ -97,7 +121,7 @@ absl::Status SaveAdapter(const Adapter& adapter, const std::filesystem::path& fo
       target.string() + "." + HexEncode(std::span(reinterpret_cast<const uint8_t*>(SecureRandomBytes(4).data()), 4));
   FEDGLM_RETURN_IF_ERROR(MakeDirectories(part));
   const auto write = [&]() -> absl::Status {
-    const std::string weights = SerializeSafetensors(ModulesToPeft(adapter), {{"format", "pt"}});
+    const std::string weights = InMemory([&](const ByteSink& sink) { return WriteWeights(adapter, sink); });
     FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(part / kWeights, weights));
     FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(part / kConfig, DumpJson(PeftConfigToJson(adapter.config), 2) + "\n"));
     if (adapter.provenance) {
@@ -113,21 +137,25 @@ absl::Status SaveAdapter(const Adapter& adapter, const std::filesystem::path& fo
   return status;
 }
 
-std::string SerializeAdapter(const Adapter& adapter) {
+absl::Status WriteAdapter(const Adapter& adapter, const ByteSink& sink) {
   std::map<std::string, std::string> metadata = {{"format", "pt"},
                                                  {"fedglm.config", DumpJson(PeftConfigToJson(adapter.config))}};
   if (adapter.provenance) metadata["fedglm.provenance"] = DumpJson(ProvenanceToJson(*adapter.provenance));
-  return SerializeSafetensors(ModulesToPeft(adapter), metadata);
+  return WriteSafetensors(ModulesToPeft(adapter), metadata, sink);
+}
+
+std::string SerializeAdapter(const Adapter& adapter) {
+  return InMemory([&](const ByteSink& sink) { return WriteAdapter(adapter, sink); });
 }
 
 absl::StatusOr<Adapter> ParseAdapter(std::string_view bytes) {
-  FEDGLM_ASSIGN_OR_RETURN(const SafetensorsFile file, ParseSafetensors(bytes, "adapter"));
+  FEDGLM_ASSIGN_OR_RETURN(SafetensorsFile file, ParseSafetensors(bytes, "adapter"));
   const auto config = file.metadata.find("fedglm.config");
   if (config == file.metadata.end()) return BadFileError("adapter: it has no configuration");
   FEDGLM_ASSIGN_OR_RETURN(const Json config_json, ParseJson(config->second, "adapter configuration"));
   Adapter adapter;
   FEDGLM_ASSIGN_OR_RETURN(adapter.config, PeftConfigFromJson(config_json));
-  FEDGLM_RETURN_IF_ERROR(ModulesFromPeft(file.tensors, adapter));
+  FEDGLM_RETURN_IF_ERROR(ModulesFromPeft(std::move(file.tensors), adapter));
   if (const auto text = file.metadata.find("fedglm.provenance"); text != file.metadata.end()) {
     FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(text->second, "adapter provenance"));
     FEDGLM_ASSIGN_OR_RETURN(adapter.provenance, ProvenanceFromJson(json));
@@ -136,7 +164,13 @@ absl::StatusOr<Adapter> ParseAdapter(std::string_view bytes) {
 }
 
 std::string WeightsSha256(const Adapter& adapter) {
-  return Sha256Hex(SerializeSafetensors(ModulesToPeft(adapter), {{"format", "pt"}}));
+  Sha256 hash;
+  const absl::Status hashed = WriteWeights(adapter, [&hash](std::string_view bytes) {
+    hash.Update(bytes);
+    return absl::OkStatus();
+  });
+  (void)hashed;  // a digest takes everything
+  return HexEncode(hash.Finish());
 }
 
 absl::Status CheckBase(const Adapter& adapter, const std::string& base_sha256) {

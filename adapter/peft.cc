@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <set>
+#include <utility>
 
 namespace fedglm {
 namespace {
@@ -107,8 +108,8 @@ Json PeftConfigToJson(const AdapterConfig& config) {
           {"target_modules", config.target_modules}};
 }
 
-absl::Status ModulesFromPeft(const std::map<std::string, Matrix>& tensors, Adapter& adapter) {
-  for (const auto& [name, matrix] : tensors) {
+absl::Status ModulesFromPeft(std::map<std::string, Matrix> tensors, Adapter& adapter) {
+  for (auto& [name, matrix] : tensors) {
     std::string module;
     char factor;
     if (!SplitName(name, module, factor)) return BadFileError("tensor '" + name + "' is no factor of a LoRA");
@@ -116,7 +117,7 @@ absl::Status ModulesFromPeft(const std::map<std::string, Matrix>& tensors, Adapt
     Matrix& side = factor == 'A' ? pair.a : pair.b;
     if (!side.values.empty()) return BadFileError("module '" + module + "' is there twice");
     FEDGLM_RETURN_IF_ERROR(CheckFinite(module, matrix));
-    side = matrix;
+    side = std::move(matrix);
   }
   std::set<std::string> targets;
   for (const auto& [module, pair] : adapter.modules) {
@@ -133,11 +134,11 @@ absl::Status ModulesFromPeft(const std::map<std::string, Matrix>& tensors, Adapt
   return absl::OkStatus();
 }
 
-std::map<std::string, Matrix> ModulesToPeft(const Adapter& adapter) {
-  std::map<std::string, Matrix> tensors;
+std::map<std::string, const Matrix*> ModulesToPeft(const Adapter& adapter) {
+  std::map<std::string, const Matrix*> tensors;
   for (const auto& [module, pair] : adapter.modules) {
-    tensors[std::string(kPrefix) + module + ".lora_A.weight"] = pair.a;
-    tensors[std::string(kPrefix) + module + ".lora_B.weight"] = pair.b;
+    tensors[std::string(kPrefix) + module + ".lora_A.weight"] = &pair.a;
+    tensors[std::string(kPrefix) + module + ".lora_B.weight"] = &pair.b;
   }
   return tensors;
 }

@@ -16,7 +16,8 @@ absl::StatusOr<AdapterConfig> PeftConfigFromJson(const Json& json);
 Json PeftConfigToJson(const AdapterConfig& config);
 
 // Pairs lora_A with lora_B and checks their shapes against the configured rank. Fills adapter.modules.
-absl::Status ModulesFromPeft(const std::map<std::string, Matrix>& tensors, Adapter& adapter);
-std::map<std::string, Matrix> ModulesToPeft(const Adapter& adapter);
+absl::Status ModulesFromPeft(std::map<std::string, Matrix> tensors, Adapter& adapter);
+// The factors where they are: `adapter` outlives the result.
+std::map<std::string, const Matrix*> ModulesToPeft(const Adapter& adapter);
 
 }  // namespace fedglm

@@ -184,26 +184,44 @@ absl::StatusOr<SafetensorsFile> ParseSafetensors(std::string_view bytes, std::st
   return file;
 }
 
-std::string SerializeSafetensors(const std::map<std::string, Matrix>& tensors,
-                                 const std::map<std::string, std::string>& metadata) {
+absl::Status WriteSafetensors(const std::map<std::string, const Matrix*>& tensors,
+                              const std::map<std::string, std::string>& metadata, const ByteSink& sink) {
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    const uint64_t bytes = tensor.values.size() * sizeof(float);
+    const uint64_t bytes = tensor->values.size() * sizeof(float);
     header[name] = {
-        {"dtype", "F32"}, {"shape", {tensor.rows, tensor.columns}}, {"data_offsets", {offset, offset + bytes}}};
+        {"dtype", "F32"}, {"shape", {tensor->rows, tensor->columns}}, {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   }
   std::string text = DumpJson(header);
   text.append((8 - text.size() % 8) % 8, ' ');  // so that the data is aligned
   const uint64_t header_bytes = text.size();
-  std::string out(reinterpret_cast<const char*>(&header_bytes), sizeof(header_bytes));
-  out.reserve(out.size() + text.size() + offset);
-  out += text;
+  FEDGLM_RETURN_IF_ERROR(sink({reinterpret_cast<const char*>(&header_bytes), sizeof(header_bytes)}));
+  FEDGLM_RETURN_IF_ERROR(sink(text));
   for (const auto& [name, tensor] : tensors) {
-    out.append(reinterpret_cast<const char*>(tensor.values.data()), tensor.values.size() * sizeof(float));
+    FEDGLM_RETURN_IF_ERROR(
+        sink({reinterpret_cast<const char*>(tensor->values.data()), tensor->values.size() * sizeof(float)}));
   }
+  return absl::OkStatus();
+}
+
+std::string SerializeSafetensors(const std::map<std::string, Matrix>& tensors,
+                                 const std::map<std::string, std::string>& metadata) {
+  std::map<std::string, const Matrix*> places;
+  size_t values = 0;
+  for (const auto& [name, tensor] : tensors) {
+    places.emplace(name, &tensor);
+    values += tensor.values.size();
+  }
+  std::string out;
+  out.reserve(values * sizeof(float) + 256 * (tensors.size() + 1));
+  const absl::Status written = WriteSafetensors(places, metadata, [&out](std::string_view bytes) {
+    out += bytes;
+    return absl::OkStatus();
+  });
+  (void)written;  // a string takes everything
   return out;
 }
 

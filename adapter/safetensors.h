@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -41,6 +42,13 @@ class SafetensorsView {
 
 // BadFile for anything malformed: ranges outside the file or overlapping, shapes that contradict them, other types.
 absl::StatusOr<SafetensorsFile> ParseSafetensors(std::string_view bytes, std::string_view what);
+
+// Where bytes go as they are made. An error of it ends the writing.
+using ByteSink = std::function<absl::Status(std::string_view bytes)>;
+
+// The bytes of SerializeSafetensors, tensor by tensor: there is no copy of them in memory.
+absl::Status WriteSafetensors(const std::map<std::string, const Matrix*>& tensors,
+                              const std::map<std::string, std::string>& metadata, const ByteSink& sink);
 
 // The same tensors and metadata give the same bytes.
 std::string SerializeSafetensors(const std::map<std::string, Matrix>& tensors,

@@ -1,7 +1,6 @@
 #include "aggregator/rounds/examination.h"
 
-#include "adapter/tensors.h"
-#include "aggregator/rules/round_result.h"
+#include "aggregator/updates/update_check.h"
 #include "base/utf8.h"
 
 namespace fedglm {
@@ -13,15 +12,15 @@ constexpr size_t kMaxReason = 300;
 
 std::string ShortReason(std::string_view reason) { return OneLine(reason, kMaxReason); }
 
-UpdateRow Examine(UpdateRow update, const UpdateClaim& claim, const std::string& bytes, const Adapter& global,
-                  UpdateForm form) {
-  const absl::StatusOr<TensorMap> tensors = ParseTensors(bytes);
-  absl::Status fits = tensors.ok() ? CheckUpdate(*tensors, global, form) : tensors.status();
-  if (fits.ok()) fits = CheckRange(*tensors, claim.examples);
+absl::StatusOr<UpdateRow> Examine(UpdateRow update, const UpdateClaim& claim, UpdateFile& file, const Adapter& global,
+                                  UpdateForm form) {
+  absl::Status fits = file.Parse("update");
+  if (fits.ok()) fits = CheckUpdateFile(file, global, form);
+  FEDGLM_RETURN_IF_ERROR(file.CheckIntact());
   update.state = fits.ok() ? UpdateState::kAccepted : UpdateState::kRefused;
   update.reason = fits.ok() ? "" : ShortReason(Message(fits));
   update.sha256 = claim.sha256;
-  update.bytes = static_cast<int64_t>(bytes.size());
+  update.bytes = static_cast<int64_t>(file.size());
   update.examples = claim.examples;
   update.training_loss = claim.training_loss;
   return update;

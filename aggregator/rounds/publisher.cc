@@ -1,5 +1,9 @@
 #include "aggregator/rounds/publisher.h"
 
+#include "adapter/adapter_bytes.h"
+#include "base/digest.h"
+#include "base/file.h"
+
 namespace fedglm {
 
 absl::StatusOr<std::string> Publisher::Publish(Adapter& adapter, const std::string& base_sha256, int64_t round,
@@ -13,12 +17,14 @@ absl::StatusOr<std::string> Publisher::Publish(Adapter& adapter, const std::stri
   provenance.weights_sha256 = WeightsSha256(adapter);
   FEDGLM_ASSIGN_OR_RETURN(provenance.signature, authority_.SignAdapter(SignedBytes(adapter.config, provenance)));
   adapter.provenance = std::move(provenance);
-  return artifacts_.Put(SerializeAdapter(adapter));
+  return artifacts_.PutStreamed([&](const ByteSink& sink) { return WriteAdapter(adapter, sink); });
 }
 
 absl::StatusOr<Adapter> Publisher::Read(const std::string& sha256) const {
-  FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, artifacts_.Read(sha256));
-  return ParseAdapter(bytes);
+  FEDGLM_ASSIGN_OR_RETURN(const MappedFile file, artifacts_.Map(sha256));
+  absl::StatusOr<Adapter> adapter = ParseAdapter(AsText(file.bytes()));
+  FEDGLM_RETURN_IF_ERROR(file.CheckIntact());
+  return adapter;
 }
 
 }  // namespace fedglm

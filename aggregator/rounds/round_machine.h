@@ -116,8 +116,7 @@ class RoundMachine {
   absl::StatusOr<Work> WorkFor(const std::string& site_id, const SitePosition& position)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t Aborts() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Reads the claimed update, which is in memory meanwhile, and writes into the row what is to be decided. Errors of
-  // DecideUpdate.
+  // Reads the claimed update, a piece at a time, and writes into the row what is to be decided. Errors of DecideUpdate.
   absl::Status Examine(const UpdateClaim& claim, UpdateRow& update) ABSL_EXCLUSIVE_LOCKS_REQUIRED(deciding_)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // Writes down how an expected update was decided.
@@ -141,7 +140,7 @@ class RoundMachine {
   std::string base_sha256_;
   uint64_t max_update_bytes_ = 0;
 
-  // One update is in memory at a time, however many arrive.
+  // One update is read at a time, however many arrive.
   Mutex deciding_ ABSL_ACQUIRED_BEFORE(mutex_);
   Mutex mutex_;
   std::condition_variable changed_, to_tell_;

@@ -4,7 +4,6 @@
 
 #include "aggregator/rounds/examination.h"
 #include "aggregator/rounds/round_machine.h"
-#include "base/digest.h"
 #include "base/log.h"
 
 namespace fedglm {
@@ -146,8 +145,9 @@ uint64_t RoundMachine::Aborts() {
 }
 
 absl::Status RoundMachine::Examine(const UpdateClaim& claim, UpdateRow& update) {
-  FEDGLM_ASSIGN_OR_RETURN(const std::string bytes, spool_.Read(claim.update_id));
-  if (Sha256Hex(bytes) != claim.sha256) {
+  FEDGLM_ASSIGN_OR_RETURN(UpdateFile file, UpdateFile::Open(spool_.Path(claim.update_id)));
+  FEDGLM_ASSIGN_OR_RETURN(const std::string sha256, file.Sha256());
+  if (sha256 != claim.sha256) {
     spool_.Remove(claim.update_id);
     return absl::AbortedError("the bytes that arrived are not those of the digest: send them again");
   }
@@ -156,7 +156,7 @@ absl::Status RoundMachine::Examine(const UpdateClaim& claim, UpdateRow& update) 
     MutexLock lock(mutex_);
     global = global_;
   }
-  update = fedglm::Examine(std::move(update), claim, bytes, *global, options_.mode);
+  FEDGLM_ASSIGN_OR_RETURN(update, fedglm::Examine(std::move(update), claim, file, *global, options_.mode));
   return absl::OkStatus();
 }
 

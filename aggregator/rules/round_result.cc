@@ -5,8 +5,6 @@
 #include <cstdio>
 #include <utility>
 
-#include "aggregator/updates/exact_mean.h"
-
 namespace fedglm {
 namespace {
 
@@ -57,16 +55,6 @@ absl::StatusOr<RoundResult> CombineUpdates(const Strategy& strategy, const Adapt
     }
   }
   return result;
-}
-
-absl::Status CheckRange(const TensorMap& update, int64_t examples) {
-  if (examples > kLargestWeight) return RefusedError("the update comes from more examples than anybody has");
-  for (const auto& [name, tensor] : update) {
-    for (const float value : tensor.values) {
-      if (std::abs(value) > kLargestValue) return RefusedError("tensor '" + name + "' has a value beyond 2^30");
-    }
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace fedglm

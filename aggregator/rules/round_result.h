@@ -30,8 +30,4 @@ struct RoundResult {
 absl::StatusOr<RoundResult> CombineUpdates(const Strategy& strategy, const Adapter& global, UpdateForm form,
                                            const UpdateBounds& bounds, const RoundUpdates& updates, TensorMap state);
 
-// Refused if a value, or the weight, is beyond what a sum over all sites has room for. (That the update fits the
-// adapter is CheckUpdate's.)
-absl::Status CheckRange(const TensorMap& update, int64_t examples);
-
 }  // namespace fedglm

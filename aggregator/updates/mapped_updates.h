@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "adapter/safetensors.h"
 #include "aggregator/updates/round_updates.h"
-#include "base/file.h"
+#include "aggregator/updates/update_file.h"
+#include "base/status.h"
 
 namespace fedglm {
 
@@ -23,8 +23,7 @@ class MappedUpdates : public RoundUpdates {
 
  private:
   struct Update {
-    MappedFile file;
-    SafetensorsView tensors;
+    UpdateFile file;
     int64_t weight = 1;
   };
   std::vector<Update> updates_;

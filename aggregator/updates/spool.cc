@@ -35,10 +35,6 @@ absl::StatusOr<std::unique_ptr<SpoolWriter>> Spool::Begin(const std::string& upd
   return writer;
 }
 
-absl::StatusOr<std::string> Spool::Read(const std::string& update_id) const {
-  return ReadFile(Path(update_id), uint64_t{1} << 34);
-}
-
 void Spool::Remove(const std::string& update_id) const {
   std::error_code ignored;
   std::filesystem::remove(Path(update_id), ignored);

@@ -46,7 +46,6 @@ class Spool {
   uint64_t Received(const std::string& update_id) const;  // bytes on disk
   // To go on from `offset`, at most Received(). Aborted if another transfer of the update is going on.
   absl::StatusOr<std::unique_ptr<SpoolWriter>> Begin(const std::string& update_id, uint64_t offset);
-  absl::StatusOr<std::string> Read(const std::string& update_id) const;
   std::filesystem::path Path(const std::string& update_id) const;
   void Remove(const std::string& update_id) const;
   // What a killed process left of rounds that are closed.

@@ -49,13 +49,5 @@ TEST(CombineUpdates, SaysWhoWentInAndWhatWasDone) {
   EXPECT_EQ(krum.remarks[1].action, "update left out");
 }
 
-TEST(CheckRange, BoundsValuesAndWeights) {
-  EXPECT_TRUE(CheckRange(Filled(0x1p30f), int64_t{1} << 31).ok());
-  EXPECT_EQ(ExitCodeOf(CheckRange({}, (int64_t{1} << 31) + 1)), ExitCode::kRefused);
-  for (const float value : {1.1e9f, -1.1e9f, 3e38f}) {
-    EXPECT_EQ(ExitCodeOf(CheckRange(Filled(value), 1)), ExitCode::kRefused) << value;
-  }
-}
-
 }  // namespace
 }  // namespace fedglm

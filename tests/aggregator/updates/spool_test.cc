@@ -27,19 +27,19 @@ TEST_F(SpoolTest, ATransferGoesOnWhereItStoppedAlsoAfterARestart) {
   EXPECT_EQ(spool_->Received("u"), 7u);
   Write("u", 7, "world");
   Reopen();
-  EXPECT_EQ(Get(spool_->Read("u")), "Hello, world");
+  EXPECT_EQ(Get(ReadFile(spool_->Path("u"))), "Hello, world");
 }
 
 TEST_F(SpoolTest, AnEarlierOffsetCutsOffWhatIsBeyond) {
   Write("u", 0, "0123456789");
   Write("u", 4, "ab");
-  EXPECT_EQ(Get(spool_->Read("u")), "0123ab");
+  EXPECT_EQ(Get(ReadFile(spool_->Path("u"))), "0123ab");
 }
 
 TEST_F(SpoolTest, AnOffsetBeyondWhatIsThereIsRefused) {
   Write("u", 0, "0123");
   EXPECT_EQ(ExitCodeOf(spool_->Begin("u", 5).status()), ExitCode::kUsage);
-  EXPECT_EQ(Get(spool_->Read("u")), "0123");
+  EXPECT_EQ(Get(ReadFile(spool_->Path("u"))), "0123");
   EXPECT_TRUE(spool_->Begin("u", 4).ok());  // and does not bar the next one
 }
 
@@ -51,7 +51,7 @@ TEST_F(SpoolTest, TwoTransfersOfOneUpdateExcludeEachOther) {
   ASSERT_TRUE(first->Append(" more").ok());
   EXPECT_EQ(first->bytes(), 8u);
   first.reset();
-  EXPECT_EQ(Get(spool_->Read("u")), "one more");
+  EXPECT_EQ(Get(ReadFile(spool_->Path("u"))), "one more");
   EXPECT_TRUE(spool_->Begin("u", 8).ok());
 }
 
@@ -59,7 +59,7 @@ TEST_F(SpoolTest, TwoTransfersOfOneUpdateExcludeEachOther) {
 TEST_F(SpoolTest, NothingIsTouchedBeforeTheFirstByte) {
   Write("u", 0, "accepted");
   { const auto late = Get(spool_->Begin("u", 0)); }
-  EXPECT_EQ(Get(spool_->Read("u")), "accepted");
+  EXPECT_EQ(Get(ReadFile(spool_->Path("u"))), "accepted");
   { const auto never = Get(spool_->Begin("v", 0)); }
   EXPECT_FALSE(std::filesystem::exists(spool_->Path("v")));
 }
@@ -76,8 +76,8 @@ TEST_F(SpoolTest, OldUpdatesAreSweptAway) {
   Write("new", 0, "y");
   spool_->RemoveAllBut({"new", "not there"});
   EXPECT_EQ(spool_->Received("old"), 0u);
-  EXPECT_EQ(Get(spool_->Read("new")), "y");
-  EXPECT_EQ(spool_->Read("old").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Get(ReadFile(spool_->Path("new"))), "y");
+  EXPECT_EQ(ReadFile(spool_->Path("old")).status().code(), absl::StatusCode::kNotFound);
 }
 
 }  // namespace
