@@ -38,8 +38,12 @@ class Question : public grpc::ServerUnaryReactor, public std::enable_shared_from
     self_ = shared_from_this();
     absl::StatusOr<std::unique_ptr<OpenCall>> call = BeginCall(rooms_, context, CallKind::kWork, weak_from_this());
     if (!call.ok()) return End(call.status());
-    call_ = *std::move(call);
-    site_ = call_->caller().site_id;
+    site_ = (*call)->caller().site_id;
+    {
+      MutexLock lock(mutex_);
+      if (ended_) return;  // of a site that was revoked just now
+      call_ = *std::move(call);
+    }
     if (request.base_sha256() != rooms_.rounds.base_sha256()) {
       return End(RefusedError("the site's base is another one than the federation's (" +
                               rooms_.rounds.base_sha256().substr(0, 12) + ")"));
@@ -51,16 +55,13 @@ class Question : public grpc::ServerUnaryReactor, public std::enable_shared_from
   void OnCancel() override {
     rooms_.tasks.Post([self = shared_from_this()] { self->GiveUp(); });
   }
-  void OnDone() override {
-    call_.reset();  // the round machine may have its answer for this a little longer
-    const std::shared_ptr<Question> last = std::move(self_);
-  }
+  void OnDone() override { const std::shared_ptr<Question> last = std::move(self_); }
 
   void End(const absl::Status& status) {
     {
       MutexLock lock(mutex_);
       if (std::exchange(ended_, true)) return;
-      Finish(ToGrpc(status));
+      Close(status);
     }
     GiveUp();
   }
@@ -79,7 +80,13 @@ class Question : public grpc::ServerUnaryReactor, public std::enable_shared_from
   void Answer(const absl::StatusOr<Work>& work) {
     MutexLock lock(mutex_);
     if (std::exchange(ended_, true)) return;  // the task is gone
-    Finish(ToGrpc(work.ok() ? Write(*work) : work.status()));
+    Close(work.ok() ? Write(*work) : work.status());
+  }
+
+  // Not counted any more before the site has its answer, with which it may ask anew at once: OnDone can be later.
+  void Close(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    call_.reset();
+    Finish(ToGrpc(status));
   }
 
   absl::Status Write(const Work& work) const {
@@ -114,11 +121,11 @@ class Question : public grpc::ServerUnaryReactor, public std::enable_shared_from
   const ServiceRooms& rooms_;
   v1::Task* const task_;
   std::shared_ptr<Question> self_;  // until gRPC is done with it
-  std::unique_ptr<OpenCall> call_;
   std::string site_;
   std::atomic<uint64_t> number_ = 0;  // of the call among those that wait
   std::atomic<bool> given_up_ = false;
   Mutex mutex_;
+  std::unique_ptr<OpenCall> call_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
