@@ -1,9 +1,6 @@
 #include "bench/federation/simulated_federation.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -14,7 +11,7 @@
 #include "aggregator/store/store.h"
 #include "base/clock.h"
 #include "base/digest.h"
-#include "base/json.h"
+#include "base/process.h"
 #include "base/tls.h"
 #include "client/administration_client.h"
 
@@ -33,47 +30,57 @@ std::string Toml(const FederationShape& shape, const std::filesystem::path& fold
          (folder / "state").string() + "\"\n[log]\nlevel = \"warning\"\n";
 }
 
-// One line of /proc/PID/…; the values after `key`.
-absl::StatusOr<std::string> ProcLine(pid_t pid, const std::string& file, const std::string& key) {
-  const std::string path = "/proc/" + std::to_string(pid) + "/" + file;
-  FEDGLM_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 16));
-  const size_t at = text.find(key);
-  if (at == std::string::npos) return FailedError(path + ": no '" + key + "'");
-  return text.substr(at + key.size(), text.find('\n', at) - at - key.size());
+// A small adapter is one module; a large one has as many as a model has, each of the size that they have there.
+std::vector<ModuleShape> Modules(int64_t values, int64_t rank) {
+  constexpr int64_t kValues = 1 << 15;
+  std::vector<ModuleShape> modules;
+  for (int64_t left = values; left > 0; left -= kValues) {
+    modules.push_back({"model.layers." + std::to_string(modules.size()) + ".self_attn.q_proj", /*inputs=*/64,
+                       std::max<int64_t>(1, std::min(left, kValues) / rank)});
+  }
+  return modules;
 }
 
 }  // namespace
 
-absl::StatusOr<SimulatedFederation> SimulatedFederation::Start(const FederationShape& shape) {
+absl::StatusOr<SimulatedFederation> SimulatedFederation::Found(const FederationShape& shape) {
   FEDGLM_ASSIGN_OR_RETURN(TemporaryDirectory folder, TemporaryDirectory::Make());
   SimulatedFederation federation(std::move(folder));
-  FEDGLM_RETURN_IF_ERROR(federation.Found(shape));
-  FEDGLM_RETURN_IF_ERROR(federation.StartAggregator());
+  FEDGLM_RETURN_IF_ERROR(federation.Make(shape));
+  FEDGLM_RETURN_IF_ERROR(federation.Enrol(shape.sites));
   return federation;
 }
 
-absl::Status SimulatedFederation::Found(const FederationShape& shape) {
+absl::Status SimulatedFederation::Make(const FederationShape& shape) {
+  rounds_ = shape.rounds;
   AdapterConfig config;
   config.rank = 4;
   config.alpha = 8;
-  Adapter adapter = MakeSeededAdapter(
-      config, {{"model.layers.0.self_attn.q_proj", shape.update_values / config.rank, 64}}, /*seed=*/7);
+  Adapter adapter = MakeSeededAdapter(config, Modules(shape.update_values, config.rank), /*seed=*/7);
   base_sha256_ = std::string(64, 'b');
   adapter.provenance = Provenance{base_sha256_};
+  adapter_bytes_ = SerializeAdapter(adapter).size();
   TensorMap update = TensorsOf(adapter, UpdateForm::kChangeOfB);
   for (auto& [name, tensor] : update) std::fill(tensor.values.begin(), tensor.values.end(), 0.01F);
   update_ = SerializeTensors(update);
   update_sha256_ = Sha256Hex(update_);
-  const std::filesystem::path folder = folder_.path();
-  FEDGLM_RETURN_IF_ERROR(SaveAdapter(adapter, folder / "initial"));
-  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder / "aggregator.toml", Toml(shape, folder)));
+  FEDGLM_RETURN_IF_ERROR(SaveAdapter(adapter, folder_.path() / "initial"));
+  return WriteFileAtomically(folder_.path() / "aggregator.toml", Toml(shape, folder_.path()));
+}
+
+absl::Status SimulatedFederation::Enrol(int64_t sites) {
+  const std::filesystem::path state = folder_.path() / "state";
   FEDGLM_ASSIGN_OR_RETURN(const CertificateAuthority authority,
-                          CertificateAuthority::Open(folder / "state", kName, Clock::System()));
+                          CertificateAuthority::Open(state, kName, Clock::System()));
   ca_ = authority.certificate_pem();
+  FEDGLM_ASSIGN_OR_RETURN(const CertificateAuthority::Identity server, authority.IssueServer({"127.0.0.1"}));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder_.path() / "ca.pem", ca_.text()));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder_.path() / "cert.pem", server.certificate_pem.text()));
+  FEDGLM_RETURN_IF_ERROR(WriteFileAtomically(folder_.path() / "key.pem", server.key_pem.secret_text(), 0600));
   FEDGLM_ASSIGN_OR_RETURN(key_, GenerateTlsKey());
-  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, Store::Open(folder / "state/state.sqlite"));
+  FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, Store::Open(state / "state.sqlite"));
   return store->Transaction([&]() -> absl::Status {
-    for (int64_t i = 0; i < shape.sites; ++i) {
+    for (int64_t i = 0; i < sites; ++i) {
       NodeRow node;
       node.site_id = "site-" + std::to_string(i);
       FEDGLM_ASSIGN_OR_RETURN(const std::string request, MakeCertificateRequest(key_, node.site_id));
@@ -88,27 +95,21 @@ absl::Status SimulatedFederation::Found(const FederationShape& shape) {
   });
 }
 
-absl::Status SimulatedFederation::StartAggregator() {
-  SpawnOptions spawn;
-  spawn.arguments = {(ExecutableDirectory() / "fedglm-aggregator").string(), "--config",
-                     (folder_.path() / "aggregator.toml").string()};
-  FEDGLM_ASSIGN_OR_RETURN(Process process, Process::Spawn(spawn));
-  aggregator_ = std::make_unique<Process>(std::move(process));
-  const std::filesystem::path addresses = folder_.path() / "state/addresses.json";
-  for (int tries = 0; tries < 600 && aggregator_->Running() && !StopRequested(); ++tries) {
-    if (const absl::StatusOr<std::string> text = ReadFile(addresses, 1 << 16); text.ok()) {
-      FEDGLM_ASSIGN_OR_RETURN(const Json json, ParseJson(*text, addresses.string()));
-      FEDGLM_ASSIGN_OR_RETURN(address_, RequireString(json, "federation"));
-      return absl::OkStatus();
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  }
-  return FailedError("fedglm-aggregator does not start");
+absl::StatusOr<ServerProcess> SimulatedFederation::StartAggregator() const {
+  return ServerProcess::Start({(ExecutableDirectory() / "fedglm-aggregator").string(), "--config",
+                               (folder_.path() / "aggregator.toml").string()},
+                              folder_.path() / "state/addresses.json");
 }
 
-absl::Status SimulatedFederation::AwaitPresent(int64_t sites) {
+absl::StatusOr<ServerProcess> SimulatedFederation::StartBare() const {
+  return ServerProcess::Start({(ExecutableDirectory() / "bare-grpc").string(), "--folder", folder_.path().string(),
+                               "--rounds", std::to_string(rounds_), "--artifact-bytes", std::to_string(adapter_bytes_)},
+                              folder_.path() / "bare.json");
+}
+
+absl::Status SimulatedFederation::AwaitPresent(const ServerProcess& aggregator, int64_t sites) const {
   FEDGLM_ASSIGN_OR_RETURN(const std::unique_ptr<AdministrationClient> client,
-                          AdministrationClient::Open(folder_.path() / "state/admin", address_));
+                          AdministrationClient::Open(folder_.path() / "state/admin", aggregator.address()));
   for (int tries = 0; tries < 3000; ++tries) {
     if (StopRequested()) return CancelledError("stopped");
     FEDGLM_ASSIGN_OR_RETURN(const v1::FederationStatus status, client->Status());
@@ -116,22 +117,6 @@ absl::Status SimulatedFederation::AwaitPresent(int64_t sites) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   return FailedError("not all sites are there after five minutes");
-}
-
-absl::StatusOr<double> SimulatedFederation::CpuSeconds() const {
-  // utime and stime are the 12th and 13th value after the name (proc(5)).
-  FEDGLM_ASSIGN_OR_RETURN(const std::string line, ProcLine(aggregator_->pid(), "stat", ") "));
-  std::istringstream values(line);
-  std::string skipped;
-  for (int i = 0; i < 11; ++i) values >> skipped;
-  double user = 0, system = 0;
-  values >> user >> system;
-  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
-}
-
-absl::StatusOr<uint64_t> SimulatedFederation::PeakRssBytes() const {
-  FEDGLM_ASSIGN_OR_RETURN(const std::string kib, ProcLine(aggregator_->pid(), "status", "VmHWM:"));
-  return std::stoull(kib) << 10;
 }
 
 }  // namespace fedglm::bench

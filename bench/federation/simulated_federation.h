@@ -1,16 +1,15 @@
-// An aggregator as a process of its own, with as many members as wanted: what one machine can hold of a federation.
+// A federation with as many members as wanted: what one machine can hold of one.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
 #include "base/pem.h"
-#include "base/process.h"
 #include "base/status.h"
+#include "bench/federation/server_process.h"
 
 namespace fedglm::bench {
 
@@ -27,34 +26,34 @@ struct SimulatedMember {
 
 class SimulatedFederation {
  public:
-  // Founds it in a temporary folder, makes all sites members and starts `fedglm-aggregator` beside this program.
-  static absl::StatusOr<SimulatedFederation> Start(const FederationShape& shape);
+  // Founds it in a temporary folder and makes all sites members.
+  static absl::StatusOr<SimulatedFederation> Found(const FederationShape& shape);
+  // `fedglm-aggregator`, or its peer `bare-grpc`, which are beside this program. The federation outlives them.
+  absl::StatusOr<ServerProcess> StartAggregator() const;
+  absl::StatusOr<ServerProcess> StartBare() const;
 
-  const std::string& address() const { return address_; }
   const CaCertificatePem& ca_pem() const { return ca_; }
   const TlsKeyPem& key_pem() const { return key_; }
   const std::vector<SimulatedMember>& members() const { return members_; }
   const std::string& base_sha256() const { return base_sha256_; }
   const std::string& update() const { return update_; }  // what every site sends, a safetensors file
   const std::string& update_sha256() const { return update_sha256_; }
+  uint64_t adapter_bytes() const { return adapter_bytes_; }
 
   // Until the aggregator has heard of so many sites. Failed after five minutes.
-  absl::Status AwaitPresent(int64_t sites);
-
-  // Of the aggregator until now.
-  absl::StatusOr<double> CpuSeconds() const;
-  absl::StatusOr<uint64_t> PeakRssBytes() const;
+  absl::Status AwaitPresent(const ServerProcess& aggregator, int64_t sites) const;
 
  private:
   explicit SimulatedFederation(TemporaryDirectory folder) : folder_(std::move(folder)) {}
-  absl::Status Found(const FederationShape& shape);
-  absl::Status StartAggregator();
+  absl::Status Make(const FederationShape& shape);
+  absl::Status Enrol(int64_t sites);
   TemporaryDirectory folder_;
-  std::string address_, base_sha256_, update_, update_sha256_;
+  std::string base_sha256_, update_, update_sha256_;
+  uint64_t adapter_bytes_ = 0;
+  int64_t rounds_ = 0;
   CaCertificatePem ca_;
   TlsKeyPem key_;
   std::vector<SimulatedMember> members_;
-  std::unique_ptr<Process> aggregator_;
 };
 
 }  // namespace fedglm::bench

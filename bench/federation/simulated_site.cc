@@ -10,19 +10,20 @@ constexpr int64_t kRecords = 10;
 constexpr size_t kChunkBytes = 1 << 20;
 constexpr auto kPatience = std::chrono::seconds(120);
 
-std::unique_ptr<v1::Federation::Stub> Dial(const SimulatedFederation& federation, const SimulatedMember& member) {
+std::unique_ptr<v1::Federation::Stub> Dial(const SimulatedFederation& federation, const std::string& address,
+                                           const SimulatedMember& member) {
   grpc::SslCredentialsOptions tls;
   tls.pem_root_certs = federation.ca_pem().text();
   tls.pem_private_key = federation.key_pem().secret_text();
   tls.pem_cert_chain = member.certificate_pem.text();
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
-  return v1::Federation::NewStub(grpc::CreateCustomChannel(federation.address(), grpc::SslCredentials(tls), arguments));
+  return v1::Federation::NewStub(grpc::CreateCustomChannel(address, grpc::SslCredentials(tls), arguments));
 }
 
 }  // namespace
 
-void SiteProgress::Installed() {
+void SiteProgress::Moved() {
   MutexLock lock(mutex_);
   ++events_;
 }
@@ -80,6 +81,7 @@ class SimulatedSite::Upload : public grpc::ClientWriteReactor<v1::UploadRequest>
     if (!ok || sent_ >= update.size()) return StartWritesDone();
     message_.set_chunk(update.substr(sent_, kChunkBytes));
     sent_ += message_.chunk().size();
+    site_.progress_.Moved();
     StartWrite(&message_);
   }
   void OnDone(const grpc::Status& status) override {
@@ -111,7 +113,9 @@ class SimulatedSite::Download : public grpc::ClientReadReactor<v1::DownloadChunk
     StartCall();
   }
   void OnReadDone(bool ok) override {
-    if (ok) StartRead(&chunk_);
+    if (!ok) return;
+    site_.progress_.Moved();
+    StartRead(&chunk_);
   }
   void OnDone(const grpc::Status& status) override {
     SimulatedSite& site = site_;
@@ -129,9 +133,9 @@ class SimulatedSite::Download : public grpc::ClientReadReactor<v1::DownloadChunk
   v1::DownloadChunk chunk_;
 };
 
-SimulatedSite::SimulatedSite(const SimulatedFederation& federation, const SimulatedMember& member,
-                             SiteProgress& progress)
-    : federation_(federation), progress_(progress), stub_(Dial(federation, member)) {}
+SimulatedSite::SimulatedSite(const SimulatedFederation& federation, const std::string& address,
+                             const SimulatedMember& member, SiteProgress& progress)
+    : federation_(federation), progress_(progress), stub_(Dial(federation, address, member)) {}
 
 v1::NextTaskRequest SimulatedSite::Request(uint32_t wait_ms, int64_t records) const {
   v1::NextTaskRequest request;
@@ -179,7 +183,7 @@ void SimulatedSite::Do(const v1::Task& task) {
 
 void SimulatedSite::Install(int64_t round) {
   installed_round_ = round;
-  progress_.Installed();
+  progress_.Moved();
   Ask();
 }
 

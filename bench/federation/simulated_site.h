@@ -18,8 +18,8 @@ namespace fedglm::bench {
 // What all sites of a run share. Thread-safe.
 class SiteProgress {
  public:
-  void Installed();  // by one more site
-  void Finished();   // for one more site
+  void Moved();     // some of something arrived
+  void Finished();  // for one more site
   void Failed(const grpc::Status& status);
   // Failed if a call of a site failed, or nothing happened for two minutes.
   absl::Status AwaitFinished(int64_t sites);
@@ -35,7 +35,9 @@ class SiteProgress {
 // own: gRPC's call what comes next.
 class SimulatedSite {
  public:
-  SimulatedSite(const SimulatedFederation& federation, const SimulatedMember& member, SiteProgress& progress);
+  // Of the server at `address`.
+  SimulatedSite(const SimulatedFederation& federation, const std::string& address, const SimulatedMember& member,
+                SiteProgress& progress);
 
   // A question that is answered at once, of a site that has so many records; its status.
   grpc::Status AskOnce(int64_t records);
