@@ -21,8 +21,8 @@ namespace {
 // the calls of sites have kTaskThreads.
 constexpr int kMaxCallsPerConnection = 16, kMaxThreads = 32, kMaxMessageBytes = 2 << 20, kTaskThreads = 4;
 
-// What gRPC reads of a call before it is asked for more. By itself it lets that grow with the line's speed, until a
-// round's updates wait in memory for the disk. 100 sites that send at once have so 25 MiB there.
+// What gRPC reads of a call before it is asked for more. By itself it lets that grow with the line's speed. 100 sites
+// that send at once have so 25 MiB there.
 constexpr int kReadAheadBytes = 256 << 10;
 
 std::string HostPart(const std::string& address) { return address.substr(0, address.rfind(':')); }

@@ -19,9 +19,8 @@ absl::StatusOr<std::string> UpdateFile::Sha256() const {
   const std::string_view bytes = AsText(file_.bytes());
   fedglm::Sha256 hash;
   for (size_t at = 0; at < bytes.size(); at += kPieceBytes) {
-    const std::string_view piece = bytes.substr(at, kPieceBytes);
-    hash.Update(piece);
-    GiveBack(piece);
+    hash.Update(bytes.substr(at, kPieceBytes));
+    GiveBack();
   }
   FEDGLM_RETURN_IF_ERROR(file_.CheckIntact());
   return HexEncode(hash.Finish());
@@ -29,13 +28,13 @@ absl::StatusOr<std::string> UpdateFile::Sha256() const {
 
 absl::Status UpdateFile::Parse(const std::string& what) {
   FEDGLM_ASSIGN_OR_RETURN(tensors_, SafetensorsView::Parse(AsText(file_.bytes()), what));
-  GiveBack(AsText(file_.bytes()));
+  GiveBack();
   return file_.CheckIntact();
 }
 
 absl::Status UpdateFile::Read(const std::string& tensor, std::span<float> values) const {
   FEDGLM_RETURN_IF_ERROR(tensors_.Read(tensor, values));
-  GiveBack(tensors_.tensors().at(tensor).bytes);
+  GiveBack();
   return file_.CheckIntact();
 }
 
@@ -49,22 +48,17 @@ absl::Status UpdateFile::Visit(const SafetensorsView::Tensor& tensor,
     values.resize(std::min(values.size(), count - at));
     const std::string_view piece = tensor.bytes.substr(at * value_bytes, values.size() * value_bytes);
     tensor.convert(piece.data(), values.size(), values.data());
-    GiveBack(piece);
+    GiveBack();
     FEDGLM_RETURN_IF_ERROR(visit(values));
   }
   return file_.CheckIntact();
 }
 
 // Pages that were read count as this process's memory until they are given back. They are still the machine's cache of
-// the file. The kernel maps those around a page with it, on both sides of what was read.
-void UpdateFile::GiveBack(std::string_view read) const {
-  constexpr size_t kAround = 1 << 16;
-  const std::string_view all = AsText(file_.bytes());
-  if (read.empty()) return;
-  const auto offset = static_cast<size_t>(read.data() - all.data());
-  const size_t begin = (offset - std::min(offset, kAround)) / kAround * kAround;
-  const size_t end = std::min(all.size(), offset + read.size() + kAround);
-  madvise(const_cast<char*>(all.data() + begin), end - begin, MADV_DONTNEED);
+// the file. All of it is given back: with a page the kernel maps what it has beside it, up to 2 MiB and on both sides.
+void UpdateFile::GiveBack() const {
+  const std::span<const std::byte> bytes = file_.bytes();
+  if (!bytes.empty()) madvise(const_cast<std::byte*>(bytes.data()), bytes.size(), MADV_DONTNEED);
 }
 
 }  // namespace fedglm

@@ -7,7 +7,6 @@
 #include <functional>
 #include <span>
 #include <string>
-#include <string_view>
 
 #include "adapter/safetensors.h"
 #include "base/file.h"
@@ -18,7 +17,7 @@ namespace fedglm {
 // Moved, not copied. Thread-safe once it is parsed.
 class UpdateFile {
  public:
-  // How much of it is in memory at a time. A multiple of what the kernel maps at once, and of every type's size.
+  // How much of it is read before it is given back; a multiple of every type's size. The kernel may map 2 MiB for it.
   static constexpr size_t kPieceBytes = 1 << 18;
 
   static absl::StatusOr<UpdateFile> Open(const std::filesystem::path& safetensors);
@@ -38,7 +37,7 @@ class UpdateFile {
                      const std::function<absl::Status(std::span<const float> values)>& visit) const;
 
  private:
-  void GiveBack(std::string_view read) const;
+  void GiveBack() const;
   MappedFile file_;
   SafetensorsView tensors_;
 };

@@ -15,10 +15,10 @@ namespace {
 
 constexpr UpdateForm kForm = UpdateForm::kChangeOfB;
 
-Adapter LargeAdapter() {
+Adapter AdapterOf(int64_t outputs) {
   AdapterConfig config;
   config.rank = 8;
-  return MakeSeededAdapter(config, {{"large", 8, 1 << 20}, {"small", 8, 100}}, 1);
+  return MakeSeededAdapter(config, {{"large", 8, outputs}, {"small", 8, 100}}, 1);
 }
 
 // The peak of this process's memory from now on.
@@ -67,7 +67,7 @@ TEST_F(UpdateCheckTest, SaysWhatCheckUpdateSays) {
 }
 
 TEST_F(UpdateCheckTest, BoundsEveryValueOfEveryPiece) {
-  const Adapter global = LargeAdapter();
+  const Adapter global = AdapterOf(20000);  // two pieces and a part of one
   const TensorMap good = TensorsOf(global, kForm);
   const size_t piece = UpdateFile::kPieceBytes / sizeof(float);
   for (const float value : {0x1p30f, -0x1p30f, 1.1e9f, -3e38f, std::numeric_limits<float>::infinity()}) {
@@ -80,7 +80,7 @@ TEST_F(UpdateCheckTest, BoundsEveryValueOfEveryPiece) {
 }
 
 TEST_F(UpdateCheckTest, NoMoreThanAPieceIsInMemory) {
-  const Adapter global = LargeAdapter();
+  const Adapter global = AdapterOf(1 << 20);
   const std::string bytes = SerializeTensors(TensorsOf(global, kForm));
   const std::filesystem::path path = folder_.path() / "update";
   ASSERT_TRUE(WriteFileAtomically(path, bytes).ok());
@@ -91,7 +91,17 @@ TEST_F(UpdateCheckTest, NoMoreThanAPieceIsInMemory) {
   ASSERT_TRUE(file.Parse("update").ok());
   EXPECT_TRUE(CheckUpdateFile(file, global, kForm).ok());
   // 32 MiB of update, of which a piece is mapped and a piece is converted.
-  EXPECT_LT(StatusKib("VmHWM:") - before, 4 << 10);
+  EXPECT_LT(StatusKib("VmHWM:") - before, 8 << 10);
+}
+
+TEST_F(UpdateCheckTest, NoTensorThatWasReadStaysMapped) {
+  TensorMap update;
+  for (int i = 0; i < 256; ++i) update["t" + std::to_string(1000 + i)] = Matrix::Zero(1 << 15, 1);
+  const UpdateFile file = Parsed(SerializeTensors(update));
+  const int64_t before = StatusKib("RssFile:");
+  std::vector<float> values(1 << 15);
+  for (const auto& [name, tensor] : update) ASSERT_TRUE(file.Read(name, values).ok());
+  EXPECT_LT(StatusKib("RssFile:") - before, 4 << 10);  // of 32 MiB
 }
 
 TEST_F(UpdateCheckTest, ATypeOfTwoBytesIsReadToItsEnd) {
