@@ -40,10 +40,11 @@ absl::StatusOr<std::string> FoundFederation(const AggregatorOptions& options, co
 
 absl::StatusOr<std::string> AdapterOfRound(Store& store, int64_t round) {
   if (round == 0) return store.Setting("initial_adapter");
-  if (round < 0) return RefusedError("a round is not negative");
+  const absl::Status none = RefusedError("there is no round " + std::to_string(round) + " that is done");
+  if (round < 0) return none;
   FEDGLM_ASSIGN_OR_RETURN(const std::vector<RoundRow> rows, store.RoundsAfter(round - 1, 1));
   const bool there = !rows.empty() && rows.front().round == round && rows.front().state == RoundState::kDone;
-  if (!there) return RefusedError("there is no round " + std::to_string(round) + " that is done");
+  if (!there) return none;
   return rows.front().adapter_out;
 }
 
