@@ -9,12 +9,13 @@
 
 #include <array>
 #include <list>
-#include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/listen_address.h"
+#include "base/thread_annotations.h"
 #include "tests/support/loopback_listener.h"
 
 namespace fedglm {
@@ -27,22 +28,25 @@ class Forwarder {
   ~Forwarder() {
     shutdown(listener_.socket(), SHUT_RDWR);
     accepting_.join();
+    std::list<std::thread> threads;
     {
-      const std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       for (const int socket : sockets_) shutdown(socket, SHUT_RDWR);
+      threads = std::exchange(threads_, {});
     }
-    for (std::thread& thread : threads_) thread.join();
+    for (std::thread& thread : threads) thread.join();
+    MutexLock lock(mutex_);
     for (const int socket : sockets_) close(socket);
   }
   std::string port() const { return listener_.port(); }
   std::string address() const { return listener_.host_and_port(); }
   // What CONNECT lines have named, and how many connections there were.
   std::vector<std::string> Asked() const {
-    const std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return asked_;
   }
   size_t Connections() const {
-    const std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return threads_.size();
   }
 
@@ -51,7 +55,7 @@ class Forwarder {
     while (true) {
       const int client = accept4(listener_.socket(), nullptr, nullptr, SOCK_CLOEXEC);
       if (client < 0) return;
-      const std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       sockets_.push_back(client);
       threads_.emplace_back([this, client] { Serve(client); });
     }
@@ -82,7 +86,7 @@ class Forwarder {
       close(server);
       return -1;
     }
-    const std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     sockets_.push_back(server);
     return server;
   }
@@ -91,7 +95,7 @@ class Forwarder {
     std::string to = target_;
     if (to.empty()) {
       to = ReadRequest(client);
-      const std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       asked_.push_back(to);
     }
     const int server = Connect(to);
@@ -117,10 +121,10 @@ class Forwarder {
 
   const LoopbackListener listener_;
   const std::string target_;
-  mutable std::mutex mutex_;
-  std::vector<std::string> asked_;
-  std::vector<int> sockets_;  // closed last, so that no number is used twice
-  std::list<std::thread> threads_;
+  mutable Mutex mutex_;
+  std::vector<std::string> asked_ ABSL_GUARDED_BY(mutex_);
+  std::vector<int> sockets_ ABSL_GUARDED_BY(mutex_);  // closed last, so that no number is used twice
+  std::list<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
   std::thread accepting_;
 };
 
