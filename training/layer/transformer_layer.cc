@@ -52,25 +52,29 @@ void TransformerLayer::NormGradient(const float* x, const float* weight, float* 
 }
 
 void TransformerLayer::AddNormGradient(const float* x, const float* weight, float* dy, int64_t rows, float* sum) {
-  const RowKernels& kernels = ChosenRowKernels();
-  const int64_t width = h_.hidden;
-  pool_.ParallelFor(rows, kTokenGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (weight != nullptr) {
-        kernels.rms_norm_gradient(x + i * width, weight, dy + i * width, h_.rms_epsilon, width, dy + i * width);
-      }
-      kernels.add(dy + i * width, sum + i * width, width);
-    }
-  });
+  if (weight != nullptr) NormGradient(x, weight, dy, rows, h_.hidden);
+  AddRows(dy, rows, sum);
 }
 
 void TransformerLayer::AddBranch(const float* x, const float* branch, const float* norm, int64_t rows, float* y) {
+  Norm(branch, norm, rows, h_.hidden, y);
+  AddRows(x, rows, y);
+}
+
+void TransformerLayer::AddRows(const float* x, int64_t rows, float* sum) {
   const RowKernels& kernels = ChosenRowKernels();
   const int64_t width = h_.hidden;
-  Norm(branch, norm, rows, width, y);
   pool_.ParallelFor(rows, kTokenGrain, [&](int64_t begin, int64_t end) {
-    kernels.add(x + begin * width, y + begin * width, (end - begin) * width);
+    kernels.add(x + begin * width, sum + begin * width, (end - begin) * width);
   });
+}
+
+const float* TransformerLayer::BranchGradient(const float* branch, const float* norm, const float* dy, int64_t rows) {
+  if (norm == nullptr) return dy;
+  float* const gradient = branch_.Room(rows * h_.hidden);
+  std::copy_n(dy, rows * h_.hidden, gradient);
+  NormGradient(branch, norm, gradient, rows, h_.hidden);
+  return gradient;
 }
 
 TransformerLayer::GatedRows TransformerLayer::Gated(LayerActivations& a, int64_t tokens) const {
@@ -150,13 +154,7 @@ void TransformerLayer::BackwardFeedForward(const AdaptedLayer& weights, int64_t 
                                            float* dy) {
   const RowKernels& kernels = ChosenRowKernels();
   const int64_t width = h_.feed_forward;
-  const float* branch_gradient = dy;
-  if (weights.post_feed_forward_norm != nullptr) {
-    float* const gradient = branch_.Room(tokens * h_.hidden);
-    std::copy_n(dy, tokens * h_.hidden, gradient);
-    NormGradient(a.down_.data(), weights.post_feed_forward_norm, gradient, tokens, h_.hidden);
-    branch_gradient = gradient;
-  }
+  const float* const branch_gradient = BranchGradient(a.down_.data(), weights.post_feed_forward_norm, dy, tokens);
   float* const product = wide_.Room(2 * tokens * width);
   float* const product_gradient = product + tokens * width;
   GatedProduct(a, tokens, product);
@@ -181,13 +179,7 @@ void TransformerLayer::BackwardFeedForward(const AdaptedLayer& weights, int64_t 
 void TransformerLayer::BackwardAttention(const AdaptedLayer& weights, const PackedSequences& sequences, const float* x,
                                          LayerActivations& a, float* dy, bool want_input) {
   const int64_t tokens = sequences.tokens();
-  const float* branch_gradient = dy;
-  if (weights.post_attention_norm != nullptr) {
-    float* const gradient = branch_.Room(tokens * h_.hidden);
-    std::copy_n(dy, tokens * h_.hidden, gradient);
-    NormGradient(a.branch_.data(), weights.post_attention_norm, gradient, tokens, h_.hidden);
-    branch_gradient = gradient;
-  }
+  const float* const branch_gradient = BranchGradient(a.branch_.data(), weights.post_attention_norm, dy, tokens);
   float* const mixed_gradient = wide_.Room(tokens * h_.query_width());
   linear_.Backward(weights.output, a.mixed_.data(), branch_gradient, tokens, mixed_gradient, Into::kOverwrite);
   float *const dq = a.q_.data(), *const dk = a.k_.data(), *const dv = a.v_.data();  // in their place

@@ -75,6 +75,9 @@ class TransformerLayer {
   void NormGradient(const float* x, const float* weight, float* dy, int64_t rows, int64_t width);
   // y = x + branch, which a norm may stand before. y is none of the two.
   void AddBranch(const float* x, const float* branch, const float* norm, int64_t rows, float* y);
+  void AddRows(const float* x, int64_t rows, float* sum);  // sum += x
+  // The gradient of `branch`, on which `norm` (or nothing) follows, from dy; dy stays as it is.
+  const float* BranchGradient(const float* branch, const float* norm, const float* dy, int64_t rows);
   // One row of up (and of gate, if it is apart) for each token: where they lie and how far apart.
   struct GatedRows {
     float *gate, *up;
